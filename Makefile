@@ -1,0 +1,104 @@
+# Everything that people and CI run. Needs Python 3.11 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+GENERATE_BIN := .venv-generate/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PROTOS := $(wildcard protos/peermentor/v1/*.proto)
+SERVER := $(BIN)/peermentor-server
+
+.DEFAULT_GOAL := help
+.PHONY: help serve migrate demo test check generate format lock clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: .venv/serve.stamp  ## Run gRPC and REST, on SQLite unless PEERMENTOR_DATABASE_URL says otherwise
+	@exec $(SERVER) serve
+
+migrate: .venv/serve.stamp  ## Bring the schema of the database up to date
+	@exec $(SERVER) migrate
+
+demo: .venv/serve.stamp  ## Load sample people, assignments and templates into an empty database
+	@exec $(SERVER) demo
+
+test: .venv/dev.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory check-protos check-generated
+	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml
+
+format: .venv/dev.stamp  ## Format the code and sort its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+# --- Code generated from protos/ -----------------------------------------------------------
+
+CLIENT := clients/python/src
+GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
+PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -Iprotos -I$(GOOGLE_PROTOS)
+
+generate: .venv-generate/stamp  ## Write the Python code and the descriptor set anew from protos/
+	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
+	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
+		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) $(PROTOS)
+	@$(PROTOC) --include_imports --descriptor_set_out=protos/peermentor.binpb \
+		$(PROTOS) google/rpc/error_details.proto
+
+.PHONY: check-protos check-generated
+# protos/released.binpb is the descriptor set of the last release.
+check-protos: .venv/dev.stamp .venv-generate/stamp
+	@mkdir -p build
+	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=build/lint.binpb $(PROTOS)
+	$(BIN)/buf lint build/lint.binpb --config protos/buf.yaml --path peermentor
+	$(BIN)/buf breaking protos/peermentor.binpb --config protos/buf.yaml --against protos/released.binpb
+
+check-generated: .venv-generate/stamp
+	@$(MAKE) --no-print-directory generate
+	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 protos/peermentor.binpb); \
+		if [ -n "$$changes" ]; then \
+			echo "Generated code differs from protos/; run make generate and commit:"; \
+			echo "$$changes"; exit 1; fi
+
+# --- Virtual environments ------------------------------------------------------------------
+
+# The two distributions of this tree, in place; hatchling comes from requirements/serve.txt.
+INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e clients/python -e .
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON")'
+	$(PYTHON) -m venv .venv
+
+.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml | .venv/bin/python
+	@echo "Installing what the service needs into .venv"
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/serve.txt
+	@$(INSTALL_TREE)
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/serve.stamp
+	@echo "Installing what tests and checks need into .venv"
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-generate/stamp: requirements/generate.txt
+	@echo "Installing the code generator into .venv-generate"
+	@test -x $(GENERATE_BIN)/python || $(PYTHON) -m venv .venv-generate
+	@$(GENERATE_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/generate.txt
+	@touch $@
+
+UV_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate
+lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
+	$(BIN)/uv pip compile $(UV_COMPILE) requirements/serve.in -o requirements/serve.txt
+	$(BIN)/uv pip compile $(UV_COMPILE) requirements/dev.in -c requirements/serve.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile $(UV_COMPILE) requirements/generate.in -o requirements/generate.txt
+
+clean:  ## Remove both virtual environments and everything built
+	rm -rf .venv .venv-generate build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
