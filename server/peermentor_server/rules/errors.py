@@ -1,0 +1,108 @@
+"""What can go wrong, in the words of the domain.
+
+    DomainError
+    ├── InvalidFields         INVALID_ARGUMENT  fields that are refused, all at once
+    ├── MalformedRequest      INVALID_ARGUMENT  bytes that are no message
+    ├── AssignmentNotFound    NOT_FOUND
+    ├── TemplateNotFound      NOT_FOUND
+    ├── DatabaseUnavailable   UNAVAILABLE       try again
+    └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
+
+`interceptors` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
+Messages reach callers: they hold no value that a caller sent, and no SQL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import ClassVar
+
+
+class Kind(Enum):
+    """What a caller can do about an error; one gRPC status code each."""
+
+    INVALID_ARGUMENT = auto()
+    NOT_FOUND = auto()
+    UNAVAILABLE = auto()
+    INTERNAL = auto()
+
+
+class DomainError(Exception):
+    """A call that cannot be answered, with a message for the caller."""
+
+    kind: ClassVar[Kind]
+    reason: ClassVar[str]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One refused field: its path in the request, and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class InvalidFields(DomainError):
+    """Every field of a request that is refused."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "INVALID_FIELD"
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = tuple(violations)
+
+
+class MalformedRequest(DomainError):
+    """The bytes of a request are no message of the expected type."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "MALFORMED_REQUEST"
+
+    def __init__(self) -> None:
+        super().__init__("the request is not a message of the expected type")
+
+
+class AssignmentNotFound(DomainError):
+    """There is no assignment of the id that was asked for."""
+
+    kind = Kind.NOT_FOUND
+    reason = "ASSIGNMENT_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("there is no assignment of this id")
+
+
+class TemplateNotFound(DomainError):
+    """There is no template of the id that was asked for."""
+
+    kind = Kind.NOT_FOUND
+    reason = "TEMPLATE_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("there is no template of this id")
+
+
+class DatabaseUnavailable(DomainError):
+    """The database did not answer, or broke the connection."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "DATABASE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the database does not answer; try again later")
+
+
+class InternalFault(DomainError):
+    """A fault of the server. `diagnosis` is for the log and holds no personal data."""
+
+    kind = Kind.INTERNAL
+    reason = "INTERNAL"
+
+    def __init__(self, diagnosis: str) -> None:
+        super().__init__("internal error")
+        self.diagnosis = diagnosis

@@ -1,0 +1,40 @@
+"""The only place where ids are built and parsed.
+
+An assignment or template is an integer key in the database, and to callers a prefix with
+that number in at least three digits: `asgn_001`, `rt-001`, `asgn_1000`. A text that is not
+exactly how a key is written names nothing.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+
+MAX_KEY = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class IdFormat:
+    """How the keys of one resource are written."""
+
+    prefix: str
+
+    def render(self, key: int) -> str:
+        """Write a key as callers see it."""
+        return f"{self.prefix}{key:03d}"
+
+    def parse(self, text: str) -> int | None:
+        """Read a key back; None for a text that no key is written as."""
+        match = re.fullmatch(re.escape(self.prefix) + "([0-9]{3,19})", text)
+        if match is None:
+            return None
+        key = int(match[1])
+        return key if 1 <= key <= MAX_KEY and self.render(key) == text else None
+
+
+ASSIGNMENT = IdFormat("asgn_")
+TEMPLATE = IdFormat("rt-")
+
+
+def new_request_id() -> str:
+    """Return an id for a call that came without one."""
+    return str(uuid.uuid4())

@@ -1,0 +1,38 @@
+"""What is wrong with a text that a caller gives, if anything. Never repeats the text."""
+
+import unicodedata
+
+MAX_IDENTIFIER_LENGTH = 128
+MAX_WORD_LENGTH = 64
+MAX_NAME_LENGTH = 200
+MAX_NOTES_LENGTH = 10_000
+
+_LINE_BREAKS_AND_TABS = frozenset("\t\n\r")
+_NOT_IN_IDENTIFIERS = frozenset("/\\")
+
+
+def problem(
+    value: str, max_length: int, *, required: bool = False, one_line: bool = False
+) -> str | None:
+    """Check a free text; `one_line` refuses tabs and line breaks too."""
+    allowed = frozenset() if one_line else _LINE_BREAKS_AND_TABS
+    if required and not value.strip():
+        return "is required and must not be blank"
+    if len(value) > max_length:
+        return f"must have at most {max_length} characters"
+    if any(_is_control(character) and character not in allowed for character in value):
+        return "must not contain control characters"
+    return None
+
+
+def identifier_problem(value: str) -> str | None:
+    """Check an id that callers give: one that can stand in the path of a URL."""
+    found = problem(value, MAX_IDENTIFIER_LENGTH, required=True, one_line=True)
+    if found is None and any(c.isspace() or c in _NOT_IN_IDENTIFIERS for c in value):
+        return "must not contain whitespace, / or \\"
+    return found
+
+
+def _is_control(character: str) -> bool:
+    # Lone surrogates (Cs) are no characters, and no database stores them.
+    return unicodedata.category(character) in {"Cc", "Cs"}

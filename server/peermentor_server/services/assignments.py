@@ -1,0 +1,175 @@
+"""AssignmentService: each RPC checks its request, runs one transaction, returns one message."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import grpc
+
+from peermentor.v1.assignments_pb2 import (
+    Assignment,
+    CreateAssignmentRequest,
+    DeleteAssignmentRequest,
+    DeleteAssignmentResponse,
+    GetAssignmentRequest,
+    ListAssignmentsRequest,
+    ListAssignmentsResponse,
+    ListOverdueAssignmentsRequest,
+    UpdateAssignmentRequest,
+    UpdateLastContactRequest,
+)
+from peermentor.v1.assignments_pb2_grpc import AssignmentServiceServicer
+from peermentor_server.rules import days, ids
+from peermentor_server.rules.days import Clock
+from peermentor_server.rules.errors import AssignmentNotFound
+from peermentor_server.rules.pages import Page, Position
+from peermentor_server.services import messages
+from peermentor_server.services.checks import Check, Checks
+from peermentor_server.storage import assignments
+from peermentor_server.storage.database import Database
+from peermentor_server.storage.listing import Listing
+
+_FILTERS: Mapping[str, Check] = {
+    "status": Checks.status,
+    "org_id": Checks.identifier,
+    "coordinator_id": Checks.identifier,
+    "peer_mentor_id": Checks.identifier,
+    "mentee_id": Checks.identifier,
+}
+
+_CHANGES: Mapping[str, Check] = {
+    "status": Checks.status,
+    "peer_mentor_id": Checks.identifier,
+    "coordinator_id": Checks.identifier,
+    "org_id": Checks.identifier,
+    "start_date": Checks.day,
+    "mentee_name": Checks.optional_name,
+    "reminder_sent_at": Checks.optional_instant,
+    "escalation_sent_at": Checks.optional_instant,
+}
+
+
+class AssignmentService(AssignmentServiceServicer):
+    """Answers the RPCs of protos/peermentor/v1/assignments.proto."""
+
+    def __init__(self, database: Database, clock: Clock, overdue_after_days: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._overdue_after_days = overdue_after_days
+
+    def ListAssignments(
+        self, request: ListAssignmentsRequest, context: grpc.ServicerContext
+    ) -> ListAssignmentsResponse:
+        with Checks(request) as check:
+            filters = check.filters(_FILTERS)
+            page = check.page(filters)
+        with self._database.read() as connection:
+            listing = assignments.list_page(connection, filters, page)
+        return self._answer(listing, page, lambda row: Position(row.id))
+
+    def GetAssignment(
+        self, request: GetAssignmentRequest, context: grpc.ServicerContext
+    ) -> Assignment:
+        key = _key(request.assignment_id)
+        with self._database.read() as connection:
+            row = assignments.get(connection, key)
+        return self._describe(row)
+
+    def CreateAssignment(
+        self, request: CreateAssignmentRequest, context: grpc.ServicerContext
+    ) -> Assignment:
+        now = days.stamp(self._clock)
+        with Checks(request) as check:
+            values = {
+                "mentee_id": check.identifier("mentee_id"),
+                "peer_mentor_id": check.identifier("peer_mentor_id"),
+                "coordinator_id": check.identifier("coordinator_id"),
+                "org_id": check.identifier("org_id"),
+                "start_date": check.day("start_date") if check.has("start_date") else now.date(),
+            }
+            named = check.has("mentee_name")
+            mentee_name = check.optional_name("mentee_name") if named else None
+        with self._database.write() as connection:
+            row = assignments.add(connection, values, mentee_name, now)
+        return self._describe(row)
+
+    def UpdateAssignment(
+        self, request: UpdateAssignmentRequest, context: grpc.ServicerContext
+    ) -> Assignment:
+        with Checks(request) as check:
+            changes = check.changes(_CHANGES)
+        key = _key(request.assignment_id)
+        with self._database.write() as connection:
+            row = assignments.change(connection, key, changes, days.stamp(self._clock))
+        return self._describe(row)
+
+    def DeleteAssignment(
+        self, request: DeleteAssignmentRequest, context: grpc.ServicerContext
+    ) -> DeleteAssignmentResponse:
+        key = _key(request.assignment_id)
+        with self._database.write() as connection:
+            removed = assignments.remove(connection, key)
+        if not removed:
+            raise AssignmentNotFound
+        return DeleteAssignmentResponse(deleted=True, assignment_id=request.assignment_id)
+
+    def UpdateLastContact(
+        self, request: UpdateLastContactRequest, context: grpc.ServicerContext
+    ) -> Assignment:
+        with Checks(request) as check:
+            contact_date = check.past_instant("contact_date", self._clock())
+            contact_type = check.optional_word("contact_type")
+        key = _key(request.assignment_id)
+        with self._database.write() as connection:
+            row = assignments.record_contact(
+                connection, key, contact_date, contact_type, days.stamp(self._clock)
+            )
+        return self._describe(row)
+
+    def ListOverdueAssignments(
+        self, request: ListOverdueAssignmentsRequest, context: grpc.ServicerContext
+    ) -> ListAssignmentsResponse:
+        with Checks(request) as check:
+            filters = check.filters(_FILTERS)
+            cutoff = self._cutoff(check)
+            newcomers = check.has("started_before")
+            started_before = check.day("started_before") if newcomers else None
+            # Without its own cutoff a token stays good over midnight: the later cutoff
+            # only adds assignments to the end of the list.
+            own_cutoff = cutoff if check.has("cutoff_date") else None
+            page = check.page(filters, own_cutoff, started_before)
+        with self._database.read() as connection:
+            listing = assignments.list_overdue_page(
+                connection, filters, page, cutoff=cutoff, started_before=started_before
+            )
+        return self._answer(listing, page, lambda row: Position(row.id, row.last_contact_date))
+
+    def _cutoff(self, check: Checks) -> datetime:
+        if check.has("cutoff_date"):
+            return check.date_or_instant("cutoff_date")
+        return days.overdue_cutoff(self._today(), self._overdue_after_days)
+
+    def _today(self) -> date:
+        return self._clock().date()
+
+    def _describe(self, row: Any) -> Assignment:
+        if row is None:
+            raise AssignmentNotFound
+        return messages.assignment(row, self._today())
+
+    def _answer(
+        self, listing: Listing, page: Page, position: Callable[[Any], Position]
+    ) -> ListAssignmentsResponse:
+        today = self._today()
+        return ListAssignmentsResponse(
+            data=[messages.assignment(row, today) for row in listing.rows],
+            pagination=messages.pagination(page, listing.total),
+            next_page_token=page.next_token(position(listing.rows[-1])) if listing.more else "",
+        )
+
+
+def _key(assignment_id: str) -> int:
+    key = ids.ASSIGNMENT.parse(assignment_id)
+    if key is None:
+        raise AssignmentNotFound
+    return key

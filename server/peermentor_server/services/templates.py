@@ -1,0 +1,138 @@
+"""TemplateService: each RPC checks its request, runs one transaction, returns one message."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import grpc
+
+from peermentor.v1.templates_pb2 import (
+    CreateTemplateRequest,
+    DeleteTemplateRequest,
+    DeleteTemplateResponse,
+    GetTemplateRequest,
+    ListTemplatesByCoordinatorRequest,
+    ListTemplatesByOrganizationRequest,
+    ListTemplatesRequest,
+    ListTemplatesResponse,
+    RecurringTemplate,
+    UpdateTemplateRequest,
+)
+from peermentor.v1.templates_pb2_grpc import TemplateServiceServicer
+from peermentor_server.rules import days, ids
+from peermentor_server.rules.days import Clock
+from peermentor_server.rules.errors import TemplateNotFound
+from peermentor_server.rules.pages import Position
+from peermentor_server.services import messages
+from peermentor_server.services.checks import Check, Checks
+from peermentor_server.storage import templates
+from peermentor_server.storage.database import Database
+from peermentor_server.storage.listing import Listing
+
+
+def _fields(now: datetime) -> Mapping[str, Check]:
+    return {
+        "coordinator_id": Checks.identifier,
+        "organization_id": Checks.identifier,
+        "name": Checks.name,
+        "activity_type": Checks.word,
+        "recurrence_rule": lambda check, field: check.recurrence_rule(field, now),
+        "duration_minutes": Checks.duration_minutes,
+        "mentor_ids": Checks.mentor_ids,
+        "notes_template": Checks.notes,
+        "is_active": Checks.flag,
+    }
+
+
+class TemplateService(TemplateServiceServicer):
+    """Answers the RPCs of protos/peermentor/v1/templates.proto."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def ListTemplates(
+        self, request: ListTemplatesRequest, context: grpc.ServicerContext
+    ) -> ListTemplatesResponse:
+        return self._list(request, {})
+
+    def GetTemplate(
+        self, request: GetTemplateRequest, context: grpc.ServicerContext
+    ) -> RecurringTemplate:
+        key = _key(request.id)
+        with self._database.read() as connection:
+            row = templates.get(connection, key)
+        return _describe(row)
+
+    def CreateTemplate(
+        self, request: CreateTemplateRequest, context: grpc.ServicerContext
+    ) -> RecurringTemplate:
+        now = days.stamp(self._clock)
+        with Checks(request) as check:
+            fields = dict(_fields(now))
+            if not check.has("is_active"):
+                fields["is_active"] = lambda _check, _field: True
+            values = {name: field(check, name) for name, field in fields.items()}
+        with self._database.write() as connection:
+            row = templates.add(connection, values, now)
+        return _describe(row)
+
+    def UpdateTemplate(
+        self, request: UpdateTemplateRequest, context: grpc.ServicerContext
+    ) -> RecurringTemplate:
+        now = days.stamp(self._clock)
+        with Checks(request) as check:
+            changes = check.changes(_fields(now))
+        key = _key(request.id)
+        with self._database.write() as connection:
+            row = templates.change(connection, key, changes, now)
+        return _describe(row)
+
+    def DeleteTemplate(
+        self, request: DeleteTemplateRequest, context: grpc.ServicerContext
+    ) -> DeleteTemplateResponse:
+        key = _key(request.id)
+        with self._database.write() as connection:
+            removed = templates.remove(connection, key)
+        if not removed:
+            raise TemplateNotFound
+        return DeleteTemplateResponse(success=True, deleted_id=request.id)
+
+    def ListTemplatesByCoordinator(
+        self, request: ListTemplatesByCoordinatorRequest, context: grpc.ServicerContext
+    ) -> ListTemplatesResponse:
+        return self._list(request, {"coordinator_id": Checks.identifier})
+
+    def ListTemplatesByOrganization(
+        self, request: ListTemplatesByOrganizationRequest, context: grpc.ServicerContext
+    ) -> ListTemplatesResponse:
+        return self._list(request, {"organization_id": Checks.identifier})
+
+    def _list(self, request: Any, required: Mapping[str, Check]) -> ListTemplatesResponse:
+        with Checks(request) as check:
+            filters = {name: field(check, name) for name, field in required.items()}
+            page = check.page(filters)
+        with self._database.read() as connection:
+            listing = templates.list_page(connection, filters, page)
+        return ListTemplatesResponse(
+            data=map(_describe, listing.rows),
+            pagination=messages.pagination(page, listing.total),
+            next_page_token=page.next_token(_position(listing)) if listing.more else "",
+        )
+
+
+def _position(listing: Listing) -> Position:
+    return Position(listing.rows[-1].id)
+
+
+def _describe(row: Any) -> RecurringTemplate:
+    if row is None:
+        raise TemplateNotFound
+    return messages.template(row)
+
+
+def _key(template_id: str) -> int:
+    key = ids.TEMPLATE.parse(template_id)
+    if key is None:
+        raise TemplateNotFound
+    return key

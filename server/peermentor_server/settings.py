@@ -1,0 +1,134 @@
+"""The settings of the service, read from environment variables named PEERMENTOR_*.
+
+Every setting has a default. A value that cannot be used refuses to start, and the message
+names its variable. The table in README.md is for people; a test keeps it complete.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "PEERMENTOR_"
+
+
+class InvalidSettings(Exception):
+    """One line for each setting that cannot be used, beginning with its variable's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address and a port to listen on."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read `host:port`, with an IPv6 host in brackets; `localhost` is 127.0.0.1."""
+        if isinstance(value, cls):
+            return value
+        host, _, port = str(value).rpartition(":")
+        host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(
+                "must be an IP address and a port, such as 127.0.0.1:8080"
+            ) from None
+        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise ValueError("must end in a port from 1 to 65535, such as 127.0.0.1:8080")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def to_connect(self) -> "Address":
+        """Where a client on this machine reaches it: an unspecified address by loopback."""
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+        return Address(loopback.get(self.host, self.host), self.port)
+
+
+def _split_list(value: Any) -> Any:
+    return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
+
+
+ListenAddress = Annotated[Address, BeforeValidator(Address.parse)]
+
+
+class Settings(BaseSettings):
+    """How to run the service. `Settings()` reads the environment; only `__main__` does."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: str = Field(default="sqlite:///peermentor.db", repr=False)
+    """Where the data is: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."""
+
+    grpc_address: ListenAddress = Address("127.0.0.1", 50051)
+    """Where the gRPC server listens."""
+
+    rest_address: ListenAddress = Address("127.0.0.1", 8080)
+    """Where the gateway listens: REST, gRPC-Web and gRPC."""
+
+    admin_address: ListenAddress = Address("127.0.0.1", 9901)
+    """Where the gateway's own admin pages listen; keep it on a loopback address."""
+
+    overdue_after_days: int = Field(default=14, ge=1, le=3650)
+    """After how many days without contact an assignment is overdue."""
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = ()
+    """Origins whose web pages may call the gateway, with commas between; none: CORS is off."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log lines to write."""
+
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """console for people, json for machines; auto: console on a terminal, json elsewhere."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        scheme = urlsplit(value).scheme
+        if scheme == "sqlite":
+            if value in {"sqlite:", "sqlite://", "sqlite:///"} or ":memory:" in value:
+                raise ValueError("must name a file, such as sqlite:///peermentor.db")
+        elif scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+                raise ValueError("must be origins such as https://app.example.org, without a path")
+        return value
+
+    @model_validator(mode="after")
+    def _distinct_addresses(self) -> Self:
+        if len({self.grpc_address, self.rest_address, self.admin_address}) < 3:
+            raise ValueError(
+                "PEERMENTOR_GRPC_ADDRESS, PEERMENTOR_REST_ADDRESS and PEERMENTOR_ADMIN_ADDRESS "
+                "must differ"
+            )
+        return self
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings from the environment, or raise InvalidSettings."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(map(_explain, error.errors()))) from None
+
+
+def _explain(error: Any) -> str:
+    # Never the value: a database URL holds a password.
+    message = str(error["msg"]).removeprefix("Value error, ")
+    name = "".join(f"{PREFIX}{part.upper()}: " for part in error["loc"][:1])
+    return f"{name}{message[:1].lower()}{message[1:]}" if name else message

@@ -1,0 +1,107 @@
+"""First schema: mentees, assignments, contacts, templates."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Instant = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """Create everything."""
+    _create_mentees()
+    _create_assignments()
+    _create_contacts()
+    _create_templates()
+
+
+def _create_mentees() -> None:
+    op.create_table(
+        "mentees",
+        sa.Column("mentee_id", sa.Text(), nullable=False),
+        sa.Column("mentee_name", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("mentee_id", name="pk_mentees"),
+    )
+
+
+def _create_assignments() -> None:
+    op.create_table(
+        "assignments",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("mentee_id", sa.Text(), nullable=False),
+        sa.Column("peer_mentor_id", sa.Text(), nullable=False),
+        sa.Column("coordinator_id", sa.Text(), nullable=False),
+        sa.Column("org_id", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("start_date", sa.Date(), nullable=False),
+        sa.Column("last_contact_date", Instant, nullable=True),
+        sa.Column("reminder_sent_at", Instant, nullable=True),
+        sa.Column("escalation_sent_at", Instant, nullable=True),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("updated_at", Instant, nullable=False),
+        sa.CheckConstraint(
+            "status IN ('active', 'paused', 'completed', 'cancelled')",
+            name=op.f("ck_assignments_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["mentee_id"], ["mentees.mentee_id"], name="fk_assignments_mentee_id"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_assignments"),
+        sqlite_autoincrement=True,
+    )
+    for column in ("status", "org_id", "coordinator_id", "peer_mentor_id", "mentee_id"):
+        op.create_index(f"ix_assignments_{column}", "assignments", [column, "id"])
+    nulls_first = " NULLS FIRST" if op.get_context().dialect.name == "postgresql" else ""
+    op.create_index(
+        "ix_assignments_overdue",
+        "assignments",
+        [sa.text(f"last_contact_date{nulls_first}"), "id"],
+        sqlite_where=sa.text("status = 'active'"),
+        postgresql_where=sa.text("status = 'active'"),
+    )
+
+
+def _create_contacts() -> None:
+    op.create_table(
+        "contacts",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("assignment_id", Key, nullable=False),
+        sa.Column("contact_date", Instant, nullable=False),
+        sa.Column("contact_type", sa.Text(), nullable=False),
+        sa.Column("recorded_at", Instant, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["assignment_id"],
+            ["assignments.id"],
+            name="fk_contacts_assignment_id",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_contacts"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_contacts_assignment_id", "contacts", ["assignment_id", "id"])
+
+
+def _create_templates() -> None:
+    op.create_table(
+        "templates",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("coordinator_id", sa.Text(), nullable=False),
+        sa.Column("organization_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("activity_type", sa.Text(), nullable=False),
+        sa.Column("recurrence_rule", sa.Text(), nullable=False),
+        sa.Column("duration_minutes", sa.Integer(), nullable=False),
+        sa.Column("mentor_ids", sa.JSON(), nullable=False),
+        sa.Column("notes_template", sa.Text(), nullable=False),
+        sa.Column("is_active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("updated_at", Instant, nullable=False),
+        sa.CheckConstraint("duration_minutes > 0", name=op.f("ck_templates_duration_minutes")),
+        sa.PrimaryKeyConstraint("id", name="pk_templates"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_templates_coordinator_id", "templates", ["coordinator_id", "id"])
+    op.create_index("ix_templates_organization_id", "templates", ["organization_id", "id"])

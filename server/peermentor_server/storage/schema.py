@@ -1,0 +1,52 @@
+"""The schema of a database: how far it is, and how to bring it up to date."""
+
+from enum import Enum, auto
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from peermentor_server.storage.database import Database
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# Any number will do, as long as nobody else locks the same one in this database.
+_ADVISORY_LOCK = 7_033_636_685
+
+
+class State(Enum):
+    """How the schema of a database stands to the one this program knows."""
+
+    CURRENT = auto()
+    BEHIND = auto()
+    UNKNOWN = auto()
+    """Written by a newer program: nothing here can say what it means."""
+
+
+def state(database: Database) -> State:
+    """Compare the schema with the newest migration."""
+    scripts = ScriptDirectory(str(_MIGRATIONS))
+    with database.read() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    if revision == scripts.get_current_head():
+        return State.CURRENT
+    known = {script.revision for script in scripts.walk_revisions()}
+    return State.BEHIND if revision is None or revision in known else State.UNKNOWN
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Bring the schema up to date in one transaction, one program at a time."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with database.write() as connection:
+        _wait_for_turn(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    # On SQLite the write transaction itself keeps others out.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

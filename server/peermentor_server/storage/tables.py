@@ -1,0 +1,165 @@
+"""The tables, their constraints, and an index for every query that the RPCs make.
+
+`storage/migrations` brings a database to this shape; a test holds both equal, on SQLite and
+on PostgreSQL.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    nulls_first,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime. SQLite has no zones and keeps it as UTC text that sorts by time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store in UTC."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back in UTC, whatever the time zone of the database session."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+# SQLite gives out automatic keys only for a column that is INTEGER to the letter.
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+STATUSES = ("active", "paused", "completed", "cancelled")
+OPEN_STATUSES = ("active", "paused")
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, **options)
+
+
+def _instant(name: str, *, nullable: bool = False) -> Column[datetime]:
+    return Column(name, Instant, nullable=nullable)
+
+
+# Names are kept once per mentee. A row is there as long as an assignment is, or from an
+# import until the mentee's last assignment goes. Unknown names are empty.
+mentees = Table(
+    "mentees",
+    metadata,
+    _text("mentee_id", primary_key=True),
+    _text("mentee_name"),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("mentee_id", ForeignKey("mentees.mentee_id"), nullable=False),
+    _text("peer_mentor_id"),
+    _text("coordinator_id"),
+    _text("org_id"),
+    _text("status"),
+    Column("start_date", Date, nullable=False),
+    _instant("last_contact_date", nullable=True),
+    _instant("reminder_sent_at", nullable=True),
+    _instant("escalation_sent_at", nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    CheckConstraint("status IN ('active', 'paused', 'completed', 'cancelled')", name="status"),
+    # Keys of deleted rows are never given out again.
+    sqlite_autoincrement=True,
+)
+
+# ListAssignments: WHERE <filter> ... ORDER BY id; the most selective filter's index serves.
+Index("ix_assignments_status", assignments.c.status, assignments.c.id)
+Index("ix_assignments_org_id", assignments.c.org_id, assignments.c.id)
+Index("ix_assignments_coordinator_id", assignments.c.coordinator_id, assignments.c.id)
+Index("ix_assignments_peer_mentor_id", assignments.c.peer_mentor_id, assignments.c.id)
+# The same, and DeleteAssignment: is this the mentee's last assignment?
+Index("ix_assignments_mentee_id", assignments.c.mentee_id, assignments.c.id)
+
+# ListOverdueAssignments: WHERE status = 'active' AND (last_contact_date IS NULL OR
+# last_contact_date < cutoff) ORDER BY last_contact_date NULLS FIRST, id.
+# SQLite puts nulls first by itself and does not take the words in an index.
+Index(
+    "ix_assignments_overdue",
+    assignments.c.last_contact_date,
+    assignments.c.id,
+    sqlite_where=assignments.c.status == "active",
+).ddl_if(dialect="sqlite")
+Index(
+    "ix_assignments_overdue",
+    nulls_first(assignments.c.last_contact_date),
+    assignments.c.id,
+    postgresql_where=assignments.c.status == "active",
+).ddl_if(dialect="postgresql")
+
+# Every contact as it was told; the latest told stands in assignments.last_contact_date.
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column(
+        "assignment_id",
+        ForeignKey("assignments.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    _instant("contact_date"),
+    _text("contact_type"),
+    _instant("recorded_at"),
+    sqlite_autoincrement=True,
+)
+
+# The history of one assignment, and its deletion along with the assignment.
+Index("ix_contacts_assignment_id", contacts.c.assignment_id, contacts.c.id)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", Key, primary_key=True),
+    _text("coordinator_id"),
+    _text("organization_id"),
+    _text("name"),
+    _text("activity_type"),
+    _text("recurrence_rule"),
+    Column("duration_minutes", Integer, nullable=False),
+    Column("mentor_ids", JSON, nullable=False),
+    _text("notes_template"),
+    Column("is_active", Boolean, nullable=False),
+    _instant("created_at"),
+    _instant("updated_at"),
+    CheckConstraint("duration_minutes > 0", name="duration_minutes"),
+    sqlite_autoincrement=True,
+)
+
+# ListTemplatesByCoordinator and ListTemplatesByOrganization: WHERE <id> = ... ORDER BY id.
+Index("ix_templates_coordinator_id", templates.c.coordinator_id, templates.c.id)
+Index("ix_templates_organization_id", templates.c.organization_id, templates.c.id)
