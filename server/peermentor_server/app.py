@@ -48,9 +48,7 @@ class PortTaken(Exception):
 class App:
     """A gRPC server with its services, health and reflection."""
 
-    def __init__(
-        self, settings: Settings, database: Database, clock: Clock = system_clock
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: Clock = system_clock) -> None:
         self._address = str(settings.grpc_address)
         self._calls = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="call")
         self._side_calls = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="side")

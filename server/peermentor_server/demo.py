@@ -35,6 +35,8 @@ def load(database: Database) -> tuple[int, int]:
         assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
         for values, created in _templates():
             templates.add(connection, values, created)
+        first_changed = datetime(2026, 3, 1, 10, tzinfo=UTC)
+        templates.change(connection, 1, {"is_active": True}, first_changed)
         return _count(connection, assignments_table), _count(connection, templates_table)
 
 
@@ -95,7 +97,7 @@ def _templates() -> list[tuple[dict[str, Any], datetime]]:
         (
             {
                 "coordinator_id": "coord-205" if number in {3, 6, 8} else "coord-119",
-                "organization_id": "org-44",
+                "organization_id": "org-45" if number == 2 else "org-44",
                 "name": name,
                 "activity_type": activity,
                 "recurrence_rule": rule,

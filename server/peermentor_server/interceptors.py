@@ -7,7 +7,7 @@ with the request id and no other text; what happened stands in the log under tha
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import structlog
@@ -15,7 +15,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from peermentor_server.rules import ids
 from peermentor_server.rules.errors import (
@@ -38,7 +38,9 @@ STATUS_OF = {
     Kind.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 
-Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+# Generic for type checkers alone.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+Behaviour: TypeAlias = Callable[[Any, grpc.ServicerContext], Any]
 _log = structlog.get_logger("peermentor_server")
 
 
@@ -47,9 +49,9 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
+    ) -> Handler:
         """Wrap the method that is called."""
         handler: Any = continuation(handler_call_details)
         method = str(handler_call_details.method)
@@ -74,9 +76,9 @@ class SideInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
+    ) -> Handler:
         """Mark the method that is called with the pool to run it on."""
         handler: Any = continuation(handler_call_details)
         if handler is None or str(handler_call_details.method).startswith(OWN_METHODS):
@@ -118,12 +120,10 @@ def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
         started = time.monotonic()
         error: DomainError | None = None
         try:
-            if isinstance(request, MalformedRequest):
-                raise request
-            response = behaviour(request, context)
+            response = _run(behaviour, request, context)
         except DomainError as raised:
             error = raised
-        except Exception as raised:  # noqa: BLE001
+        except Exception as raised:
             error = InternalFault(type(raised).__name__)
             _log.exception("call failed", exc_info=raised)
         _log_call(error, time.monotonic() - started)
@@ -133,6 +133,12 @@ def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
         return response
 
     return call
+
+
+def _run(behaviour: Behaviour, request: Any, context: grpc.ServicerContext) -> Any:
+    if isinstance(request, MalformedRequest):
+        raise request
+    return behaviour(request, context)
 
 
 def _request_id(context: grpc.ServicerContext) -> str:
@@ -178,7 +184,13 @@ def _abort(context: grpc.ServicerContext, error: DomainError, request_id: str) -
     status = Status(
         code=STATUS_OF[error.kind].value[0], message=error.message, details=map(_pack, details)
     )
-    context.abort_with_status(rpc_status.to_status(status))
+    context.set_trailing_metadata(
+        (
+            (REQUEST_ID, request_id),
+            (GRPC_DETAILS_METADATA_KEY, status.SerializeToString()),
+        )
+    )
+    context.abort(STATUS_OF[error.kind], error.message)
     raise AssertionError("abort always raises")
 
 

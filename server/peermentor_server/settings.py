@@ -36,9 +36,7 @@ class Address:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            raise ValueError(
-                "must be an IP address and a port, such as 127.0.0.1:8080"
-            ) from None
+            raise ValueError("must be an IP address and a port, such as 127.0.0.1:8080") from None
         if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
             raise ValueError("must end in a port from 1 to 65535, such as 127.0.0.1:8080")
         return cls(host, int(port))

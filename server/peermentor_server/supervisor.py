@@ -33,7 +33,7 @@ class ServeFailed(Exception):
     """What could not be started or has died, and why."""
 
 
-class _Stop(Exception):  # noqa: N818 - not an error
+class _Stop(Exception):
     """SIGINT or SIGTERM came."""
 
 
@@ -69,9 +69,7 @@ def _stop_on_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise _Stop
 
-    previous = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -126,9 +124,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait_until_ready(
-    settings: Settings, children: Mapping[str, subprocess.Popen[bytes]]
-) -> None:
+def _wait_until_ready(settings: Settings, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
     url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:

@@ -1,37 +1,33 @@
 """Recurrence rules: which RFC 5545 RRULE may be stored, and the moments it names.
 
-Source: RFC 5545 section 3.3.10. The expansion is our own because it is bounded: it looks once at
-each day of HORIZON_YEARS + 3 years. python-dateutil, which the tests compare with, walks to the
-year 9999 where nothing matches: seconds for a rule such as FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2.
+Source: RFC 5545 section 3.3.10. The expansion is our own so that it is bounded: HORIZON_YEARS + 3
+calendar years, each day of them seen once. python-dateutil, which the tests compare with, walks
+to the year 9999 where nothing matches: seconds, for FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2.
 """
 
 import re
 from bisect import bisect_left
-from calendar import isleap, monthrange
-from collections.abc import Callable, Collection, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
-from itertools import groupby, islice, product, takewhile
+from itertools import chain, groupby, islice, product, starmap, takewhile
 from math import prod
 
 MAX_RULE_LENGTH = 500  # characters, the optional "RRULE:" included
 MAX_INTERVAL = 1_000
 MAX_COUNT = 10_000
 MAX_TIMES_A_DAY = 96  # values of BYHOUR x BYMINUTE x BYSECOND: every quarter of an hour
-HORIZON_YEARS = 40  # expansion ends with the calendar year this many years after the start
+# Expansion ends with the calendar year this many years after the start. Across the year 2100, 40
+# years lie between two February 29ths on one weekday, the rarest date that people name.
+HORIZON_YEARS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a rule is refused; neither field repeats the text of the rule.
+    """Why a rule is refused, without the text of the rule."""
 
-    part: the name of the RFC 5545 part at fault, or "RRULE" for the line as a whole.
-    description: a sentence that says what the part has to be.
-    """
-
-    part: str
-    description: str
+    part: str  # the RFC 5545 part at fault, or "RRULE" for the line as a whole
+    description: str  # a sentence that says what the part has to be
 
 
 def refusal(rule: str, start: datetime) -> Refusal | None:
@@ -48,8 +44,7 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
         return error.refusal
     first = next(_walk(parsed, start), None)
     if first is None:
-        span = f"the {HORIZON_YEARS} years after its start"
-        return Refusal("RRULE", f"The parts of this rule together name no moment in {span}.")
+        return Refusal("RRULE", f"No moment in the {HORIZON_YEARS} years after the start matches.")
     if parsed.until is not None and first > parsed.until:
         return Refusal("UNTIL", "UNTIL is earlier than the first occurrence of the rule.")
     return None
@@ -58,9 +53,8 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
 def occurrences(rule: str, start: datetime, limit: int) -> list[datetime]:
     """The first `limit` occurrences of an accepted rule at or after `start`, in order, in UTC.
 
-    Fewer when COUNT, UNTIL or the horizon ends the rule. A start that the rule does not name is
-    no occurrence. Raises ValueError for a start without a time zone and for a text that is no
-    rule. Source: RFC 5545 3.3.10.
+    Fewer when COUNT, UNTIL or the horizon ends the rule; the start itself only if the rule names
+    it. Raises ValueError for a start without a time zone or a malformed rule. Source: RFC 5545.
     """
     parsed = _parse(rule)
     until = parsed.until or datetime.max.replace(tzinfo=UTC)
@@ -90,7 +84,7 @@ _RANGES = {  # a part that may be negative may not be 0
     "BYSETPOS": (-366, 366),
 }
 _ONLY_IN = {"BYYEARDAY": "YEARLY", "BYWEEKNO": "YEARLY", "BYMONTHDAY": "YEARLY MONTHLY DAILY"}
-_NAME = re.compile("[A-Z][A-Z-]{0,19}")
+_NAME = re.compile("[A-Z][A-Z0-9-]{0,19}")
 _BYDAY = re.compile(f"([+-]?[0-9]{{1,2}})?({'|'.join(_WEEKDAYS)})")
 _UNTIL = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})Z)?")
 
@@ -107,13 +101,16 @@ class _Rule:
 def _parse(text: str) -> _Rule:
     """The rule a line says, checked for all that does not depend on its start."""
     parts = _split(text)
-    freq = _one_of("FREQ", parts.get("FREQ", ""), _PERIODS)
-    wkst = _one_of("WKST", parts.get("WKST", "MO"), _WEEKDAYS)
+    if parts.get("FREQ") not in _PERIODS:
+        raise _RefusedError("FREQ", f"FREQ has to be one of {', '.join(_PERIODS)}.")
+    wkst = parts.get("WKST", "MO")
+    if wkst not in _WEEKDAYS:
+        raise _RefusedError("WKST", f"WKST has to be one of {', '.join(_WEEKDAYS)}.")
     until = _until(parts["UNTIL"]) if "UNTIL" in parts else None
     byday = _byday(parts) if "BYDAY" in parts else frozenset()
     by = {part: _numbers(part, parts[part]) if part in parts else frozenset() for part in _RANGES}
     _check_together(parts, by)
-    return _Rule(freq, until, _WEEKDAYS.index(wkst), byday, by)
+    return _Rule(parts["FREQ"], until, _WEEKDAYS.index(wkst), byday, by)
 
 
 def _split(text: str) -> dict[str, str]:
@@ -136,8 +133,7 @@ def _name_and_value(segment: str) -> tuple[str, str]:
     # ASCII is tested first because some other letters have an ASCII capital, such as the long s.
     known = name.upper() if name.isascii() else ""
     if not _NAME.fullmatch(known):
-        form = "such as FREQ=DAILY, with one semicolon between two and no spaces"
-        raise _RefusedError("RRULE", f"A rule is made of parts {form}.")
+        raise _RefusedError("RRULE", "A rule is NAME=value parts with one semicolon between two.")
     if known not in {"FREQ", "UNTIL", "BYDAY", "WKST", *_RANGES}:
         raise _RefusedError(known, "A rule has no part of this name.")
     if not value or not value.isascii():
@@ -145,21 +141,12 @@ def _name_and_value(segment: str) -> tuple[str, str]:
     return known, value.upper()
 
 
-def _one_of(part: str, value: str, choices: Collection[str]) -> str:
-    if value not in choices:
-        raise _RefusedError(part, f"{part} has to be one of {', '.join(choices)}.")
-    return value
-
-
 def _until(text: str) -> datetime:
-    """The last moment of the rule; a date is the whole of that day in UTC.
-
-    A local date-time is refused: RFC 5545 wants UTC where DTSTART has a time zone.
-    """
+    """The last moment of the rule; a date is the whole of that day in UTC."""
+    # No local date-time: RFC 5545 wants UTC where DTSTART has a time zone.
     match = _UNTIL.fullmatch(text)
     if not match:
-        form = "a date or a UTC date-time, such as 20261231 or 20261231T235959Z"
-        raise _RefusedError("UNTIL", f"UNTIL is {form}.")
+        raise _RefusedError("UNTIL", "UNTIL is like 20261231 or, in UTC, 20261231T235959Z.")
     clock = (23, 59, 59) if match[4] is None else map(int, match.groups()[3:])
     try:
         return datetime.combine(date(*map(int, match.groups()[:3])), time(*clock), UTC)
@@ -174,10 +161,9 @@ def _numbers(part: str, text: str) -> frozenset[int]:
     for item in texts:
         number = int(item) if re.fullmatch(grammar, item) else highest + 1
         if not lowest <= number <= highest or lowest < number == 0:
-            words = f"whole numbers from {lowest} to {highest}{', but 0' if lowest < 0 else ''}"
-            raise _RefusedError(part, f"{part} takes {words}.")
-    numbers = frozenset(int(item) for item in texts)
-    if len(numbers) < len(texts):
+            zero = ", but not 0" * (lowest < 0)
+            raise _RefusedError(part, f"{part} takes whole numbers, {lowest} to {highest}{zero}.")
+    if len(numbers := frozenset(map(int, texts))) < len(texts):
         raise _RefusedError(part, f"{part} names one value twice.")
     return numbers
 
@@ -191,9 +177,8 @@ def _byday(parts: dict[str, str]) -> frozenset[tuple[int, int]]:
     for text in parts["BYDAY"].split(","):
         match = _BYDAY.fullmatch(text)
         if not match or (match[1] and not 1 <= abs(int(match[1])) <= highest):
-            ordinals = f"from -{highest} to {highest}" if highest else "not possible"
-            rest = f"each with an ordinal or without; ordinals are {ordinals} in this rule"
-            raise _RefusedError("BYDAY", f"BYDAY takes {', '.join(_WEEKDAYS)}, {rest}.")
+            rest = f"after -{highest} to {highest}, or alone" if highest else "without a number"
+            raise _RefusedError("BYDAY", f"BYDAY takes here {', '.join(_WEEKDAYS)}, {rest}.")
         days.append((int(match[1] or 0), _WEEKDAYS.index(match[2])))
     if len(set(days)) < len(days):
         raise _RefusedError("BYDAY", "BYDAY names one day twice.")
@@ -222,15 +207,17 @@ def _walk(rule: _Rule, start: datetime) -> Iterator[datetime]:
         raise ValueError("the start of a recurrence needs a time zone")
     start = start.astimezone(UTC) + timedelta(microseconds=-start.microsecond % 1_000_000)
     rule = _completed(rule, start)
-    clocks = product(*(rule.by[part] for part in _TIMES))
-    times = sorted(time(hour, minute, second, tzinfo=UTC) for hour, minute, second in clocks)
+    times = sorted(starmap(time, product(*(rule.by[part] for part in _TIMES))))
+    nearest = min(map(abs, rule.by["BYSETPOS"]), default=0)
     for days in _periods(rule, start):
         size, passed = len(days) * len(times), bisect_left(days, start.toordinal()) * len(times)
+        if size < nearest:
+            continue
         chosen = {place - 1 if place > 0 else size + place for place in rule.by["BYSETPOS"]}
         for place in sorted(chosen) or range(passed, size):
             if passed <= place < size:
                 day = date.fromordinal(days[place // len(times)])
-                moment = datetime.combine(day, times[place % len(times)])
+                moment = datetime.combine(day, times[place % len(times)], UTC)
                 if moment >= start and day.year <= start.year + HORIZON_YEARS:
                     yield moment
 
@@ -254,58 +241,60 @@ def _periods(rule: _Rule, start: datetime) -> Iterator[list[int]]:
     """The matching days, as ordinals, of each period of FREQ that INTERVAL does not skip."""
     number_of: Callable[[int], int] = {
         "YEARLY": lambda day: date.fromordinal(day).year,
-        "MONTHLY": lambda day: date.fromordinal(day).year * 12 + date.fromordinal(day).month,
-        "WEEKLY": lambda day: (day - 1 - rule.wkst) // 7,  # day 1 is a Monday
+        "MONTHLY": lambda day: (on := date.fromordinal(day)).year * 12 + on.month,
+        "WEEKLY": lambda day: (day - 1 - rule.wkst) // 7,
         "DAILY": lambda day: day,
     }[rule.freq]
+    # A year more at both ends, so that no week is cut; and no further than dates reach.
+    years = range(max(start.year - 1, 2), min(start.year + HORIZON_YEARS + 2, MAXYEAR - 1))
+    days_of_years = chain.from_iterable(_matching(rule, year) for year in years)
     origin, interval = number_of(start.toordinal()), min(rule.by["INTERVAL"], default=1)
-    for number, days in groupby(_days(rule, start.year), number_of):
+    for number, days in groupby(days_of_years, number_of):
         if number >= origin and (number - origin) % interval == 0:
             yield list(days)
 
 
-def _days(rule: _Rule, start: int) -> Iterator[int]:
-    """The ordinals of the matching days, with a year more at both ends so that no week is cut."""
-    known: dict[tuple[int, ...], list[int]] = {}
-    for year in range(max(start - 1, 2), min(start + HORIZON_YEARS + 2, MAXYEAR)):
-        first = date(year, 1, 1)
-        # All that the days of a year depend on: years of one kind are worked out once.
-        kind = (first.weekday(), *map(isleap, range(year - 1, year + 2) if rule.by["BYWEEKNO"] else (year,)))
-        if kind not in known:
-            known[kind] = [day - first.toordinal() for day in _matching(rule, first)]
-        yield from map(first.toordinal().__add__, known[kind])
+def _matching(rule: _Rule, year: int) -> list[int]:
+    """The ordinals of the days of a year that satisfy every part which names days."""
+    by = rule.by
+    before, whole, after = (_span(year + n, 1, 12) for n in (-1, 0, 1))
+    months = [_span(year, month, month) for month in range(1, 13)]
+    days = set(whole)
+    if by["BYMONTH"]:
+        days &= set().union(*(months[month - 1] for month in by["BYMONTH"]))
+    if by["BYMONTHDAY"]:
+        days &= _nth(months, by["BYMONTHDAY"])
+    if by["BYYEARDAY"]:
+        days &= _nth([whole], by["BYYEARDAY"])
+    if by["BYWEEKNO"]:
+        # A week belongs to the year that holds its fourth day, three after WKST.
+        fourths = [_every(rule.wkst + 3, span) for span in (before, whole, after)]
+        days &= set().union(*(range(day - 3, day + 4) for day in _nth(fourths, by["BYWEEKNO"])))
+    if rule.byday:
+        in_month = rule.freq == "MONTHLY" or by["BYMONTH"]
+        days &= _weekdays(rule.byday, months if in_month else [whole])
+    return sorted(days)
 
 
-def _matching(rule: _Rule, new_year: date) -> Iterator[int]:
-    """The ordinals of the days of one year that satisfy every part which names days."""
-    by, before, length = rule.by, new_year.toordinal() - 1, 365 + isleap(new_year.year)
-    for month in sorted(by["BYMONTH"]) or range(1, 13):
-        first, size = new_year.replace(month=month).toordinal(), monthrange(new_year.year, month)[1]
-        for day in range(1, size + 1):
-            ordinal, place = first + day - 1, first + day - 1 - before
-            weekday = (ordinal - 1) % 7
-            in_month = rule.freq == "MONTHLY" or by["BYMONTH"]
-            nth, last = _sevens(day, size) if in_month else _sevens(place, length)
-            if (
-                _admits(by["BYMONTHDAY"], day, day - size - 1)
-                and _admits(by["BYYEARDAY"], place, place - length - 1)
-                and _admits(rule.byday, (0, weekday), (nth, weekday), (last, weekday))
-                and (not by["BYWEEKNO"] or _admits(by["BYWEEKNO"], *_week(ordinal, rule.wkst)))
-            ):
-                yield ordinal
+def _weekdays(byday: frozenset[tuple[int, int]], spans: list[range]) -> set[int]:
+    days: set[int] = set()
+    for weekday in {weekday for _, weekday in byday}:
+        ordinals = {ordinal for ordinal, of in byday if of == weekday}
+        weeks = [_every(weekday, span) for span in spans]
+        days |= set().union(*weeks) if 0 in ordinals else _nth(weeks, ordinals)
+    return days
 
 
-def _admits(wanted: AbstractSet[object], *names: object) -> bool:
-    return not wanted or not wanted.isdisjoint(names)
+def _nth(spans: Iterable[range], places: Collection[int]) -> set[int]:
+    """The n-th day of each span that has so many, from its end for a negative n."""
+    return {span[n - (n > 0)] for span in spans for n in places if abs(n) <= len(span)}
 
 
-def _week(ordinal: int, wkst: int) -> tuple[int, int]:
-    """The numbers of the week of a day, in the year that holds the fourth day of that week."""
-    fourth = ordinal - (ordinal - 1 - wkst) % 7 + 3
-    year = date.fromordinal(fourth).year
-    return _sevens(fourth - date(year, 1, 1).toordinal() + 1, 365 + isleap(year))
+def _every(weekday: int, span: range) -> range:
+    return span[(weekday + 1 - span.start) % 7 :: 7]  # ordinal 1 is a Monday, which is weekday 0
 
 
-def _sevens(place: int, length: int) -> tuple[int, int]:
-    """Which multiple of seven days a place is in, from the first day and, below 0, the last."""
-    return (place - 1) // 7 + 1, -((length - place) // 7 + 1)
+def _span(year: int, first: int, last: int) -> range:
+    """The days of some months of a year, as ordinals."""
+    after = date(year + last // 12, last % 12 + 1, 1)
+    return range(date(year, first, 1).toordinal(), after.toordinal())

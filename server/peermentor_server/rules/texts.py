@@ -29,7 +29,7 @@ def identifier_problem(value: str) -> str | None:
     """Check an id that callers give: one that can stand in the path of a URL."""
     found = problem(value, MAX_IDENTIFIER_LENGTH, required=True, one_line=True)
     if found is None and any(c.isspace() or c in _NOT_IN_IDENTIFIERS for c in value):
-        return "must not contain whitespace, / or \\"
+        return "must not contain whitespace, slashes or backslashes"
     return found
 
 

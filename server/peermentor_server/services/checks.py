@@ -36,7 +36,8 @@ class Checks:
     """The checks of one request, and the violations found so far."""
 
     def __init__(self, request: Message) -> None:
-        self._request = request
+        # Requests have few fields in common: they are asked for by name.
+        self._request: Any = request
         self._violations: list[FieldViolation] = []
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class Checks:
         descriptor = self._request.DESCRIPTOR.fields_by_name[field]
         if descriptor.is_repeated:
             return len(getattr(self._request, field)) > 0
-        return self._request.HasField(field)
+        return bool(self._request.HasField(field))
 
     # --- Text ---
 
@@ -137,7 +138,7 @@ class Checks:
         """Return the name of a status."""
         value: int = getattr(self._request, field)
         if value == Assignment.unspecified or value not in Assignment.Status.values():
-            names = [name for name in Assignment.Status.keys() if name != "unspecified"]
+            names = [name for name, number in Assignment.Status.items() if number]
             self.refuse(field, f"must be one of {', '.join(names)}")
             return ""
         return Assignment.Status.Name(Assignment.Status.ValueType(value))
@@ -154,9 +155,7 @@ class Checks:
         """Return an instant, or the midnight UTC that begins a day."""
         value = days.parse_date_or_instant(getattr(self._request, field))
         if value is None:
-            self.refuse(
-                field, "must be a date such as 2026-03-26, or an instant with its offset"
-            )
+            self.refuse(field, "must be a date such as 2026-03-26, or an instant with its offset")
             return _EPOCH
         return value
 
@@ -192,7 +191,7 @@ class Checks:
         `checks` has one check for each field that can change. A field that the mask names
         without a value goes through its check too, which clears it or refuses that.
         """
-        mask = list(getattr(self._request, "update_mask").paths)
+        mask = list(self._request.update_mask.paths)
         names = mask or [name for name in checks if self.has(name)]
         if not names:
             self.refuse("update_mask", f"nothing to change; give one of {', '.join(checks)}")
@@ -209,7 +208,7 @@ class Checks:
         """Return the page that is asked for, of a list with these filters."""
         limit = self._limit()
         binding = pages.bind(self._request.DESCRIPTOR.full_name, *filters)
-        token: str = getattr(self._request, "page_token")
+        token: str = self._request.page_token
         if not token:
             return Page(number=self._page_number(), limit=limit, binding=binding)
         if self.has("page"):
@@ -224,13 +223,13 @@ class Checks:
         return Page(number=number, limit=limit, after=after, binding=binding)
 
     def _limit(self) -> int:
-        limit: int = getattr(self._request, "limit") if self.has("limit") else pages.DEFAULT_LIMIT
+        limit: int = self._request.limit if self.has("limit") else pages.DEFAULT_LIMIT
         if limit < 1:
             self.refuse("limit", "must be at least 1")
         return min(limit, pages.MAX_LIMIT)
 
     def _page_number(self) -> int:
-        number: int = getattr(self._request, "page") if self.has("page") else 1
+        number: int = self._request.page if self.has("page") else 1
         if not 1 <= number <= pages.MAX_PAGE:
             self.refuse("page", f"must be from 1 to {pages.MAX_PAGE}; go on by page_token")
         return number

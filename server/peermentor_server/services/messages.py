@@ -54,7 +54,6 @@ def template(row: Any) -> RecurringTemplate:
     )
 
 
-
 def pagination(page: Page, total: int) -> Pagination:
     """Describe a page of a list of `total` resources."""
     return Pagination(page=page.number, limit=page.limit, total=total)
@@ -64,6 +63,4 @@ def _timestamp(instant: datetime | None) -> Timestamp | None:
     if instant is None:
         return None
     since = instant - _EPOCH
-    return Timestamp(
-        seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000
-    )
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)

@@ -189,6 +189,4 @@ def _equal(filters: Mapping[str, str]) -> list[ColumnElement[bool]]:
 
 def _rows() -> Select[Any]:
     names = mentees.c.mentee_id == assignments.c.mentee_id
-    return select(assignments, mentees.c.mentee_name).select_from(
-        assignments.join(mentees, names)
-    )
+    return select(assignments, mentees.c.mentee_name).select_from(assignments.join(mentees, names))

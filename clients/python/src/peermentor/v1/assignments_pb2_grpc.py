@@ -32,7 +32,7 @@ class AssignmentServiceStub(object):
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
     the caller: 1 to 128 characters, case-sensitive, without control characters,
-    whitespace, `/` or `\`.
+    whitespace, slashes or backslashes.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
     microsecond. What the server stamps is in whole seconds.
@@ -93,7 +93,7 @@ class AssignmentServiceServicer(object):
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
     the caller: 1 to 128 characters, case-sensitive, without control characters,
-    whitespace, `/` or `\`.
+    whitespace, slashes or backslashes.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
     microsecond. What the server stamps is in whole seconds.
@@ -226,7 +226,7 @@ class AssignmentService(object):
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
     the caller: 1 to 128 characters, case-sensitive, without control characters,
-    whitespace, `/` or `\`.
+    whitespace, slashes or backslashes.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
     microsecond. What the server stamps is in whole seconds.

@@ -24,7 +24,7 @@ class AssignmentServiceStub:
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
       the caller: 1 to 128 characters, case-sensitive, without control characters,
-      whitespace, `/` or `\\`.
+      whitespace, slashes or backslashes.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
       microsecond. What the server stamps is in whole seconds.
@@ -112,7 +112,7 @@ class AssignmentServiceAsyncStub:
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
       the caller: 1 to 128 characters, case-sensitive, without control characters,
-      whitespace, `/` or `\\`.
+      whitespace, slashes or backslashes.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
       microsecond. What the server stamps is in whole seconds.
@@ -199,7 +199,7 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
       the caller: 1 to 128 characters, case-sensitive, without control characters,
-      whitespace, `/` or `\\`.
+      whitespace, slashes or backslashes.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
       microsecond. What the server stamps is in whole seconds.

@@ -1,0 +1,161 @@
+"""What tests are given: the real service on SQLite and on PostgreSQL, directly and by gateway.
+
+Every test that asks for `database`, or for anything that stands on it, runs once for each
+kind of database, on empty tables and at CONTRACT_DAY.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
+from peermentor_server.app import App
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage import schema
+from peermentor_server.storage.database import Database
+from support.clock import CONTRACT_DAY, SettableClock
+from support.databases import Postgres, empty
+from support.gateways import running_gateway
+from support.ports import free_ports
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in [name for name in os.environ if name.startswith("PEERMENTOR_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    # Not pytest's own directory: the server runs as another user, who may not enter that.
+    with tempfile.TemporaryDirectory(prefix="peermentor-pg-") as directory:
+        Path(directory).chmod(0o755)
+        server = Postgres(Path(directory) / "data")
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which kind of database this test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a database of the test's own, without any tables."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path}/own.db"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.new_database()
+
+
+@pytest.fixture(scope="session")
+def database_url(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> str:
+    """The URL of the database that most tests share."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/shared.db"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.new_database()
+
+
+@pytest.fixture(scope="session")
+def shared_database(database_url: str) -> Iterator[Database]:
+    """The database that most tests share, with the newest schema."""
+    database = Database(database_url)
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """A database without rows."""
+    empty(shared_database)
+    return shared_database
+
+
+@pytest.fixture(scope="session")
+def shared_clock() -> SettableClock:
+    """The clock of the shared server."""
+    return SettableClock()
+
+
+@pytest.fixture
+def clock(shared_clock: SettableClock) -> SettableClock:
+    """The server's clock, set to CONTRACT_DAY."""
+    shared_clock.set(CONTRACT_DAY)
+    return shared_clock
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str) -> Settings:
+    """The settings of the shared server, with free ports."""
+    grpc_port, rest_port, admin_port = free_ports(3)
+    return Settings(
+        database_url=database_url,
+        grpc_address=Address("127.0.0.1", grpc_port),
+        rest_address=Address("127.0.0.1", rest_port),
+        admin_address=Address("127.0.0.1", admin_port),
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    settings: Settings, shared_database: Database, shared_clock: SettableClock
+) -> Iterator[App]:
+    """The gRPC server that most tests call."""
+    app = App(settings, shared_database, shared_clock)
+    app.start()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_channel(settings: Settings, shared_server: App) -> Iterator[grpc.Channel]:
+    """A channel to the shared server."""
+    with grpc.insecure_channel(str(settings.grpc_address)) as channel:
+        yield channel
+
+
+@pytest.fixture
+def channel(shared_channel: grpc.Channel, database: Database, clock: SettableClock) -> grpc.Channel:
+    """A channel to the server, whose database is empty, at CONTRACT_DAY."""
+    return shared_channel
+
+
+@pytest.fixture
+def assignments(channel: grpc.Channel) -> AssignmentServiceStub:
+    """Calls the AssignmentService."""
+    return AssignmentServiceStub(channel)
+
+
+@pytest.fixture
+def templates(channel: grpc.Channel) -> TemplateServiceStub:
+    """Calls the TemplateService."""
+    return TemplateServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    settings: Settings, shared_server: App, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """The gateway in front of the shared server."""
+    with running_gateway(settings, tmp_path_factory.mktemp("gateway")) as client:
+        yield client
+
+
+@pytest.fixture
+def rest(shared_gateway: httpx.Client, database: Database, clock: SettableClock) -> httpx.Client:
+    """Calls the gateway, in front of a server whose database is empty, at CONTRACT_DAY."""
+    return shared_gateway

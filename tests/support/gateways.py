@@ -1,0 +1,52 @@
+"""The real Envoy in front of a gRPC server, with the real envoy.yaml."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from peermentor_server import gateway
+from peermentor_server.settings import Settings
+
+
+@contextmanager
+def running_gateway(
+    settings: Settings,
+    directory: Path,
+    adjust: Callable[[dict[str, Any]], None] = lambda _config: None,
+) -> Iterator[httpx.Client]:
+    """Run Envoy for these settings, and give a client whose base URL is the gateway.
+
+    `adjust` may change the configuration, such as to shorten a timeout.
+    """
+    config = gateway.configuration(settings)
+    adjust(config)
+    file = directory / f"envoy-{settings.rest_address.port}.json"
+    file.write_text(json.dumps(config))
+    with (
+        subprocess.Popen([*gateway.command(file), "--concurrency", "1"]) as process,
+        httpx.Client(base_url=f"http://{settings.rest_address}", timeout=15) as client,
+    ):
+        try:
+            _wait_until_live(process, settings)
+            yield client
+        finally:
+            process.terminate()
+
+
+def _wait_until_live(process: "subprocess.Popen[bytes]", settings: Settings) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "Envoy has ended"
+        try:
+            if httpx.get(f"http://{settings.admin_address}/ready").text == "LIVE\n":
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError("Envoy is not ready")
