@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from peermentor_server.storage.database import Database, InvalidUrl
 T = TypeVar("T")
 
 SUCCESS, FAILURE = 0, 1
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # How long calls may go on once the server has been told to stop.
 STOP_GRACE_S = 10
 
@@ -83,15 +83,15 @@ def _serve_grpc(configured: Settings) -> None:
 
     database = _open(configured)
     _require_schema(database)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopping.set())
+    # Blocked in this thread and all that it starts, the signals wait for sigwait below:
+    # a handler could run in a thread of gRPC's, and leave this one asleep.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     app = App(configured, database)
     try:
         app.start()
     except PortTaken as taken:
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
-    stopping.wait()
+    signal.sigwait(STOP_SIGNALS)
     app.stop(STOP_GRACE_S)
     database.close()
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "PEERMENTOR_"
 
@@ -61,7 +61,9 @@ ListenAddress = Annotated[Address, BeforeValidator(Address.parse)]
 class Settings(BaseSettings):
     """How to run the service. `Settings()` reads the environment; only `__main__` does."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, enable_decoding=False, frozen=True, extra="forbid"
+    )
 
     database_url: str = Field(default="sqlite:///peermentor.db", repr=False)
     """Where the data is: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."""
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
     overdue_after_days: int = Field(default=14, ge=1, le=3650)
     """After how many days without contact an assignment is overdue."""
 
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_list)] = ()
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = ()
     """Origins whose web pages may call the gateway, with commas between; none: CORS is off."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

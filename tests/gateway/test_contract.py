@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from support.clock import SettableClock
 
 from peermentor_server import demo
 from peermentor_server.storage.database import Database
+from support.clock import SettableClock
 
 EXAMPLES: list[dict[str, Any]] = [
     example

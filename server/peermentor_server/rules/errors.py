@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
 
+# The text of an error travels twice in the trailers of an answer, for which gRPC clients
+# have room for 8 KiB; all violations stand in the details.
+_VIOLATIONS_IN_MESSAGE = 5
+
 
 class Kind(Enum):
     """What a caller can do about an error; one gRPC status code each."""
@@ -53,7 +57,10 @@ class InvalidFields(DomainError):
     reason = "INVALID_FIELD"
 
     def __init__(self, violations: Sequence[FieldViolation]) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        parts = [f"{v.field}: {v.description}" for v in violations[:_VIOLATIONS_IN_MESSAGE]]
+        if len(violations) > len(parts):
+            parts.append(f"and {len(violations) - len(parts)} more")
+        super().__init__("; ".join(parts))
         self.violations = tuple(violations)
 
 

@@ -76,7 +76,9 @@ def decode_token(token: str, binding: str) -> tuple[int, Position] | None:
 
 
 def _in_range(number: int, key: int) -> bool:
-    return 2 <= number <= _MAX_TOKEN_PAGE and 1 <= key <= ids.MAX_KEY
+    # JSON's true is an int to Python, and no key to a database.
+    is_key = key is not True and 1 <= key <= ids.MAX_KEY
+    return is_key and 2 <= number <= _MAX_TOKEN_PAGE
 
 
 def _with_position(number: int, key: int, last_contact: str | None) -> tuple[int, Position] | None:

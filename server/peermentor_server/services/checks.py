@@ -10,7 +10,7 @@ raises InvalidFields. Descriptions never repeat the value. The limits stand in t
 of the .proto files too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -25,6 +25,8 @@ from peermentor_server.rules.errors import FieldViolation, InvalidFields
 from peermentor_server.rules.pages import Page
 
 MAX_MENTORS = 100
+# Violations travel in the trailers of an answer, for which gRPC clients have room for 8 KiB.
+MAX_ENTRY_VIOLATIONS = 20
 MAX_DURATION_MINUTES = 7 * 24 * 60
 
 Check = Callable[["Checks", str], Any]
@@ -106,9 +108,15 @@ class Checks:
         if len(values) > MAX_MENTORS:
             self.refuse(field, f"must have at most {MAX_MENTORS} entries")
             return []
-        for index, value in enumerate(values):
-            repeated = "is in the list already" if value in values[:index] else None
-            self._note(f"{field}[{index}]", texts.identifier_problem(value) or repeated)
+        refused = [
+            (index, problem)
+            for index, value in enumerate(values)
+            if (problem := texts.identifier_problem(value) or _repetition(value, values[:index]))
+        ]
+        for index, problem in refused[:MAX_ENTRY_VIOLATIONS]:
+            self.refuse(f"{field}[{index}]", problem)
+        if len(refused) > MAX_ENTRY_VIOLATIONS:
+            self.refuse(field, f"has {len(refused) - MAX_ENTRY_VIOLATIONS} more refused entries")
         return values
 
     def recurrence_rule(self, field: str, now: datetime) -> str:
@@ -233,6 +241,10 @@ class Checks:
         if not 1 <= number <= pages.MAX_PAGE:
             self.refuse("page", f"must be from 1 to {pages.MAX_PAGE}; go on by page_token")
         return number
+
+
+def _repetition(value: str, earlier: Sequence[str]) -> str | None:
+    return "is in the list already" if value in earlier else None
 
 
 def _problem(max_length: int, value: str, **rules: bool) -> str | None:

@@ -19,7 +19,6 @@ from sqlalchemy import (
     delete,
     exists,
     insert,
-    literal_column,
     nulls_first,
     or_,
     select,
@@ -32,10 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import listing
 from peermentor_server.storage.listing import Listing
-from peermentor_server.storage.tables import OPEN_STATUSES, assignments, contacts, mentees
-
-# A literal rather than a parameter: only so does SQLite use the partial index.
-_ACTIVE = assignments.c.status == literal_column("'active'")
+from peermentor_server.storage.tables import ACTIVE, OPEN, assignments, contacts, mentees
 
 
 def add(
@@ -140,7 +136,7 @@ def list_page(connection: Connection, filters: Mapping[str, str], page: Page) ->
     """List by key the assignments whose columns equal `filters`; the open ones by default."""
     conditions = _equal(filters)
     if "status" not in filters:
-        conditions.append(assignments.c.status.in_(OPEN_STATUSES))
+        conditions.append(OPEN)
     return listing.fetch(
         connection,
         assignments,
@@ -162,7 +158,7 @@ def list_overdue_page(
 ) -> Listing:
     """List the active assignments without contact since `cutoff`, the longest-silent first."""
     last = assignments.c.last_contact_date
-    conditions = [*_equal(filters), _ACTIVE, or_(last.is_(None), last < cutoff)]
+    conditions = [*_equal(filters), ACTIVE, or_(last.is_(None), last < cutoff)]
     if started_before is not None:
         conditions.append(assignments.c.start_date < started_before)
     return listing.fetch(

@@ -5,6 +5,7 @@ at all. What a driver raises leaves this module as DatabaseUnavailable or Intern
 without SQL and without values.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy import text as sql
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault
 
-# Transactions wait this long for another writer of the same SQLite file.
-SQLITE_BUSY_TIMEOUT_MS = 5000
+# A transaction waits this long for another writer: of the same SQLite file, or of the same
+# row in PostgreSQL.
+LOCK_TIMEOUT_MS = 5000
 POSTGRESQL_CONNECT_TIMEOUT_S = 2
 # How long a call waits for a free connection before it answers UNAVAILABLE.
 POOL_TIMEOUT_S = 2
@@ -25,6 +27,8 @@ POOL_TIMEOUT_S = 2
 FIRST_SAFE_SQLITE = (3, 51, 3)
 
 _READ_ONLY = "peermentor_read_only"
+_PASSWORDS = ("password", "sslpassword")
+_READ_ONLY_SERVER = "25006"
 
 
 class InvalidUrl(Exception):
@@ -34,7 +38,8 @@ class InvalidUrl(Exception):
 class Database:
     """One SQLite file or one PostgreSQL database."""
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    # A connection for each thread that serves calls, and one for the health check.
+    def __init__(self, url: str, *, pool_size: int = 9) -> None:
         self._url = _parse(url)
         self.engine = _create_engine(self._url, pool_size)
 
@@ -46,7 +51,7 @@ class Database:
     @property
     def location(self) -> str:
         """The URL without its password, for people."""
-        return self._url.render_as_string(hide_password=True)
+        return self._url.difference_update_query(_PASSWORDS).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -90,17 +95,30 @@ def _create_engine(url: URL, pool_size: int) -> Engine:
     }
     if url.get_backend_name() == "sqlite":
         return _create_sqlite_engine(url, options)
-    return create_engine(
+    return _create_postgresql_engine(url, options)
+
+
+def _create_postgresql_engine(url: URL, options: dict[str, Any]) -> Engine:
+    engine = create_engine(
         url,
         pool_pre_ping=True,
         pool_recycle=300,
         connect_args={
             "connect_timeout": POSTGRESQL_CONNECT_TIMEOUT_S,
             "application_name": "peermentor",
-            "options": "-c timezone=UTC",
+            "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS}",
         },
         **options,
     )
+    event.listen(engine, "handle_error", _leave_read_only_server)
+    return engine
+
+
+def _leave_read_only_server(context: ExceptionContext) -> None:
+    # A server that is no longer the primary still answers pings: without this, the pool
+    # would hold on to it and refuse every write until the next start.
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_SERVER:
+        context.is_disconnect = True
 
 
 def _create_sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
@@ -116,14 +134,29 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transactions begin too late and lose updates; _begin_sqlite does it.
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
+        f"busy_timeout={LOCK_TIMEOUT_MS}",
         # An acknowledged write survives a power cut; NORMAL would lose the latest ones.
         "synchronous=FULL",
         "foreign_keys=ON",
         "journal_size_limit=8388608",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+    _switch_to_wal(connection)
+
+
+def _switch_to_wal(connection: Any) -> None:
+    # The one thing for which SQLite does not wait its turn: when several programs open a new
+    # file at the same moment, it refuses all but one of them.
+    deadline = time.monotonic() + LOCK_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -144,12 +177,20 @@ def _autocommit(connection: Connection) -> Connection:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-        raise DatabaseUnavailable from _without_values(error)
-    except exc.DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailable from _without_values(error)
-        raise InternalFault(str(_without_values(error))) from None
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        cause = _without_values(error)
+        if _is_outage(error):
+            raise DatabaseUnavailable from cause
+        raise InternalFault(str(cause)) from cause
+
+
+def _is_outage(error: exc.DBAPIError | exc.TimeoutError) -> bool:
+    if isinstance(error, exc.TimeoutError) or error.connection_invalidated:
+        return True
+    # SQLite's word for a statement that is wrong, which PostgreSQL calls a ProgrammingError.
+    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR":
+        return False
+    return isinstance(error, exc.OperationalError | exc.InterfaceError)
 
 
 class DriverError(Exception):

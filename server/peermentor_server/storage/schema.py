@@ -16,6 +16,10 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 7_033_636_685
 
 
+class NewerSchema(Exception):
+    """Only a newer program knows this schema; see State.UNKNOWN."""
+
+
 class State(Enum):
     """How the schema of a database stands to the one this program knows."""
 
@@ -27,9 +31,13 @@ class State(Enum):
 
 def state(database: Database) -> State:
     """Compare the schema with the newest migration."""
-    scripts = ScriptDirectory(str(_MIGRATIONS))
     with database.read() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
+        return _state(connection)
+
+
+def _state(connection: Connection) -> State:
+    scripts = ScriptDirectory(str(_MIGRATIONS))
+    revision = MigrationContext.configure(connection).get_current_revision()
     if revision == scripts.get_current_head():
         return State.CURRENT
     known = {script.revision for script in scripts.walk_revisions()}
@@ -37,11 +45,16 @@ def state(database: Database) -> State:
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Bring the schema up to date in one transaction, one program at a time."""
+    """Bring the schema up to date in one transaction, one program at a time.
+
+    Raises NewerSchema for a schema that only a newer program knows.
+    """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with database.write() as connection:
         _wait_for_turn(connection)
+        if _state(connection) is State.UNKNOWN:
+            raise NewerSchema
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
@@ -49,4 +62,6 @@ def migrate(database: Database, revision: str = "head") -> None:
 def _wait_for_turn(connection: Connection) -> None:
     # On SQLite the write transaction itself keeps others out.
     if connection.dialect.name == "postgresql":
+        # However long it takes.
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

@@ -54,13 +54,22 @@ def _create_assignments() -> None:
     )
     for column in ("status", "org_id", "coordinator_id", "peer_mentor_id", "mentee_id"):
         op.create_index(f"ix_assignments_{column}", "assignments", [column, "id"])
+    is_open = sa.text("(status IN ('active', 'paused')) IS TRUE")
+    op.create_index(
+        "ix_assignments_open",
+        "assignments",
+        ["id"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+    )
+    is_active = sa.text("(status = 'active') IS TRUE")
     nulls_first = " NULLS FIRST" if op.get_context().dialect.name == "postgresql" else ""
     op.create_index(
         "ix_assignments_overdue",
         "assignments",
         [sa.text(f"last_contact_date{nulls_first}"), "id"],
-        sqlite_where=sa.text("status = 'active'"),
-        postgresql_where=sa.text("status = 'active'"),
+        sqlite_where=is_active,
+        postgresql_where=is_active,
     )
 
 

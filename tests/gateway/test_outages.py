@@ -1,0 +1,99 @@
+"""The gateway while the server behind it is gone or silent, and with CORS on."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from peermentor_server.app import App
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage.database import Database
+from support.gateways import running_gateway
+from support.ports import free_ports
+
+
+@pytest.fixture
+def free_settings() -> Settings:
+    """Settings with free ports, behind which nothing runs."""
+    addresses = [Address("127.0.0.1", port) for port in free_ports(3)]
+    return Settings(
+        grpc_address=addresses[0], rest_address=addresses[1], admin_address=addresses[2]
+    )
+
+
+def test_without_a_server_calls_answer_503_in_the_error_shape(
+    free_settings: Settings, tmp_path: Path
+) -> None:
+    with running_gateway(free_settings, tmp_path) as rest:
+        response = rest.get("/api/v1/assignments")
+        assert response.status_code == 503
+        assert response.json() == {
+            "code": 14,
+            "message": "the service does not answer",
+            "details": [],
+        }
+
+
+def shorten_timeouts(config: dict[str, Any]) -> None:
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    for route in manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]:
+        if route["name"] != "grpc":
+            assert route["route"]["timeout"] in {"10s", "0.2s"}  # Routes share their settings.
+            route["route"]["timeout"] = "0.2s"
+
+
+def test_a_server_that_is_silent_answers_504_in_the_error_shape(
+    free_settings: Settings, tmp_path: Path
+) -> None:
+    with socket.socket() as silent:
+        silent.bind((free_settings.grpc_address.host, free_settings.grpc_address.port))
+        silent.listen()
+        with running_gateway(free_settings, tmp_path, shorten_timeouts) as rest:
+            response = rest.get("/api/v1/assignments")
+    assert response.status_code == 504
+    assert response.json() == {
+        "code": 4,
+        "message": "the service took too long to answer",
+        "details": [],
+    }
+
+
+PREFLIGHT = {
+    "origin": "https://app.example.org",
+    "access-control-request-method": "PUT",
+    "access-control-request-headers": "content-type",
+}
+
+
+def test_cors_is_off_by_default(rest: httpx.Client) -> None:
+    response = rest.options("/api/v1/assignments", headers=PREFLIGHT)
+    assert response.status_code == 405
+    assert "access-control-allow-origin" not in response.headers
+    answer = rest.get("/api/v1/assignments", headers={"origin": PREFLIGHT["origin"]})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_configured_origins_may_call_and_others_may_not(
+    free_settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    settings = free_settings.model_copy(update={"cors_origins": ("https://app.example.org",)})
+    app = App(settings, database)
+    app.start()
+    try:
+        with running_gateway(settings, tmp_path) as rest:
+            allowed = rest.options("/api/v1/assignments/asgn_001", headers=PREFLIGHT)
+            assert allowed.status_code in {200, 204}
+            assert allowed.headers["access-control-allow-origin"] == "https://app.example.org"
+            assert "PUT" in allowed.headers["access-control-allow-methods"]
+            assert "content-type" in allowed.headers["access-control-allow-headers"]
+            answer = rest.get("/api/v1/assignments", headers={"origin": PREFLIGHT["origin"]})
+            assert answer.headers["access-control-allow-origin"] == "https://app.example.org"
+            other = rest.options(
+                "/api/v1/assignments/asgn_001",
+                headers=PREFLIGHT | {"origin": "https://evil.example.org"},
+            )
+            assert "access-control-allow-origin" not in other.headers
+    finally:
+        app.stop()

@@ -1,0 +1,59 @@
+"""What is wrong with a text, if anything."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peermentor_server.rules import texts
+
+# A busy machine is no failure.
+UNHURRIED = settings(deadline=None)
+
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+LINE_BREAKS_AND_TABS = ["\t", "\n", "\r"]
+
+
+def test_a_text_may_have_as_many_characters_as_allowed_and_no_more() -> None:
+    for character in ("x", "\N{GRINNING FACE}"):
+        assert texts.problem(character * 5, 5) is None
+        assert texts.problem(character * 6, 5) is not None
+
+
+@pytest.mark.parametrize("character", CONTROLS, ids=ascii)
+def test_control_characters_are_refused_but_for_line_breaks_and_tabs(character: str) -> None:
+    kept = character in LINE_BREAKS_AND_TABS
+
+    assert (texts.problem(f"a{character}b", 10) is None) == kept
+    assert texts.problem(f"a{character}b", 10, one_line=True) is not None
+
+
+def test_an_empty_text_is_refused_only_where_one_is_required() -> None:
+    for blank in ("", " ", "\n", "\u00a0\u3000"):
+        assert texts.problem(blank, 10) is None
+        assert texts.problem(blank, 10, required=True) is not None
+
+
+def test_a_lone_surrogate_is_no_text() -> None:
+    assert texts.problem("\ud800", 10) is not None
+    assert texts.identifier_problem("\udfff") is not None
+
+
+def test_an_identifier_has_at_most_128_characters() -> None:
+    assert texts.identifier_problem("x" * 128) is None
+    assert texts.identifier_problem("x" * 129) is not None
+
+
+@UNHURRIED
+@given(st.text(st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=1, max_size=128))
+def test_letters_and_signs_of_all_scripts_make_identifiers(value: str) -> None:
+    slashes = {"/", "\\"} & set(value)
+
+    assert (texts.identifier_problem(value) is None) == (not slashes)
+
+
+@UNHURRIED
+@given(st.text(st.characters(exclude_categories=())))
+def test_an_identifier_is_a_text_on_one_line_without_blanks_around_it(value: str) -> None:
+    if texts.identifier_problem(value) is None:
+        assert texts.problem(value, 128, required=True, one_line=True) is None
+        assert value == value.strip()

@@ -1,0 +1,209 @@
+"""The schema: migrations build what storage/tables declares, once, wholly, or not at all."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
+
+from peermentor_server.rules.errors import DomainError
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.database import Database
+from peermentor_server.storage.schema import State
+from peermentor_server.storage.tables import metadata
+from support import catalogs, commands
+
+_FAILING_MIGRATION = '''
+"""Creates a table, then fails."""
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    op.execute("CREATE TABLE half (id INTEGER)")
+    op.execute("INSERT INTO half VALUES (1)")
+    op.execute("DELETE FROM mentees")
+    op.execute("CREATE TABLE half (id INTEGER)")
+'''
+
+
+@pytest.fixture
+def own(empty_url: str) -> Iterator[Database]:
+    """A database of the test's own, without any tables."""
+    database = Database(empty_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def failing_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second migration, which fails half-way."""
+    copy = shutil.copytree(schema._MIGRATIONS, tmp_path / "migrations")
+    (copy / "versions" / "0002_fails.py").write_text(_FAILING_MIGRATION)
+    monkeypatch.setattr(schema, "_MIGRATIONS", copy)
+
+
+def test_migrations_build_exactly_what_the_tables_declare(own: Database) -> None:
+    with own.write() as connection:
+        metadata.create_all(connection)
+        declared = catalogs.describe(connection)
+        metadata.drop_all(connection)
+    schema.migrate(own)
+    with own.read() as connection:
+        migrated = catalogs.describe(connection)
+    assert {part: len(rows) > 0 for part, rows in migrated.items()} == dict.fromkeys(declared, True)
+    assert migrated == declared
+
+
+def test_a_catalog_shows_what_alembic_does_not_compare(own: Database) -> None:
+    """The control of the test above: checks, predicates and orders are among the details."""
+    schema.migrate(own)
+    with own.read() as connection:
+        details = str(catalogs.describe(connection))
+    assert "duration_minutes > 0" in details
+    assert "'active'" in details
+    assert "ON DELETE CASCADE" in details
+    assert ("NULLS FIRST" in details) == (own.dialect == "postgresql")
+    assert ("AUTOINCREMENT" in details) == (own.dialect == "sqlite")
+
+
+def test_alembic_finds_nothing_to_migrate(own: Database) -> None:
+    schema.migrate(own)
+    with own.read() as connection:
+        differences = compare_metadata(_comparison(connection), metadata)
+    # Of an index that tables.py declares once for each kind of database alembic only sees one.
+    assert [found for found in differences if "ix_assignments_overdue" not in str(found)] == []
+
+
+def _comparison(connection: object) -> MigrationContext:
+    return MigrationContext.configure(
+        connection,  # type: ignore[arg-type]
+        opts={"compare_type": True, "compare_server_default": True},
+    )
+
+
+def test_every_constraint_is_named_by_the_convention(own: Database) -> None:
+    schema.migrate(own)
+    expected = {"ck_assignments_status", "ck_templates_duration_minutes"}
+    for table in metadata.sorted_tables:
+        for constraint in table.constraints:
+            if isinstance(constraint, ForeignKeyConstraint):
+                expected.add(f"fk_{table.name}_{constraint.column_keys[0]}")
+            # SQLite has no name for the key that it gives out itself.
+            automatic = table.autoincrement_column is not None and own.dialect == "sqlite"
+            if isinstance(constraint, PrimaryKeyConstraint) and not automatic:
+                expected.add(f"pk_{table.name}")
+    with own.read() as connection:
+        assert catalogs.constraint_names(connection) == expected
+        if own.dialect == "sqlite":
+            assert catalogs.unnamed_constraints(connection) == 0
+
+
+def test_every_index_is_named_after_its_table(own: Database) -> None:
+    schema.migrate(own)
+    with own.read() as connection:
+        found = catalogs.index_names(connection)
+        assert found == {index.name for table in metadata.sorted_tables for index in table.indexes}
+        for table in metadata.sorted_tables:
+            for index in inspect(connection).get_indexes(table.name):
+                assert str(index["name"]).startswith(f"ix_{table.name}_")
+
+
+def test_migrating_twice_changes_nothing(own: Database) -> None:
+    schema.migrate(own)
+    with own.write() as connection:
+        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+    before = _snapshot(own)
+    schema.migrate(own)
+    assert _snapshot(own) == before
+
+
+def _snapshot(database: Database) -> tuple[object, ...]:
+    """Return the schema, the rows, and what changes with any DDL statement."""
+    counter = (
+        "PRAGMA schema_version"
+        if database.dialect == "sqlite"
+        else "SELECT string_agg(oid || '/' || xmin, ',' ORDER BY oid) FROM pg_class"
+    )
+    with database.read() as connection:
+        return (
+            catalogs.describe(connection),
+            connection.execute(text("SELECT * FROM mentees")).all(),
+            connection.execute(text("SELECT * FROM alembic_version")).all(),
+            connection.execute(text(counter)).scalar_one(),
+        )
+
+
+def test_two_programs_may_migrate_an_empty_database_at_once(empty_url: str) -> None:
+    programs = [commands.start("migrate", PEERMENTOR_DATABASE_URL=empty_url) for _ in range(2)]
+    results = [(program.communicate(timeout=60)[1], program.returncode) for program in programs]
+    assert [status for _, status in results] == [0, 0], results
+    database = Database(empty_url)
+    assert schema.state(database) is State.CURRENT
+    database.close()
+
+
+def test_many_may_migrate_an_empty_database_at_the_same_moment(empty_url: str) -> None:
+    databases = [Database(empty_url) for _ in range(4)]
+    start = threading.Barrier(len(databases))
+    failures: list[Exception] = []
+
+    def migrate(database: Database) -> None:
+        start.wait()
+        try:
+            schema.migrate(database)
+        except Exception as failure:  # noqa: BLE001
+            failures.append(failure)
+
+    threads = [threading.Thread(target=migrate, args=[database]) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert schema.state(databases[0]) is State.CURRENT
+    for database in databases:
+        database.close()
+
+
+@pytest.mark.usefixtures("failing_migration")
+def test_a_migration_that_fails_leaves_an_empty_database_empty(own: Database) -> None:
+    with pytest.raises(DomainError):
+        schema.migrate(own)
+    with own.read() as connection:
+        assert inspect(connection).get_table_names() == []
+
+
+@pytest.mark.usefixtures("failing_migration")
+def test_a_migration_that_fails_leaves_the_older_schema_with_its_rows(own: Database) -> None:
+    schema.migrate(own, "0001")
+    with own.write() as connection:
+        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+    before = _snapshot(own)[:-1]
+    with pytest.raises(DomainError):
+        schema.migrate(own)
+    assert _snapshot(own)[:-1] == before
+    assert schema.state(own) is State.BEHIND
+
+
+def test_a_new_database_is_behind_until_it_is_migrated(own: Database) -> None:
+    assert schema.state(own) is State.BEHIND
+    schema.migrate(own)
+    assert schema.state(own) is State.CURRENT
+
+
+def test_the_schema_of_a_newer_program_is_unknown_and_left_alone(own: Database) -> None:
+    schema.migrate(own)
+    with own.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = _snapshot(own)
+    assert schema.state(own) is State.UNKNOWN
+    with pytest.raises(schema.NewerSchema):
+        schema.migrate(own)
+    assert _snapshot(own) == before

@@ -1,0 +1,111 @@
+"""The command line, run as its users run it."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from peermentor_server.storage import schema
+from peermentor_server.storage.database import Database
+from support.commands import run
+from support.databases import Postgres
+
+
+def test_help_lists_every_command() -> None:
+    result = run("--help")
+    assert result.returncode == 0
+    for command in ("serve", "migrate", "demo", "import-mentees"):
+        assert f"\n    {command}" in result.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == "0.1.0\n"
+
+
+def test_a_command_is_needed() -> None:
+    result = run()
+    assert result.returncode == 2
+    assert "COMMAND" in result.stderr
+
+
+def test_a_bad_setting_refuses_to_start() -> None:
+    result = run("serve", PEERMENTOR_REST_ADDRESS="nowhere")
+    assert result.returncode == 1
+    assert result.stderr.startswith("peermentor-server: PEERMENTOR_REST_ADDRESS: must be")
+
+
+def test_migrate_brings_a_database_up_to_date(empty_url: str) -> None:
+    for _ in range(2):
+        result = run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.endswith("is up to date\n")
+    database = Database(empty_url)
+    assert schema.state(database) is schema.State.CURRENT
+    database.close()
+
+
+def test_what_is_created_is_its_owners_alone(tmp_path: Path) -> None:
+    run("migrate", PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/own.db")
+    assert (tmp_path / "own.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_demo_loads_into_an_empty_database_only(empty_url: str) -> None:
+    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
+    loaded = run("demo", PEERMENTOR_DATABASE_URL=empty_url)
+    assert (loaded.returncode, loaded.stderr) == (0, "")
+    assert loaded.stdout.startswith("loaded 47 assignments and 8 templates into ")
+    again = run("demo", PEERMENTOR_DATABASE_URL=empty_url)
+    assert again.returncode == 1
+    assert "loads only into an empty database" in again.stderr
+
+
+def test_import_mentees_loads_names(tmp_path: Path) -> None:
+    file = tmp_path / "mentees.csv"
+    file.write_text("mentee_id,mentee_name\nuser_088,Bjørn Solberg\n", encoding="utf-8")
+    url = f"sqlite:///{tmp_path}/own.db"
+    result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"imported 1 names into {url}\n"
+    with sqlite3.connect(tmp_path / "own.db") as connection:
+        rows = connection.execute("SELECT * FROM mentees").fetchall()
+    connection.close()
+    assert rows == [("user_088", "Bjørn Solberg")]
+
+
+def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Path) -> None:
+    file = tmp_path / "mentees.csv"
+    file.write_text("mentee_id,mentee_name\nuser_088,Bjørn Solberg\nuser 089,Ann\n")
+    result = run(
+        "import-mentees", str(file), PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/own.db"
+    )
+    assert result.returncode == 1
+    assert "nothing imported\nline 3: mentee_id: must not contain" in result.stderr
+    assert "Ann" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_postgresql_with_an_older_schema_is_left_to_migrate(
+    command: str, postgres: Postgres
+) -> None:
+    result = run(command, PEERMENTOR_DATABASE_URL=postgres.new_database())
+    assert result.returncode == 1
+    assert "is behind; run: peermentor-server migrate" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["migrate", "demo", "serve --no-gateway"])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sqlite:////no/such/directory/own.db", "unable to open database file"),
+        ("postgresql://user:secret@127.0.0.1:1/name", "refused"),
+    ],
+)
+def test_a_database_out_of_reach_is_named_without_its_password(
+    command: str, url: str, says: str
+) -> None:
+    result = run(*command.split(), PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr.startswith("peermentor-server: PEERMENTOR_DATABASE_URL: cannot use")
+    assert says in result.stderr
+    assert "secret" not in result.stderr
+    assert "Traceback" not in result.stderr

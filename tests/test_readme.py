@@ -1,0 +1,93 @@
+"""The README, run as it stands: every curl line, the gRPC call and the Python program."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.commands import run
+from support.ports import free_ports
+from support.serving import serving, settings_for
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+# These depend on the day of the run.
+MOVING = {"days_since_contact", "next_page_token"}
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A running service with the demo data, as `make demo` and `make serve` make it."""
+    file = tmp_path_factory.mktemp("readme") / "peermentor.db"
+    environment = settings_for(f"sqlite:///{file}", free_ports(3))
+    run("demo", **environment)
+    with serving(environment):
+        yield {
+            "127.0.0.1:8080": environment["PEERMENTOR_REST_ADDRESS"],
+            "127.0.0.1:50051": environment["PEERMENTOR_GRPC_ADDRESS"],
+        }
+
+
+def test_every_curl_line_answers_what_is_printed_below_it(addresses: dict[str, str]) -> None:
+    blocks = BLOCK.findall(README)
+    calls = [index for index, (kind, text) in enumerate(blocks) if text.startswith("curl ")]
+    assert len(calls) >= 13
+    for index in calls:
+        kind, expected = blocks[index + 1]
+        assert kind == "json", blocks[index]
+        answer = json.loads(shell(blocks[index][1], addresses))
+        assert_printed(json.loads(expected), answer)
+
+
+def test_the_grpc_call_works_by_reflection(addresses: dict[str, str]) -> None:
+    (call,) = [text for _, text in BLOCK.findall(README) if text.startswith("buf curl")]
+    answer = json.loads(shell(call, addresses))
+    assert answer["menteeName"] == "Lars Eriksson"
+
+
+def test_the_python_program_runs(addresses: dict[str, str]) -> None:
+    (program,) = [text for kind, text in BLOCK.findall(README) if kind == "python"]
+    printed = subprocess.run(
+        [sys.executable, "-c", here(program, addresses)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+    assert printed == "asgn_002 Ingrid Halvorsen\nasgn_001 Lars Eriksson\n"
+
+
+def shell(command: str, addresses: dict[str, str]) -> str:
+    """Run a command of the README with the tools of this virtual environment."""
+    binaries = Path(sys.executable).parent
+    return subprocess.run(
+        ["bash", "-c", f"PATH={binaries}:$PATH; {here(command, addresses)}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+
+
+def here(text: str, addresses: dict[str, str]) -> str:
+    for printed, actual in addresses.items():
+        text = text.replace(printed, actual)
+    return text
+
+
+def assert_printed(printed: Any, answer: Any) -> None:
+    """Check that the answer holds what is printed; of a list, its first items."""
+    if isinstance(printed, dict):
+        for name in printed.keys() - MOVING:
+            assert_printed(printed[name], answer[name])
+    elif isinstance(printed, list) and printed and isinstance(printed[0], dict):
+        assert len(answer) >= len(printed)
+        for printed_item, item in zip(printed, answer, strict=False):
+            assert_printed(printed_item, item)
+    else:
+        assert printed == answer
