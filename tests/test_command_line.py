@@ -93,6 +93,26 @@ def test_postgresql_with_an_older_schema_is_left_to_migrate(
 
 
 @pytest.mark.parametrize("command", ["migrate", "demo", "serve --no-gateway"])
+def test_a_schema_of_a_newer_program_is_left_alone(command: str, empty_url: str) -> None:
+    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
+    database = Database(empty_url)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    result = run(*command.split(), PEERMENTOR_DATABASE_URL=empty_url)
+    assert result.returncode == 1
+    assert "is newer than this program" in result.stderr
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("These are my notes, and no database. " * 100)
+    result = run("migrate", PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/notes.txt")
+    assert result.returncode == 1
+    assert "cannot use sqlite:///" in result.stderr
+    assert "SQLITE_NOTADB" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["migrate", "demo", "serve --no-gateway"])
 @pytest.mark.parametrize(
     ("url", "says"),
     [

@@ -24,8 +24,9 @@ from peermentor_server.storage.database import Database
 
 # More threads than this only wait for each other: for Python's lock, or for the disk.
 WORKER_THREADS = 8
-# For health checks and reflection.
-SIDE_THREADS = 4
+# For health checks, and for open streams of reflection.
+HEALTH_THREADS = 2
+REFLECTION_THREADS = 4
 SERVICES = (
     ASSIGNMENTS.services_by_name["AssignmentService"].full_name,
     TEMPLATES.services_by_name["TemplateService"].full_name,
@@ -51,10 +52,17 @@ class App:
     def __init__(self, settings: Settings, database: Database, clock: Clock = system_clock) -> None:
         self._address = str(settings.grpc_address)
         self._calls = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="call")
-        self._side_calls = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="side")
+        self._health_calls = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
+        self._reflection_calls = ThreadPoolExecutor(
+            REFLECTION_THREADS, thread_name_prefix="reflection"
+        )
         self._server = grpc.server(
             self._calls,
-            interceptors=[SideInterceptor(self._side_calls), CallInterceptor()],
+            interceptors=[
+                SideInterceptor(HEALTH_SERVICE, self._health_calls),
+                SideInterceptor(reflection.SERVICE_NAME, self._reflection_calls),
+                CallInterceptor(),
+            ],
             options=_OPTIONS,
         )
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(
@@ -83,4 +91,5 @@ class App:
         self._server.stop(grace).wait()
         self._health.stop()
         self._calls.shutdown()
-        self._side_calls.shutdown(wait=False)
+        self._health_calls.shutdown(wait=False)
+        self._reflection_calls.shutdown(wait=False)

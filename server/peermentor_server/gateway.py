@@ -12,13 +12,14 @@ from typing import Any
 
 import yaml
 
+from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
 _LISTENER = "rest"
 _CLUSTER = "peermentor"
 
 
-class GatewayMissing(Exception):
+class GatewayMissing(CommandFailed):
     """A part of the gateway is not installed."""
 
 

@@ -1,9 +1,8 @@
 """The standard health service, which says NOT_SERVING while the database does not answer."""
 
+import contextlib
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 
 import grpc
 import structlog
@@ -21,22 +20,15 @@ _log = structlog.get_logger("peermentor_server")
 
 
 class HealthMonitor:
-    """Asks the database every second, and sets the health of every service accordingly.
-
-    Health checks have threads of their own: they are answered while all others are busy.
-    """
+    """Asks the database every second, and sets the health of every service accordingly."""
 
     def __init__(self, server: grpc.Server, database: Database, services: Iterable[str]) -> None:
         self._database = database
         self._services = ("", *services)
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="health")
-        self._servicer = health.HealthServicer(
-            experimental_non_blocking=True, experimental_thread_pool=self._pool
-        )
+        self._servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
         self._stopping = threading.Event()
-        self._pinger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ping")
-        self._pending: Future[None] | None = None
+        self._ping: _Ping | None = None
         self._serving: bool | None = None
         self._thread = threading.Thread(target=self._watch, name="health", daemon=True)
 
@@ -54,9 +46,7 @@ class HealthMonitor:
         """End the background work."""
         self.drain()
         if self._thread.is_alive():
-            self._thread.join(timeout=PING_TIMEOUT_S + 1)
-        self._pinger.shutdown(wait=False, cancel_futures=True)
-        self._pool.shutdown(wait=False)
+            self._thread.join()
 
     def _watch(self) -> None:
         while not self._stopping.wait(PING_INTERVAL_S):
@@ -74,14 +64,22 @@ class HealthMonitor:
 
     def _database_answers(self) -> bool:
         # A ping that hangs keeps its thread; no second one starts before it returns.
-        if self._pending is None:
-            self._pending = self._pinger.submit(self._database.ping)
-        try:
-            self._pending.result(timeout=PING_TIMEOUT_S)
-        except FutureTimeoutError:
-            return False
-        except DomainError:
-            self._pending = None
-            return False
-        self._pending = None
-        return True
+        if self._ping is None or not self._ping.is_alive():
+            self._ping = _Ping(self._database)
+            self._ping.start()
+        self._ping.join(PING_TIMEOUT_S)
+        return self._ping.answered
+
+
+class _Ping(threading.Thread):
+    """Asks the database once. A daemon: one that hangs does not keep the program alive."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(name="ping", daemon=True)
+        self._database = database
+        self.answered = False
+
+    def run(self) -> None:
+        with contextlib.suppress(DomainError):
+            self._database.ping()
+            self.answered = True

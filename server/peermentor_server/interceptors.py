@@ -4,6 +4,7 @@ A DomainError becomes its gRPC status with google.rpc details. Anything else is 
 with the request id and no other text; what happened stands in the log under that id.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -65,13 +66,14 @@ class CallInterceptor(grpc.ServerInterceptor):
 
 
 class SideInterceptor(grpc.ServerInterceptor):
-    """Runs health checks and reflection on threads of their own.
+    """Runs the methods of one service on threads of its own.
 
-    Health is answered while all other threads are busy, and reflection, whose streams hold a
-    thread for as long as they last, takes none from calls.
+    So health is answered while all other threads are busy, and reflection, whose streams hold
+    a thread for as long as they last, takes none from calls or from health checks.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, service: str, pool: ThreadPoolExecutor) -> None:
+        self._prefix = f"/{service}/"
         self._pool = pool
 
     def intercept_service(
@@ -81,17 +83,18 @@ class SideInterceptor(grpc.ServerInterceptor):
     ) -> Handler:
         """Mark the method that is called with the pool to run it on."""
         handler: Any = continuation(handler_call_details)
-        if handler is None or str(handler_call_details.method).startswith(OWN_METHODS):
+        if handler is None or not str(handler_call_details.method).startswith(self._prefix):
             return handler  # type: ignore[no-any-return]
-        # A health watch has been given its threads already, and holds none while it waits.
-        for shape in ("unary_unary", "stream_stream"):
+        for shape in ("unary_unary", "unary_stream", "stream_stream"):
             if getattr(handler, shape) is not None:
                 handler = handler._replace(**{shape: self._elsewhere(getattr(handler, shape))})
         return handler  # type: ignore[no-any-return]
 
-    def _elsewhere(self, behaviour: Behaviour) -> Behaviour:
-        def run(request: Any, context: grpc.ServicerContext) -> Any:
-            return behaviour(request, context)
+    def _elsewhere(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        # Keeps the mark of a health watch too: it holds no thread while it waits.
+        @functools.wraps(behaviour)
+        def run(*arguments: Any) -> Any:
+            return behaviour(*arguments)
 
         run.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
         return run

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from peermentor_server.failures import CommandFailed
+
 PREFIX = "PEERMENTOR_"
 
 
-class InvalidSettings(Exception):
+class InvalidSettings(CommandFailed):
     """One line for each setting that cannot be used, beginning with its variable's name."""
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from peermentor_server import gateway
+from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
 START_TIMEOUT_S = 30
@@ -29,7 +30,7 @@ _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 
 
-class ServeFailed(Exception):
+class ServeFailed(CommandFailed):
     """What could not be started or has died, and why."""
 
 

@@ -7,26 +7,27 @@ to the year 9999 where nothing matches: seconds, for FREQ=WEEKLY;BYDAY=MO;BYSETP
 
 import re
 from bisect import bisect_left
+from calendar import isleap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
-from itertools import chain, groupby, islice, product, starmap, takewhile
+from itertools import groupby, islice, product, starmap, takewhile
 from math import prod
 
 MAX_RULE_LENGTH = 500  # characters, the optional "RRULE:" included
 MAX_INTERVAL = 1_000
 MAX_COUNT = 10_000
 MAX_TIMES_A_DAY = 96  # values of BYHOUR x BYMINUTE x BYSECOND: every quarter of an hour
-# Expansion ends with the calendar year this many years after the start. Across the year 2100, 40
-# years lie between two February 29ths on one weekday, the rarest date that people name.
+# Expansion ends with the year this many after the start's. One February 29 on a Monday is 40 years
+# from the next when a year such as 2100 is between them, and people name no rarer date.
 HORIZON_YEARS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a rule is refused, without the text of the rule."""
+    """Why a rule is refused; the text of the rule is not repeated."""
 
-    part: str  # the RFC 5545 part at fault, or "RRULE" for the line as a whole
+    part: str  # the name of the part at fault, or "RRULE" for the line as a whole
     description: str  # a sentence that says what the part has to be
 
 
@@ -41,7 +42,7 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
     try:
         parsed = _parse(rule)
     except _RefusedError as error:
-        return error.refusal
+        return Refusal(*error.args)
     first = next(_walk(parsed, start), None)
     if first is None:
         return Refusal("RRULE", f"No moment in the {HORIZON_YEARS} years after the start matches.")
@@ -63,9 +64,7 @@ def occurrences(rule: str, start: datetime, limit: int) -> list[datetime]:
 
 
 class _RefusedError(ValueError):
-    def __init__(self, part: str, description: str) -> None:
-        super().__init__(description)
-        self.refusal = Refusal(part, description)
+    """Its arguments are the part and the description of a Refusal."""
 
 
 _PERIODS = {"YEARLY": 366, "MONTHLY": 31, "WEEKLY": 7, "DAILY": 1}  # and the most days in each
@@ -113,37 +112,31 @@ def _parse(text: str) -> _Rule:
     return _Rule(parts["FREQ"], until, _WEEKDAYS.index(wkst), byday, by)
 
 
-def _split(text: str) -> dict[str, str]:
+def _split(line: str) -> dict[str, str]:
     """The parts of the line by name, in capitals, as RFC 5545 values have no case."""
-    if len(text) > MAX_RULE_LENGTH:
+    if len(line) > MAX_RULE_LENGTH:
         raise _RefusedError("RRULE", f"A rule has at most {MAX_RULE_LENGTH} characters.")
-    if "\n" in text or "\r" in text:
+    if "\n" in line or "\r" in line:
         raise _RefusedError("RRULE", "A rule is one line, without a line break.")
     parts: dict[str, str] = {}
-    for segment in text[6 if text[:6].upper() == "RRULE:" else 0 :].split(";"):
-        name, value = _name_and_value(segment)
+    for segment in line[6 if line[:6].upper() == "RRULE:" else 0 :].split(";"):
+        text, _, value = segment.partition("=")
+        # ASCII is tested first: some other letters, such as the long s, have an ASCII capital.
+        name = text.upper() if text.isascii() else ""
+        if not _NAME.fullmatch(name):
+            raise _RefusedError("RRULE", "A rule is NAME=value parts, one semicolon between two.")
+        if name not in {"FREQ", "UNTIL", "BYDAY", "WKST", *_RANGES}:
+            raise _RefusedError(name, "A rule has no part of this name.")
         if name in parts:
             raise _RefusedError(name, f"{name} may be given once.")
-        parts[name] = value
+        if not value or not value.isascii():
+            raise _RefusedError(name, f"{name} needs a value, in ASCII.")
+        parts[name] = value.upper()
     return parts
 
 
-def _name_and_value(segment: str) -> tuple[str, str]:
-    name, _, value = segment.partition("=")
-    # ASCII is tested first because some other letters have an ASCII capital, such as the long s.
-    known = name.upper() if name.isascii() else ""
-    if not _NAME.fullmatch(known):
-        raise _RefusedError("RRULE", "A rule is NAME=value parts with one semicolon between two.")
-    if known not in {"FREQ", "UNTIL", "BYDAY", "WKST", *_RANGES}:
-        raise _RefusedError(known, "A rule has no part of this name.")
-    if not value or not value.isascii():
-        raise _RefusedError(known, f"{known} needs a value, in ASCII.")
-    return known, value.upper()
-
-
 def _until(text: str) -> datetime:
-    """The last moment of the rule; a date is the whole of that day in UTC."""
-    # No local date-time: RFC 5545 wants UTC where DTSTART has a time zone.
+    """The last moment of the rule: a date is all of that day; no local time, as in RFC 5545."""
     match = _UNTIL.fullmatch(text)
     if not match:
         raise _RefusedError("UNTIL", "UNTIL is like 20261231 or, in UTC, 20261231T235959Z.")
@@ -160,7 +153,7 @@ def _numbers(part: str, text: str) -> frozenset[int]:
     texts = text.split(",") if part.startswith("BY") else [text]
     for item in texts:
         number = int(item) if re.fullmatch(grammar, item) else highest + 1
-        if not lowest <= number <= highest or lowest < number == 0:
+        if not lowest <= number <= highest or (lowest < 0 and number == 0):
             zero = ", but not 0" * (lowest < 0)
             raise _RefusedError(part, f"{part} takes whole numbers, {lowest} to {highest}{zero}.")
     if len(numbers := frozenset(map(int, texts))) < len(texts):
@@ -177,7 +170,7 @@ def _byday(parts: dict[str, str]) -> frozenset[tuple[int, int]]:
     for text in parts["BYDAY"].split(","):
         match = _BYDAY.fullmatch(text)
         if not match or (match[1] and not 1 <= abs(int(match[1])) <= highest):
-            rest = f"after -{highest} to {highest}, or alone" if highest else "without a number"
+            rest = f"alone or after a number, -{highest} to {highest}" if highest else "alone"
             raise _RefusedError("BYDAY", f"BYDAY takes here {', '.join(_WEEKDAYS)}, {rest}.")
         days.append((int(match[1] or 0), _WEEKDAYS.index(match[2])))
     if len(set(days)) < len(days):
@@ -245,23 +238,31 @@ def _periods(rule: _Rule, start: datetime) -> Iterator[list[int]]:
         "WEEKLY": lambda day: (day - 1 - rule.wkst) // 7,
         "DAILY": lambda day: day,
     }[rule.freq]
-    # A year more at both ends, so that no week is cut; and no further than dates reach.
-    years = range(max(start.year - 1, 2), min(start.year + HORIZON_YEARS + 2, MAXYEAR - 1))
-    days_of_years = chain.from_iterable(_matching(rule, year) for year in years)
     origin, interval = number_of(start.toordinal()), min(rule.by["INTERVAL"], default=1)
-    for number, days in groupby(days_of_years, number_of):
+    for number, days in groupby(_days(rule, start.year), number_of):
         if number >= origin and (number - origin) % interval == 0:
             yield list(days)
 
 
+def _days(rule: _Rule, start: int) -> Iterator[int]:
+    """The ordinals of all matching days, with a year more at both ends so that no week is cut."""
+    known: dict[tuple[object, ...], list[int]] = {}
+    weeks = rule.by["BYWEEKNO"]
+    for year in range(max(start - 1, 2), min(start + HORIZON_YEARS + 2, MAXYEAR - 1)):
+        first = date(year, 1, 1).toordinal()
+        # Years alike in this match on the same days, and are worked out once.
+        kind = (first % 7, isleap(year), weeks and (isleap(year - 1), isleap(year + 1)))
+        if kind not in known:
+            known[kind] = [day - first for day in _matching(rule, year)]
+        yield from [first + day for day in known[kind]]
+
+
 def _matching(rule: _Rule, year: int) -> list[int]:
     """The ordinals of the days of a year that satisfy every part which names days."""
-    by = rule.by
+    by, freq = rule.by, rule.freq
     before, whole, after = (_span(year + n, 1, 12) for n in (-1, 0, 1))
-    months = [_span(year, month, month) for month in range(1, 13)]
-    days = set(whole)
-    if by["BYMONTH"]:
-        days &= set().union(*(months[month - 1] for month in by["BYMONTH"]))
+    months = [_span(year, month, month) for month in by["BYMONTH"] or range(1, 13)]
+    days: set[int] = set().union(*months)
     if by["BYMONTHDAY"]:
         days &= _nth(months, by["BYMONTHDAY"])
     if by["BYYEARDAY"]:
@@ -271,8 +272,7 @@ def _matching(rule: _Rule, year: int) -> list[int]:
         fourths = [_every(rule.wkst + 3, span) for span in (before, whole, after)]
         days &= set().union(*(range(day - 3, day + 4) for day in _nth(fourths, by["BYWEEKNO"])))
     if rule.byday:
-        in_month = rule.freq == "MONTHLY" or by["BYMONTH"]
-        days &= _weekdays(rule.byday, months if in_month else [whole])
+        days &= _weekdays(rule.byday, months if freq == "MONTHLY" or by["BYMONTH"] else [whole])
     return sorted(days)
 
 

@@ -152,7 +152,8 @@ def _switch_to_wal(connection: Any) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
         except sqlite.OperationalError as error:
-            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+            busy = error.sqlite_errorname.startswith("SQLITE_BUSY")
+            if not busy or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Date,
     DateTime,
     Dialect,
@@ -60,9 +61,10 @@ Key = BigInteger().with_variant(Integer(), "sqlite")
 
 # Two conditions that lists stand on, with a partial index each. IS TRUE keeps SQLite from
 # looking the status up in an index and then sorting all that it finds. They are literal
-# text because only so does SQLite know the condition of the index again.
-OPEN = literal_column("(status IN ('active', 'paused')) IS TRUE", Boolean())
-ACTIVE = literal_column("(status = 'active') IS TRUE", Boolean())
+# text because only so does SQLite know the condition of the index again; and it looks at
+# the status of every row all the same, so the index has that too.
+OPEN: ColumnElement[bool] = literal_column("(status IN ('active', 'paused')) IS TRUE")
+ACTIVE: ColumnElement[bool] = literal_column("(status = 'active') IS TRUE")
 
 
 def _text(name: str, **options: Any) -> Column[str]:
@@ -103,7 +105,13 @@ assignments = Table(
 )
 
 # ListAssignments: WHERE <open> ORDER BY id.
-Index("ix_assignments_open", assignments.c.id, sqlite_where=OPEN, postgresql_where=OPEN)
+Index(
+    "ix_assignments_open",
+    assignments.c.id,
+    assignments.c.status,
+    sqlite_where=OPEN,
+    postgresql_where=OPEN,
+)
 # The same WHERE <filter> ... ORDER BY id; the most selective filter's index serves.
 Index("ix_assignments_status", assignments.c.status, assignments.c.id)
 Index("ix_assignments_org_id", assignments.c.org_id, assignments.c.id)
@@ -119,12 +127,14 @@ Index(
     "ix_assignments_overdue",
     assignments.c.last_contact_date,
     assignments.c.id,
+    assignments.c.status,
     sqlite_where=ACTIVE,
 ).ddl_if(dialect="sqlite")
 Index(
     "ix_assignments_overdue",
     nulls_first(assignments.c.last_contact_date),
     assignments.c.id,
+    assignments.c.status,
     postgresql_where=ACTIVE,
 ).ddl_if(dialect="postgresql")
 

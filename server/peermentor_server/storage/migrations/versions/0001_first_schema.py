@@ -58,7 +58,7 @@ def _create_assignments() -> None:
     op.create_index(
         "ix_assignments_open",
         "assignments",
-        ["id"],
+        ["id", "status"],
         sqlite_where=is_open,
         postgresql_where=is_open,
     )
@@ -67,7 +67,7 @@ def _create_assignments() -> None:
     op.create_index(
         "ix_assignments_overdue",
         "assignments",
-        [sa.text(f"last_contact_date{nulls_first}"), "id"],
+        [sa.text(f"last_contact_date{nulls_first}"), "id", "status"],
         sqlite_where=is_active,
         postgresql_where=is_active,
     )

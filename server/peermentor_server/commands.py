@@ -1,0 +1,122 @@
+"""The commands that use the database. They return what to print, or raise CommandFailed."""
+
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from peermentor_server import demo, mentee_file
+from peermentor_server.failures import CommandFailed
+from peermentor_server.rules.errors import DomainError, InternalFault
+from peermentor_server.settings import Settings
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.database import Database, InvalidUrl
+
+T = TypeVar("T")
+_log = structlog.get_logger("peermentor_server")
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How long calls may go on once the server has been told to stop.
+STOP_GRACE_S = 10
+
+
+def serve_grpc(configured: Settings) -> None:
+    """Run the gRPC server until SIGINT or SIGTERM."""
+    # Imported here, since the other commands do without gRPC.
+    from peermentor_server.app import App, PortTaken
+
+    database = _open(configured)
+    _require_schema(database)
+    # Blocked in this thread and all that it starts, the signals wait for sigwait below:
+    # a handler could run in a thread of gRPC's, and leave this one asleep.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    app = App(configured, database)
+    try:
+        app.start()
+    except PortTaken as taken:
+        raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
+    _log.info("serving", address=str(configured.grpc_address), database=database.location)
+    signal.sigwait(STOP_SIGNALS)
+    _log.info("stopping")
+    app.stop(STOP_GRACE_S)
+    database.close()
+
+
+def migrate(configured: Settings) -> str:
+    """Bring the schema of the database up to date."""
+    database = _open(configured)
+    _migrate(database)
+    return f"{database.location} is up to date"
+
+
+def load_demo(configured: Settings) -> str:
+    """Load sample data into an empty database."""
+    database = _open(configured)
+    _require_schema(database)
+    try:
+        counts = _with_database(database, lambda: demo.load(database))
+    except demo.NotEmpty:
+        raise CommandFailed(
+            f"{database.location} holds assignments or templates; demo loads only into an "
+            "empty database"
+        ) from None
+    return f"loaded {counts[0]} assignments and {counts[1]} templates into {database.location}"
+
+
+def import_mentees(configured: Settings, file: Path) -> str:
+    """Load names of mentees from a CSV file: all of them, or none."""
+    database = _open(configured)
+    _require_schema(database)
+    try:
+        names = mentee_file.read(file)
+    except mentee_file.InvalidFile as invalid:
+        raise CommandFailed(f"nothing imported\n{invalid}") from None
+    _with_database(database, lambda: _name_mentees(database, names))
+    return f"imported {len(names)} names into {database.location}"
+
+
+def _name_mentees(database: Database, names: Mapping[str, str]) -> None:
+    with database.write() as connection:
+        for mentee_id, name in names.items():
+            assignments.name_mentee(connection, mentee_id, name)
+
+
+def _open(configured: Settings) -> Database:
+    try:
+        return Database(configured.database_url)
+    except InvalidUrl:
+        raise CommandFailed("PEERMENTOR_DATABASE_URL: is not a database URL") from None
+
+
+def _require_schema(database: Database) -> None:
+    """Bring SQLite up to date; on PostgreSQL that is left to `migrate`, at its owner's time."""
+    if database.dialect == "sqlite":
+        _migrate(database)
+    elif _known_state(database) is schema.State.BEHIND:
+        raise CommandFailed(
+            f"the schema of {database.location} is behind; run: peermentor-server migrate"
+        )
+
+
+def _migrate(database: Database) -> None:
+    if _known_state(database) is schema.State.BEHIND:
+        _with_database(database, lambda: schema.migrate(database))
+
+
+def _known_state(database: Database) -> schema.State:
+    state = _with_database(database, lambda: schema.state(database))
+    if state is schema.State.UNKNOWN:
+        raise CommandFailed(f"the schema of {database.location} is newer than this program")
+    return state
+
+
+def _with_database(database: Database, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except DomainError as error:
+        reason = error.diagnosis if isinstance(error, InternalFault) else error.__cause__
+        raise CommandFailed(
+            f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {reason or error}"
+        ) from None

@@ -1,0 +1,473 @@
+"""Mistaken and hostile requests, through the real gateway: one row, one request.
+
+Whoever refuses, the gateway or the server behind it, the answer has the one error shape and
+tells nothing about the inside; and the next good request is answered.
+"""
+
+import http.client
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+
+from peermentor.v1 import assignments_pb2, templates_pb2
+
+ENVOY_YAML = (Path(__file__).parents[2] / "envoy.yaml").read_text(encoding="utf-8")
+
+A = "/api/v1/assignments"
+T = "/api/v1/recurring-templates"
+JSON = "Content-Type: application/json"
+KIB = 1024
+
+# The gRPC codes that an answer of this status may carry.
+CODES = {
+    400: {3, 9, 11},
+    404: {5},
+    405: {12},
+    413: {3},
+    414: {3},
+    415: {3},
+    426: {3},
+    431: {3},
+    501: {12},
+}
+INTERNALS = re.compile(
+    r"envoy|upstream|proto|psycopg|sqlite|Traceback|127\.0\.0\.1|TYPE_", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request as it goes over the wire, the expected status, and a part of the message."""
+
+    name: str
+    request: bytes
+    status: int
+    message: str = ""
+
+
+def row(
+    name: str,
+    line: str,
+    status: int,
+    message: str = "",
+    *,
+    headers: tuple[str, ...] = (),
+    body: bytes | str | None = None,
+) -> Row:
+    """Build a row from a request line; a body brings its length along."""
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"{line} HTTP/1.1", "Host: gateway", *headers]
+    if content is not None:
+        lines.append(f"Content-Length: {len(content)}")
+    return Row(name, "\r\n".join([*lines, "", ""]).encode() + (content or b""), status, message)
+
+
+def post(name: str, body: bytes | str, status: int, message: str = "") -> Row:
+    return row(f"POST: {name}", f"POST {T}", status, message, headers=(JSON,), body=body)
+
+
+def put(name: str, body: str, status: int, message: str = "") -> Row:
+    return row(f"PUT: {name}", f"PUT {A}/asgn_001", status, message, headers=(JSON,), body=body)
+
+
+PATHS = [
+    row("root", "GET /", 404, "no such path"),
+    row("unknown path", "GET /nothing", 404, "no such path"),
+    row("unknown version", "GET /api/v2/assignments", 404),
+    row("other case", "GET /api/v1/Assignments", 404),
+    row("trailing slash", f"GET {A}/", 404),
+    row("trailing slash behind an id", f"GET {A}/asgn_001/", 404),
+    row("one segment too many", f"GET {A}/asgn_001/more", 404),
+    row("path parameter", f"GET {A};a=b", 404),
+    row("base path three times", f"GET {A}{A}{A}", 404),
+    row("two base paths", f"GET {A}{T}", 404),
+    row("climbing out", f"GET {A}/../../../etc/passwd", 404),
+    row("climbing out, encoded", f"GET {A}/%2e%2e/%2e%2e/secret", 404),
+    row("backslash", f"GET {A}/asgn\\001", 404),
+    row("gRPC path", "GET /peermentor.v1.AssignmentService/GetAssignment", 404),
+    row(
+        "gRPC path as JSON",
+        "POST /peermentor.v1.AssignmentService/DeleteAssignment",
+        404,
+        headers=(JSON,),
+        body='{"assignment_id":"asgn_001"}',
+    ),
+    row(
+        "forged path of the transcoder",
+        "POST /peermentor.v1.AssignmentService/DeleteAssignment",
+        404,
+        headers=(JSON, "x-envoy-original-method: DELETE", f"x-envoy-original-path: {A}/asgn_001"),
+        body="{}",
+    ),
+    row("health over REST", "GET /grpc.health.v1.Health/Check", 404),
+    row("admin page", "GET /config_dump", 404),
+    row("proxy request", "CONNECT example.org:80", 404),
+    row("asterisk", "OPTIONS *", 404),
+    row("unknown id", f"GET {A}/asgn_999", 404),
+    row("id of another kind", f"GET {A}/rt-001", 404),
+    row("negative id", f"GET {A}/asgn_-01", 404),
+    row("huge id", f"GET {A}/asgn_{'9' * 40}", 404),
+    row("long id", f"GET {A}/{'a' * 4000}", 404),
+    row("SQL in an id", f"DELETE {A}/asgn_001'%20OR%20'1'='1", 404),
+    row("Unicode id", f"GET {A}/%F0%9F%98%80", 404),
+    row("digits of another script", f"GET {A}/asgn_%D9%A0%D9%A0%D9%A1", 404),
+    row("encoded slash", f"GET {A}/a%2Fb", 400),
+    row("encoded backslash", f"GET {A}/a%5Cb", 400),
+    row("NUL in the path", f"GET {A}/a%00b", 400),
+    row("invalid UTF-8 in the path", f"GET {A}/%FF%FE", 400, "UTF-8"),
+    row("overlong UTF-8 in the path", f"GET {A}/%C0%AF", 400, "UTF-8"),
+    row("surrogate in the path", f"GET {A}/%ED%A0%80", 400, "UTF-8"),
+    row("broken percent sign", f"GET {A}/a%zz", 400, "percent-encoded"),
+    row("cut percent sign", f"GET {A}/a%2", 400, "percent-encoded"),
+    row("raw Unicode in the path", f"GET {A}/é", 400),
+    row("fragment", f"GET {A}#part", 400),
+    row("URL of 9,000 bytes", f"GET {A}/{'a' * 9000}", 414, "URL"),
+    row("query of 9,000 bytes", f"GET {A}?org_id={'a' * 9000}", 414, "URL"),
+    row("URL of 100,000 bytes", f"GET {A}/{'a' * 100_000}", 431),
+]
+
+METHODS = [
+    row("PATCH a list", f"PATCH {A}", 405, "PATCH"),
+    row("DELETE a list", f"DELETE {A}", 405, "DELETE"),
+    row("PUT a list", f"PUT {T}", 405, "PUT"),
+    row("TRACE", f"TRACE {A}", 405, "TRACE"),
+    row("OPTIONS without CORS", f"OPTIONS {A}", 405, "OPTIONS"),
+    row("POST to an id", f"POST {A}/asgn_001", 405, "POST"),
+    row("POST to the doubled path of an id", f"POST {A}{A}/asgn_001", 405, "POST"),
+    row("DELETE the overdue", f"DELETE {A}/overdue", 405, "DELETE"),
+    row("GET last-contact", f"GET {A}/asgn_001/last-contact", 405, "GET"),
+    row("PUT by-coordinator", f"PUT {T}/by-coordinator/user_007", 405, "PUT"),
+    row("method that nobody knows", f"FOO {A}", 400),
+    row("method in lower case", f"get {A}", 400),
+]
+
+QUERIES = [
+    row("unknown parameter", f"GET {A}?colour=red", 400, 'unknown query parameter "colour"'),
+    row("unknown parameter with a quote", f"GET {A}?a%22b=1", 400, "unknown query parameter"),
+    row("parameter of a parameter", f"GET {A}?page.x=1", 400, "page"),
+    row("parameter without a value", f"GET {A}?page", 400, "page"),
+    row("parameter without a name", f"GET {A}?=1", 400, "must be a name and a value"),
+    row("parameter twice", f"GET {A}?page=1&page=2", 400, "page: given more than once"),
+    row("parameter in both spellings", f"GET {A}?page_token=a&pageToken=b", 400, "page_token"),
+    row("other id in the query", f"GET {A}/asgn_001?assignment_id=asgn_002", 400, "assignment_id"),
+    row("the same, encoded", f"GET {A}/asgn_001?%61ssignment_id=asgn_002", 400, "assignment_id"),
+    row("the same, deleting", f"DELETE {A}/asgn_001?assignmentId=asgn_002", 400, "assignment_id"),
+    row("other coordinator in the query", f"GET {T}/by-coordinator/a?coordinator_id=b", 400),
+    row("query beside a body", f"POST {T}?name=x", 400, "name", headers=(JSON,), body="{}"),
+    row("page that is text", f"GET {A}?page=abc", 400, "page: must be a whole number"),
+    row("page that is empty", f"GET {A}?page=", 400, "page"),
+    row("page 1.5", f"GET {A}?page=1.5", 400, "page"),
+    row("page 2^31", f"GET {A}?page=2147483648", 400, "page"),
+    row("page 0", f"GET {A}?page=0", 400),
+    row("page -1", f"GET {A}?page=-1", 400),
+    row("page 2^31-1", f"GET {A}?page=2147483647", 400),
+    row("limit 0", f"GET {A}?limit=0", 400),
+    row("page token made up", f"GET {A}?page_token=bm9uc2Vuc2U", 400),
+    row("unknown status", f"GET {A}?status=asleep", 400, "status: is not a known value"),
+    row("status in upper case", f"GET {A}?status=ACTIVE", 400, "status"),
+    row("cutoff that is no date", f"GET {A}/overdue?cutoff_date=2026-02-30", 400),
+    row("cutoff in the year 10000", f"GET {A}/overdue?cutoff_date=10000-01-01", 400),
+    row("NUL in the query", f"GET {A}?org_id=a%00b", 400),
+    row("invalid UTF-8 in the query", f"GET {A}?org_id=%FF", 400, "UTF-8"),
+    row("broken percent sign in the query", f"GET {A}?org_id=%z", 400, "percent-encoded"),
+    row("line break in a filter", f"GET {A}?org_id=a%0Ab", 400),
+]
+
+NOT_JSON = [
+    post("cut object", "{", 400, "malformed JSON at byte 2"),
+    post("one bracket too many", '{"name":"a"}}', 400, "malformed JSON"),
+    post("trailing comma", '{"name":"a",}', 400, "malformed JSON"),
+    post("single quotes", "{'name':'a'}", 400, "malformed JSON"),
+    post("name without quotes", "{name:1}", 400, "malformed JSON"),
+    post("comment", '{"name":"a"/**/}', 400, "malformed JSON"),
+    post("two documents", '{"name":"a"}{"name":"b"}', 400, "malformed JSON"),
+    post("byte order mark", "\ufeff{}", 400),
+    post("list", "[]", 400, "must be a JSON object"),
+    post("text", '"name"', 400, "must be a JSON object"),
+    post("null", "null", 400, "must be a JSON object"),
+    post("spaces", "   ", 400, "must be a JSON object"),
+    post("form", "name=a&duration_minutes=60", 400, "must be a JSON object"),
+    post("NaN", '{"duration_minutes":NaN}', 400, "malformed JSON"),
+    post("leading zero", '{"duration_minutes":01}', 400, "malformed JSON"),
+    post("hexadecimal", '{"duration_minutes":0x10}', 400, "malformed JSON"),
+    post("number without end", '{"duration_minutes":1e999}', 400, "too large"),
+    post("lone high surrogate", r'{"name":"\ud800"}', 400, "malformed JSON"),
+    post("lone low surrogate", r'{"name":"\udc00"}', 400, "malformed JSON"),
+    post("surrogates in reverse", r'{"name":"\ude00\ud83d"}', 400, "malformed JSON"),
+    post("unknown escape", r'{"name":"\x41"}', 400, "malformed JSON"),
+    post("raw line break in a text", '{"name":"a\nb"}', 400, "malformed JSON"),
+    post("raw NUL in a text", '{"name":"a\0b"}', 400, "malformed JSON"),
+    post("invalid UTF-8", b'{"name":"\xff"}', 400, "UTF-8"),
+    post("cut UTF-8", b'{"name":"\xf0\x9f\x98"}', 400, "UTF-8"),
+    post("overlong UTF-8", b'{"name":"\xc0\xaf"}', 400, "UTF-8"),
+    post("surrogate in UTF-8", b'{"name":"\xed\xa0\x80"}', 400, "UTF-8"),
+    post("UTF-16", '{"name":"a"}'.encode("utf-16"), 400, "UTF-8"),
+    post("10,000 objects deep", '{"a":' * 10_000, 400, "nested too deeply"),
+    post("100,000 lists deep", '{"a":' + "[" * 100_000, 413),
+    post("30,000 values", '{"a":[' + ",".join("1" * 30_000) + "]}", 400, "too many values"),
+]
+
+WRONG_FIELDS = [
+    post("no field", "{}", 400),
+    post("nothing", "", 400),
+    post("field twice", '{"name":"a","name":"b"}', 400, "name: given more than once"),
+    post("null first", '{"name":null,"name":"b"}', 400, "name: given more than once"),
+    post("both spellings", '{"mentor_ids":[],"mentorIds":[]}', 400, "mentor_ids: given more"),
+    post("escaped twin", r'{"name":"a","n\u0061me":"b"}', 400, "name: given more than once"),
+    post("twice, deep inside", '{"x":[{"y":{"z":1,"z":2}}]}', 400, "z: given more than once"),
+    post("no name", '{"":1}', 400, "a field has no name"),
+    post("number as text", '{"duration_minutes":"abc"}', 400, "duration_minutes: must be a whole"),
+    post("fraction", '{"duration_minutes":1.5}', 400, "duration_minutes: must be a whole number"),
+    post("2^40", '{"duration_minutes":1099511627776}', 400, "duration_minutes: must be a whole"),
+    post("true as number", '{"duration_minutes":true}', 400, "duration_minutes"),
+    post(
+        "list as number", '{"duration_minutes":[60]}', 400, "duration_minutes: must not be a list"
+    ),
+    post("text as boolean", '{"is_active":"yes"}', 400, "is_active: must be true or false"),
+    post("number as boolean", '{"is_active":1}', 400, "is_active: must be true or false"),
+    post("text as list", '{"mentor_ids":"mentor-1"}', 400, "mentor_ids: must be a list of texts"),
+    post("numbers in a list", '{"mentor_ids":[1]}', 400, "mentor_ids: must be a list of texts"),
+    post("null in a list", '{"mentor_ids":[null]}', 400, "mentor_ids: must be a list of texts"),
+    post("list in a list", '{"mentor_ids":[["a"]]}', 400, "mentor_ids: must be a list of texts"),
+    post("number as text field", '{"name":5}', 400, "name: must be a text"),
+    post("object as text field", '{"name":{"first":"a"}}', 400, "name: must not be an object"),
+    post("NUL in a text", r'{"name":"a\u0000b"}', 400),
+    put("no field", "{}", 400),
+    put("unknown fields only", '{"colour":"red"}', 400),
+    put("other id", '{"assignment_id":"asgn_002"}', 400, "assignment_id: the body contradicts"),
+    put("other id in camel case", '{"assignmentId":"asgn_002"}', 400, "assignment_id"),
+    put("other id, escaped", r'{"\u0061ssignment_id":"asgn_002"}', 400, "assignment_id"),
+    put("empty id", '{"assignment_id":""}', 400, "assignment_id"),
+    put("unknown status", '{"status":"asleep"}', 400, "status: is not a known value"),
+    put("status 0", '{"status":"unspecified"}', 400),
+    put("status of an unknown number", '{"status":99}', 400),
+    put("list as status", '{"status":["active"]}', 400, "status: must not be a list"),
+    put("time that is none", '{"reminder_sent_at":"yesterday"}', 400, "reminder_sent_at: must be"),
+    put("date as time", '{"reminder_sent_at":"2026-03-01"}', 400, "reminder_sent_at: must be"),
+    put("30 February", '{"reminder_sent_at":"2026-02-30T00:00:00Z"}', 400, "reminder_sent_at"),
+    put("year 10000", '{"reminder_sent_at":"10000-01-01T00:00:00Z"}', 400, "reminder_sent_at"),
+    put("year 0", '{"reminder_sent_at":"0000-01-01T00:00:00Z"}', 400, "reminder_sent_at"),
+    put("number as time", '{"reminder_sent_at":5}', 400, "reminder_sent_at: must be"),
+    put(
+        "object as time", '{"reminder_sent_at":{}}', 400, "reminder_sent_at: must not be an object"
+    ),
+    put("list as mask", '{"update_mask":["status"]}', 400, "update_mask: must not be a list"),
+    put("mask of nonsense", '{"update_mask":"a..b,(x)"}', 400),
+    put("mask with the id", '{"update_mask":"assignment_id"}', 400),
+]
+
+
+def chunked(content: bytes) -> bytes:
+    """Encode a body as one chunk."""
+    return f"{len(content):x}\r\n".encode() + content + b"\r\n0\r\n\r\n"
+
+
+CHUNKED = (
+    f"POST {T} HTTP/1.1\r\nHost: gateway\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+)
+
+BODIES = [
+    post("body one byte too large", '{"name":"' + "a" * (64 * KIB - 10) + '"}', 413, "too large"),
+    post("body of a megabyte", '{"name":"' + "a" * KIB * KIB + '"}', 413, "too large"),
+    Row("chunks, too large", CHUNKED + chunked(b"a" * 65 * KIB), 413, "too large"),
+    Row("chunks, cut JSON", CHUNKED + chunked(b"{"), 400, "malformed JSON"),
+    Row("chunks without size", CHUNKED + b"zz\r\n", 400),
+    row("GET with a body", f"GET {A}", 400, "GET takes no request body", body="{}"),
+    row("GET with a large body", f"GET {A}", 413, body=b"a" * 65 * KIB),
+    row("DELETE with a body", f"DELETE {A}/asgn_001", 400, "DELETE takes no", body="{}"),
+    row(
+        "text",
+        f"POST {T}",
+        415,
+        "application/json",
+        headers=("Content-Type: text/plain",),
+        body="{}",
+    ),
+    row(
+        "form",
+        f"POST {T}",
+        415,
+        headers=("Content-Type: application/x-www-form-urlencoded",),
+        body="name=a",
+    ),
+    row("almost JSON", f"POST {T}", 415, headers=("Content-Type: application/jsonx",), body="{}"),
+    row("almost gRPC", f"POST {T}", 415, headers=("Content-Type: application/grpc-x",), body="{}"),
+    row(
+        "almost gRPC-Web",
+        f"POST {T}",
+        415,
+        headers=("Content-Type: application/grpc-web+x",),
+        body="{}",
+    ),
+    row("empty type", f"POST {T}", 415, headers=("Content-Type:",), body="{}"),
+    row("two types", f"POST {T}", 415, headers=(JSON, "Content-Type: text/plain"), body="{}"),
+]
+
+PROTOCOL = [
+    Row("no HTTP", b"\x00\x01\x02 nonsense\r\n\r\n", 400),
+    Row("TLS", b"\x16\x03\x01\x02\x00\x01\x00" + b"\x01" * 200, 400),
+    Row("HTTP/1.0", f"GET {A} HTTP/1.0\r\nHost: gateway\r\n\r\n".encode(), 426),
+    Row("no host", f"GET {A} HTTP/1.1\r\n\r\n".encode(), 400),
+    row("two hosts", f"GET {A}", 400, headers=("Host: other",)),
+    row("space before the colon", f"GET {A}", 400, headers=("X-Test : 1",)),
+    row("header without colon", f"GET {A}", 400, headers=("nonsense",)),
+    row("NUL in a header", f"GET {A}", 400, headers=("X-Test: a\0b",)),
+    row("two lengths", f"POST {T}", 400, headers=("Content-Length: 3",), body="{}"),
+    row("negative length", f"POST {T}", 400, headers=("Content-Length: -1",)),
+    row("length and chunks", f"POST {T}", 400, headers=("Transfer-Encoding: chunked",), body="{}"),
+    row("unknown encoding", f"POST {T}", 501, headers=("Transfer-Encoding: br, chunked",)),
+    row("header of 20,000 bytes", f"GET {A}", 431, headers=("X-Test: " + "a" * 20_000,)),
+    row("100 headers", f"GET {A}", 431, headers=tuple(f"X-Test-{n}: 1" for n in range(100))),
+    row("long user agent", f"GET {A}", 431, headers=("User-Agent: " + "a" * 8000,)),
+]
+
+ROWS = [*PATHS, *METHODS, *QUERIES, *NOT_JSON, *WRONG_FIELDS, *BODIES, *PROTOCOL]
+
+
+@pytest.mark.parametrize("case", ROWS, ids=[case.name for case in ROWS])
+def test_refusal(case: Row, rest: httpx.Client) -> None:
+    answer = send(rest, case.request)
+    assert answer.status_code == case.status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    error = answer.json()
+    assert error.keys() == {"code", "message", "details"}
+    assert error["code"] in CODES[case.status]
+    assert case.message in error["message"]
+    assert error["message"]
+    assert not INTERNALS.search(answer.text), answer.text
+    assert_no_noise(answer)
+    assert rest.get(A).json()["data"] == []
+
+
+# Odd, but to be answered; what they try to do has no effect.
+HARMLESS = [
+    row("nothing behind the question mark", f"GET {A}?", 200),
+    row("only ampersands", f"GET {A}?&&", 200),
+    row("doubled slashes", "GET //api//v1//assignments", 200),
+    row("dots", "GET /api/./v1/x/../assignments", 200),
+    row("encoded letters", "GET /api/v1/%61ssignments", 200),
+    row("absolute URL", f"GET http://other{A}", 200),
+    row("encoding of gRPC", f"GET {A}", 200, headers=("grpc-encoding: gzip",)),
+    row("timeout of gRPC", f"GET {A}", 200, headers=("grpc-timeout: 1n",)),
+    row("timeout of Envoy", f"GET {A}", 200, headers=("x-envoy-upstream-rq-timeout-ms: 0",)),
+    row("metadata that is not base64", f"GET {A}", 200, headers=("x-test-bin: !!!",)),
+    row("header that is not ASCII", f"GET {A}", 200, headers=("X-Test: é",)),
+    row("request id that is not ASCII", f"GET {A}", 200, headers=("X-Request-Id: é",)),
+    row("header with an underscore", f"GET {A}", 200, headers=("x_request_id: 1",)),
+    row("method override", f"GET {A}", 200, headers=("X-HTTP-Method-Override: DELETE",)),
+    row("15 KB of cookies", f"GET {A}", 200, headers=("Cookie: " + "a" * 15_000,)),
+    row("text type without a body", f"GET {A}", 200, headers=("Content-Type: text/plain",)),
+]
+
+
+@pytest.mark.parametrize("case", HARMLESS, ids=[case.name for case in HARMLESS])
+def test_harmless(case: Row, rest: httpx.Client) -> None:
+    answer = send(rest, case.request)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"] == []
+    assert_no_noise(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("HEAD", A, "GET, POST"),
+        ("OPTIONS", A, "GET, POST"),
+        ("PATCH", A + A, "GET, POST"),
+        ("POST", f"{A}/asgn_001", "GET, PUT, DELETE"),
+        ("PUT", f"{A}/overdue", "GET"),
+        ("GET", f"{A}/asgn_001/last-contact", "PUT"),
+        ("DELETE", T, "GET, POST"),
+        ("PATCH", f"{T}/rt-001", "GET, PUT, DELETE"),
+        ("POST", f"{T}/by-coordinator/user_007", "GET"),
+        ("POST", f"{T}/by-organization/org_03", "GET"),
+    ],
+)
+def test_wrong_method_names_the_right_ones(
+    method: str, path: str, allowed: str, rest: httpx.Client
+) -> None:
+    answer = rest.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("sent", "used"), [("my-id 1", "my-id 1"), ("é\t\u202e", "??????"), ("a" * 500, "a" * 64)]
+)
+def test_a_request_id_can_stand_in_a_log_line(sent: str, used: str, rest: httpx.Client) -> None:
+    answer = rest.get(A, headers={b"x-request-id": sent.encode()})
+    assert answer.headers["x-request-id"] == used
+
+
+def test_a_body_of_64_kib_is_read(rest: httpx.Client) -> None:
+    body = b'{"notes_template":"' + b"a" * (64 * KIB - 21) + b'"}'
+    answer = rest.post(T, content=body, headers={"content-type": "application/json"})
+    assert len(body) == 64 * KIB
+    assert "notes_template" in answer.text
+
+
+# The tables that the gateway keeps of the .proto files ------------------------------------
+
+
+def test_the_gateway_knows_the_methods_of_every_path() -> None:
+    expected: dict[str, set[str]] = {}
+    for rpc in rpcs():
+        rule = rpc.GetOptions().Extensions[annotations_pb2.http]
+        verb = str(rule.WhichOneof("pattern"))
+        expected.setdefault(getattr(rule, verb), set()).add(verb.upper())
+    table = re.findall(r'\{"(/api/[^"]+)", "([A-Z, ]+)"\}', ENVOY_YAML)
+    assert {path: set(methods.split(", ")) for path, methods in table} == expected
+
+
+def test_the_gateway_knows_the_kinds_of_body_fields() -> None:
+    expected: dict[str, set[str]] = {"BOOLEAN_FIELDS": set(), "LIST_FIELDS": set()}
+    expected["SCALAR_FIELDS"] = set()
+    for rpc in rpcs():
+        if rpc.GetOptions().Extensions[annotations_pb2.http].body == "*":
+            for field in rpc.input_type.fields:
+                expected[table_of(field)].add(field.name)
+    for name, fields in expected.items():
+        found = re.search(rf'local {name} = (?:"|\[\[)([^"\]]*)', ENVOY_YAML)
+        assert found is not None
+        assert set(found[1].split()) == fields
+
+
+def rpcs() -> Iterator[MethodDescriptor]:
+    for module in (assignments_pb2, templates_pb2):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            yield from service.methods
+
+
+def table_of(field: FieldDescriptor) -> str:
+    if field.is_repeated:
+        return "LIST_FIELDS"
+    return "BOOLEAN_FIELDS" if field.type == FieldDescriptor.TYPE_BOOL else "SCALAR_FIELDS"
+
+
+# -------------------------------------------------------------------------------------------
+
+
+def send(rest: httpx.Client, request: bytes) -> httpx.Response:
+    """Send bytes as they are, and read one answer."""
+    address = (rest.base_url.host, rest.base_url.port or 80)
+    with socket.create_connection(address, timeout=10) as connection:
+        # It may be refused before it is sent whole; the answer is there then.
+        with suppress(ConnectionError):
+            connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
+def assert_no_noise(answer: httpx.Response) -> None:
+    """Check that the headers do not tell about the inside either."""
+    noise = [name for name in answer.headers if name.startswith(("grpc-", "x-envoy-", "server"))]
+    assert not noise
