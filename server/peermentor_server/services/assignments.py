@@ -107,7 +107,7 @@ class AssignmentService(AssignmentServiceServicer):
         self, request: DeleteAssignmentRequest, context: grpc.ServicerContext
     ) -> DeleteAssignmentResponse:
         key = _key(request.assignment_id)
-        with self._database.write() as connection:
+        with self._database.erase() as connection:
             removed = assignments.remove(connection, key)
         if not removed:
             raise AssignmentNotFound

@@ -1,13 +1,13 @@
 """The database: the only code that connects, begins, commits or rolls back.
 
 `read()` is for one statement, `write()` for a transaction that is stored as a whole or not
-at all. What a driver raises leaves this module as DatabaseUnavailable or InternalFault,
-without SQL and without values.
+at all, `erase()` for one that deletes personal data. What a driver raises leaves this module
+as DatabaseUnavailable or InternalFault, without SQL and without values.
 """
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pysqlite3 import dbapi2 as sqlite
@@ -64,6 +64,17 @@ class Database:
         """Connect for a transaction: committed at the end, undone by an exception."""
         with _translated(), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def erase(self) -> Iterator[Connection]:
+        """As write(), for deletions: nothing of the rows stays behind in a file of SQLite's."""
+        with self.write() as connection:
+            yield connection
+        if self.dialect == "sqlite":
+            # What the write-ahead log still holds of them. The deletion itself is committed:
+            # should a long reader or a full disk be in the way, a later checkpoint does it.
+            with suppress(DatabaseUnavailable), self.read() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def ping(self) -> None:
         """Return when the database answers; otherwise raise DatabaseUnavailable."""
@@ -138,6 +149,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         # An acknowledged write survives a power cut; NORMAL would lose the latest ones.
         "synchronous=FULL",
         "foreign_keys=ON",
+        # Deleted rows are overwritten, not merely unlinked: they held names.
+        "secure_delete=ON",
         "journal_size_limit=8388608",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
