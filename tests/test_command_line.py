@@ -79,7 +79,7 @@ def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Pa
         "import-mentees", str(file), PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/own.db"
     )
     assert result.returncode == 1
-    assert "nothing imported\nline 3: mentee_id: must not contain" in result.stderr
+    assert "nothing imported\nline 3: mentee_id: must be of ASCII" in result.stderr
     assert "Ann" not in result.stderr
 
 

@@ -59,8 +59,7 @@ def load_demo(configured: Settings) -> str:
         counts = _with_database(database, lambda: demo.load(database))
     except demo.NotEmpty:
         raise CommandFailed(
-            f"{database.location} holds assignments or templates; demo loads only into an "
-            "empty database"
+            f"{database.location} holds data already; demo loads only into an empty database"
         ) from None
     return f"loaded {counts[0]} assignments and {counts[1]} templates into {database.location}"
 

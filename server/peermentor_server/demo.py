@@ -12,31 +12,32 @@ from sqlalchemy import Connection, func, select
 from peermentor_server.storage import assignments, templates
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
+from peermentor_server.storage.tables import mentees as mentees_table
 from peermentor_server.storage.tables import templates as templates_table
 
 _FIRST_NAMES = ("Astrid", "Erik", "Freja", "Henrik", "Ida", "Jonas", "Maja", "Nils", "Sigrid")
 _LAST_NAMES = ("Berg", "Dahl", "Holm", "Lund", "Nygaard")
 _OTHERS = 45
+_MUST_BE_EMPTY = (assignments_table, templates_table, mentees_table)
 
 
 class NotEmpty(Exception):
-    """The database holds assignments or templates already."""
+    """The database holds assignments, templates or names of mentees already."""
 
 
 def load(database: Database) -> tuple[int, int]:
     """Load everything or nothing; return the number of assignments and of templates."""
     with database.write() as connection:
-        if any(_count(connection, table) for table in (assignments_table, templates_table)):
+        if any(_count(connection, table) for table in _MUST_BE_EMPTY):
             raise NotEmpty
         _add_lars(connection)
         _add_ingrid(connection)
         for number in range(_OTHERS):
             _add_other(connection, number)
         assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
-        for values, created in _templates():
-            templates.add(connection, values, created)
+        keys = [templates.add(connection, values, created).id for values, created in _templates()]
         first_changed = datetime(2026, 3, 1, 10, tzinfo=UTC)
-        templates.change(connection, 1, {"is_active": True}, first_changed)
+        templates.change(connection, keys[0], {"is_active": True}, first_changed)
         return _count(connection, assignments_table), _count(connection, templates_table)
 
 

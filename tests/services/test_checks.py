@@ -199,6 +199,7 @@ def test_a_hundred_refused_mentors_are_told_within_what_a_client_can_receive(
         *(f"mentor_ids[{index}]" for index in range(20)),
     }
     assert "80" in call.violations["mentor_ids"]
+    assert call.message.endswith("; and 23 more")
 
 
 # --- Bytes that are no message ---
@@ -254,17 +255,19 @@ GOOD_IDENTIFIERS = [
     "x",
     "0",
     "x" * 128,
-    "\N{GRINNING FACE}" * 128,
-    "Ærø-1_2.3:4@5~6",
+    "Ab-1_2.3:4@5~6",
     "%2F",
     "';--\"%s:x",
-    "\N{ZERO WIDTH SPACE}",
+    "...",
 ]
 BAD_IDENTIFIERS = [
     "",
     " ",
     "x" * 129,
-    "\N{GRINNING FACE}" * 129,
+    ".",
+    "..",
+    "Ærø",
+    "\N{ZERO WIDTH SPACE}",
     "a b",
     " a",
     "a ",
@@ -287,7 +290,7 @@ BAD_IDENTIFIERS = [
 
 
 @pytest.mark.parametrize(("rpc", "field"), IDENTIFIERS)
-def test_identifiers_have_1_to_128_characters_without_whitespace_slashes_and_controls(
+def test_identifiers_are_1_to_128_ascii_signs_without_spaces_and_slashes(
     service: Service, rpc: str, field: str
 ) -> None:
     for value in GOOD_IDENTIFIERS:
@@ -339,8 +342,8 @@ ODD_TEXTS = [
         ("UpdateAssignment", "mentee_name", 200),
         ("CreateTemplate", "name", 200),
         ("UpdateTemplate", "name", 200),
-        ("CreateTemplate", "notes_template", 10_000),
-        ("UpdateTemplate", "notes_template", 10_000),
+        ("CreateTemplate", "notes_template", 5_000),
+        ("UpdateTemplate", "notes_template", 5_000),
     ],
 )
 def test_free_text_keeps_line_breaks_and_refuses_other_controls(

@@ -480,6 +480,24 @@ def test_a_page_has_twenty_by_default_and_a_hundred_at_most(
     assert ids(pages(page=6)) == ["rt-101"]
 
 
+def test_the_largest_page_reaches_a_client_with_the_default_limit(
+    templates: TemplateServiceStub,
+) -> None:
+    letter = "\N{GRINNING FACE}"
+    for _ in range(100):
+        new_template(
+            templates,
+            name=letter * 200,
+            activity_type=letter * 64,
+            notes_template=letter * 5_000,
+            mentor_ids=[f"{number:03d}{'x' * 125}" for number in range(100)],
+        )
+
+    page = templates.ListTemplates(ListTemplatesRequest(limit=100))
+    assert len(page.data) == 100
+    assert page.ByteSize() < 4 * 1024 * 1024
+
+
 def test_a_page_past_the_end_is_empty_and_still_counts(
     pages: Lister, templates: TemplateServiceStub
 ) -> None:

@@ -9,7 +9,8 @@
     └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
 
 `interceptors` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
-Messages reach callers: they hold no value that a caller sent, and no SQL.
+Messages reach callers: they hold no SQL, and of what a caller sent only names, such as that
+of an unknown part of a recurrence rule.
 """
 
 from collections.abc import Sequence

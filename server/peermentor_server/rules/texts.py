@@ -1,14 +1,15 @@
 """What is wrong with a text that a caller gives, if anything. Never repeats the text."""
 
+import re
 import unicodedata
 
 MAX_IDENTIFIER_LENGTH = 128
 MAX_WORD_LENGTH = 64
 MAX_NAME_LENGTH = 200
-MAX_NOTES_LENGTH = 10_000
+MAX_NOTES_LENGTH = 5_000
 
 _LINE_BREAKS_AND_TABS = frozenset("\t\n\r")
-_NOT_IN_IDENTIFIERS = frozenset("/\\")
+_IDENTIFIER = re.compile(r"[!-.0-\[\]-~]+")
 
 
 def problem(
@@ -27,10 +28,13 @@ def problem(
 
 def identifier_problem(value: str) -> str | None:
     """Check an id that callers give: one that can stand in the path of a URL."""
-    found = problem(value, MAX_IDENTIFIER_LENGTH, required=True, one_line=True)
-    if found is None and any(c.isspace() or c in _NOT_IN_IDENTIFIERS for c in value):
-        return "must not contain whitespace, slashes or backslashes"
-    return found
+    if not value.strip():
+        return "is required and must not be blank"
+    if len(value) > MAX_IDENTIFIER_LENGTH:
+        return f"must have at most {MAX_IDENTIFIER_LENGTH} characters"
+    if not _IDENTIFIER.fullmatch(value) or value in {".", ".."}:
+        return "must be of ASCII letters, digits and signs, without spaces, slashes or backslashes"
+    return None
 
 
 def _is_control(character: str) -> bool:

@@ -23,15 +23,15 @@ class AssignmentServiceStub:
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 characters, case-sensitive, without control characters,
-      whitespace, slashes or backslashes.
+      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
+      backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
       microsecond. What the server stamps is in whole seconds.
     - A "day" is a UTC calendar day.
     - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once. Every error carries a google.rpc.ErrorInfo whose `reason`
-      is an ErrorReason without its prefix.
+      every violation at once; of a long list, the first 20 and how many more. Every error
+      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
     """
 
@@ -111,15 +111,15 @@ class AssignmentServiceAsyncStub:
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 characters, case-sensitive, without control characters,
-      whitespace, slashes or backslashes.
+      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
+      backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
       microsecond. What the server stamps is in whole seconds.
     - A "day" is a UTC calendar day.
     - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once. Every error carries a google.rpc.ErrorInfo whose `reason`
-      is an ErrorReason without its prefix.
+      every violation at once; of a long list, the first 20 and how many more. Every error
+      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
     """
 
@@ -198,15 +198,15 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 characters, case-sensitive, without control characters,
-      whitespace, slashes or backslashes.
+      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
+      backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
     - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
       microsecond. What the server stamps is in whole seconds.
     - A "day" is a UTC calendar day.
     - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once. Every error carries a google.rpc.ErrorInfo whose `reason`
-      is an ErrorReason without its prefix.
+      every violation at once; of a long list, the first 20 and how many more. Every error
+      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
     """
 

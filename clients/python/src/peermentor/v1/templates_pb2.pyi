@@ -208,21 +208,25 @@ class CreateTemplateRequest(Message):
     organization_id: str
     """The organization it belongs to. Required."""
     name: str
-    """What it is called: 1 to 200 characters. Required."""
+    """What it is called: at most 200 characters, not blank. Required."""
     activity_type: str
-    """What kind of activity it is: 1 to 64 characters, without control characters. Required."""
+    """What kind of activity it is: at most 64 characters, not blank, without control
+    characters. Required.
+    """
     recurrence_rule: str
     """When it comes again. Required.
 
     One RRULE line of RFC 5545 (3.3.10), the prefix `RRULE:` optional, at most 500
-    characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY. Refused are unknown or repeated
-    parts, values out of the RFC's ranges, COUNT together with UNTIL, and rules without a
-    single occurrence from now on.
+    characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY; INTERVAL is at most 1,000, COUNT
+    at most 10,000; UNTIL is a date or a UTC date-time; at most 96 times of day. Refused are
+    unknown or repeated parts, values out of the RFC's ranges, COUNT together with UNTIL,
+    and rules that name no moment in the 40 years after the write, which counts as the
+    start: what the rule leaves open, such as the time of day, is taken from it.
     """
     duration_minutes: int
     """How long it takes: 1 to 10,080 minutes (a week). Required."""
     notes_template: str
-    """What to begin the notes of each activity with: at most 10,000 characters."""
+    """What to begin the notes of each activity with: at most 5,000 characters."""
     is_active: bool
     """Whether activities are to be made from it. Default: true."""
     @property
