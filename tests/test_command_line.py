@@ -9,6 +9,8 @@ from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from support.commands import run
 from support.databases import Postgres
+from support.ports import free_ports
+from support.serving import settings_for
 
 
 def test_help_lists_every_command() -> None:
@@ -87,7 +89,7 @@ def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Pa
 def test_postgresql_with_an_older_schema_is_left_to_migrate(
     command: str, postgres: Postgres
 ) -> None:
-    result = run(command, PEERMENTOR_DATABASE_URL=postgres.new_database())
+    result = run(command, **settings_for(postgres.new_database(), free_ports(3)))
     assert result.returncode == 1
     assert "is behind; run: peermentor-server migrate" in result.stderr
 
