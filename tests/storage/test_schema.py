@@ -158,7 +158,7 @@ def test_many_may_migrate_an_empty_database_at_the_same_moment(empty_url: str) -
         start.wait()
         try:
             schema.migrate(database)
-        except Exception as failure:  # noqa: BLE001
+        except Exception as failure:
             failures.append(failure)
 
     threads = [threading.Thread(target=migrate, args=[database]) for database in databases]

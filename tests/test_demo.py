@@ -1,0 +1,215 @@
+"""The sample data: what the contract's examples show, in a database that was empty."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from peermentor.v1.assignments_pb2 import (
+    GetAssignmentRequest,
+    ListAssignmentsRequest,
+    ListOverdueAssignmentsRequest,
+)
+from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from peermentor.v1.templates_pb2 import (
+    GetTemplateRequest,
+    ListTemplatesByCoordinatorRequest,
+    ListTemplatesByOrganizationRequest,
+    ListTemplatesRequest,
+)
+from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
+from peermentor_server import demo
+from peermentor_server.storage import assignments as assignment_storage
+from peermentor_server.storage.database import Database
+from support.factories import contents, new_assignment, new_template
+
+
+@pytest.fixture
+def loaded(database: Database) -> tuple[int, int]:
+    """The sample data, and how much of it there is."""
+    return demo.load(database)
+
+
+def _shown(message: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return shown
+
+
+def test_it_tells_how_much_it_has_loaded(loaded: tuple[int, int]) -> None:
+    assert loaded == (47, 8)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_47_assignments_are_open(assignments: AssignmentServiceStub) -> None:
+    listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100))
+    assert listed.pagination.total == len(listed.data) == 47
+    assert [each.assignment_id for each in listed.data] == [f"asgn_{n:03}" for n in range(1, 48)]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_lars_is_as_in_the_contract(assignments: AssignmentServiceStub) -> None:
+    lars = assignments.GetAssignment(GetAssignmentRequest(assignment_id="asgn_001"))
+    assert _shown(lars) == {
+        "assignment_id": "asgn_001",
+        "mentee_id": "user_086",
+        "mentee_name": "Lars Eriksson",
+        "peer_mentor_id": "user_042",
+        "coordinator_id": "user_007",
+        "org_id": "org_03",
+        "status": "active",
+        "start_date": "2026-01-15",
+        "last_contact_date": "2026-03-10T14:30:00Z",
+        "days_since_contact": 16,
+        "reminder_sent_at": "2026-03-18T08:00:00Z",
+        "created_at": "2026-01-15T09:00:00Z",
+        "updated_at": "2026-03-18T08:00:01Z",
+    }
+
+
+@pytest.mark.usefixtures("loaded")
+def test_ingrid_is_as_in_the_contract(assignments: AssignmentServiceStub) -> None:
+    ingrid = assignments.GetAssignment(GetAssignmentRequest(assignment_id="asgn_002"))
+    shown = _shown(ingrid)
+    assert shown["mentee_name"] == "Ingrid Halvorsen"
+    assert shown["peer_mentor_id"] == "user_019"
+    assert shown["status"] == "active"
+    assert shown["created_at"] == "2026-02-20T11:00:00Z"
+    assert not {"last_contact_date", "days_since_contact"} & shown.keys()
+
+
+@pytest.mark.usefixtures("loaded")
+def test_three_are_overdue_and_ingrid_is_the_first(assignments: AssignmentServiceStub) -> None:
+    overdue = assignments.ListOverdueAssignments(ListOverdueAssignmentsRequest())
+    assert overdue.pagination.total == 3
+    assert overdue.data[0].mentee_name == "Ingrid Halvorsen"
+    assert "Lars Eriksson" in [each.mentee_name for each in overdue.data]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_everybody_has_a_name_and_nobody_twice(assignments: AssignmentServiceStub) -> None:
+    listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100)).data
+    assert all(each.mentee_name for each in listed)
+    assert len({each.mentee_name for each in listed}) == len(listed)
+    assert len({each.mentee_id for each in listed}) == len(listed)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_nothing_lies_in_the_future(assignments: AssignmentServiceStub) -> None:
+    listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100)).data
+    for each in listed:
+        assert each.created_at.ToJsonString() <= each.updated_at.ToJsonString() < "2026-03-26T10"
+        if each.HasField("last_contact_date"):
+            assert each.created_at.ToJsonString() <= each.last_contact_date.ToJsonString()
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_next_assignment_is_48_and_its_mentee_is_known_by_name(
+    assignments: AssignmentServiceStub,
+) -> None:
+    created = new_assignment(assignments)
+    assert created.assignment_id == "asgn_048"
+    assert created.mentee_name == "Bjørn Solberg"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_first_template_is_as_in_the_contract(templates: TemplateServiceStub) -> None:
+    first = templates.GetTemplate(GetTemplateRequest(id="rt-001"))
+    assert _shown(first) == {
+        "id": "rt-001",
+        "coordinator_id": "coord-119",
+        "organization_id": "org-44",
+        "name": "Weekly Peer Session Template",
+        "activity_type": "peer_session",
+        "recurrence_rule": "RRULE:FREQ=WEEKLY;BYDAY=MO",
+        "duration_minutes": 60,
+        "mentor_ids": ["mentor-482", "mentor-510"],
+        "notes_template": "Regular Monday group session",
+        "is_active": True,
+        "created_at": "2026-01-15T08:00:00Z",
+        "updated_at": "2026-03-01T10:00:00Z",
+    }
+
+
+@pytest.mark.usefixtures("loaded")
+def test_templates_are_eight_of_two_coordinators(templates: TemplateServiceStub) -> None:
+    assert templates.ListTemplates(ListTemplatesRequest()).pagination.total == 8
+    of_coordinator = templates.ListTemplatesByCoordinator(
+        ListTemplatesByCoordinatorRequest(coordinator_id="coord-119")
+    )
+    assert of_coordinator.pagination.total == 5
+    of_organization = templates.ListTemplatesByOrganization(
+        ListTemplatesByOrganizationRequest(organization_id="org-44")
+    )
+    assert [(each.id, each.name) for each in of_organization.data[:2]] == [
+        ("rt-001", "Weekly Peer Session Template"),
+        ("rt-003", "Monthly Review"),
+    ]
+    assert of_organization.data[1].coordinator_id == "coord-205"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_next_template_is_9(templates: TemplateServiceStub) -> None:
+    assert new_template(templates).id == "rt-009"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_every_template_would_be_accepted_as_it_is(templates: TemplateServiceStub) -> None:
+    """Its fields keep the rules that callers must keep."""
+    for each in templates.ListTemplates(ListTemplatesRequest()).data:
+        given = {
+            name: value
+            for name, value in _shown(each).items()
+            if name not in {"id", "created_at", "updated_at"}
+        }
+        assert new_template(templates, **given).recurrence_rule == each.recurrence_rule
+
+
+# --- Not into a database with data ---
+
+
+@pytest.mark.usefixtures("loaded")
+def test_it_loads_once(database: Database) -> None:
+    before = contents(database)
+    with pytest.raises(demo.NotEmpty):
+        demo.load(database)
+    assert contents(database) == before
+
+
+def test_it_does_not_mix_with_an_assignment(
+    database: Database, assignments: AssignmentServiceStub
+) -> None:
+    new_assignment(assignments, mentee_name="Ann Somebody")
+    _assert_refused(database)
+
+
+def test_it_does_not_mix_with_a_template(
+    database: Database, templates: TemplateServiceStub
+) -> None:
+    new_template(templates)
+    _assert_refused(database)
+
+
+def test_it_does_not_replace_names_that_were_imported(database: Database) -> None:
+    with database.write() as connection:
+        assignment_storage.name_mentee(connection, "user_088", "Ann Somebody")
+    _assert_refused(database)
+
+
+def _assert_refused(database: Database) -> None:
+    before = contents(database)
+    with pytest.raises(demo.NotEmpty):
+        demo.load(database)
+    assert contents(database) == before
+
+
+def test_it_loads_everything_or_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(demo, "_templates", fail)
+    before = contents(database)
+    with pytest.raises(ZeroDivisionError):
+        demo.load(database)
+    assert contents(database) == before

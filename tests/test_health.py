@@ -1,0 +1,330 @@
+"""The health service: it says what callers would find, also when the database is gone."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from sqlalchemy import text
+
+from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmentsRequest
+from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from peermentor_server import health
+from peermentor_server.app import SERVICES, WORKER_THREADS, App
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage import assignments as assignment_storage
+from peermentor_server.storage import database as database_module
+from peermentor_server.storage import schema
+from peermentor_server.storage.database import Database
+from support.databases import Postgres
+from support.factories import NEW_ASSIGNMENT, RefusedCall, refused
+from support.ports import free_ports
+from support.racing import at_once
+from support.waiting import wait_until
+
+SERVING = HealthCheckResponse.SERVING
+NOT_SERVING = HealthCheckResponse.NOT_SERVING
+
+OUTAGE = RefusedCall(
+    code=grpc.StatusCode.UNAVAILABLE,
+    reason="DATABASE_UNAVAILABLE",
+    domain="peermentor",
+    message="the database does not answer; try again later",
+    violations={},
+)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the database be asked more often than every second."""
+    monkeypatch.setattr(health, "PING_INTERVAL_S", 0.05)
+    monkeypatch.setattr(health, "PING_TIMEOUT_S", 0.5)
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that tests may stop."""
+    with tempfile.TemporaryDirectory(prefix="peermentor-pg-") as directory:
+        Path(directory).chmod(0o755)
+        server = Postgres(Path(directory) / "data")
+        yield server
+        server.stop()
+
+
+@contextmanager
+def _serving(database: Database) -> Iterator[grpc.Channel]:
+    with _app(database) as (_, channel):
+        yield channel
+
+
+@contextmanager
+def _app(database: Database) -> Iterator[tuple[App, grpc.Channel]]:
+    addresses = [Address("127.0.0.1", port) for port in free_ports(3)]
+    settings = Settings(
+        grpc_address=addresses[0], rest_address=addresses[1], admin_address=addresses[2]
+    )
+    app = App(settings, database)
+    app.start()
+    with grpc.insecure_channel(str(settings.grpc_address)) as channel:
+        try:
+            yield app, channel
+        finally:
+            app.stop()
+
+
+@pytest.fixture
+def own(empty_url: str) -> Iterator[Database]:
+    """A database of the test's own, of either kind."""
+    database = Database(empty_url)
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def on_own_postgres(own_postgres: Postgres) -> Iterator[Database]:
+    """A database on the server that may be stopped."""
+    database = Database(own_postgres.new_database())
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
+def _check(channel: grpc.Channel, service: str = "") -> "HealthCheckResponse.ServingStatus":
+    request = HealthCheckRequest(service=service)
+    status: HealthCheckResponse.ServingStatus = HealthStub(channel).Check(request, timeout=2).status
+    return status
+
+
+def _says(channel: grpc.Channel, status: object) -> Callable[[], bool]:
+    return lambda: all(_check(channel, name) == status for name in ("", *SERVICES))
+
+
+def _stays(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while condition():
+        if time.monotonic() > deadline:
+            return True
+    return False
+
+
+def _list(channel: grpc.Channel) -> Any:
+    return AssignmentServiceStub(channel).ListAssignments(ListAssignmentsRequest(), timeout=5)
+
+
+# --- The protocol ---
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+def test_the_server_and_each_service_say_serving(channel: grpc.Channel, service: str) -> None:
+    assert _check(channel, service) == SERVING
+
+
+def test_an_unknown_service_is_not_found(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        _check(channel, "peermentor.v1.Nothing")
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_a_watch_of_an_unknown_service_says_so(channel: grpc.Channel) -> None:
+    watch = HealthStub(channel).Watch(HealthCheckRequest(service="peermentor.v1.Nothing"))
+    assert next(watch).status == HealthCheckResponse.SERVICE_UNKNOWN
+    watch.cancel()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_watch_tells_every_change(own: Database) -> None:
+    with _serving(own) as channel:
+        watch = HealthStub(channel).Watch(HealthCheckRequest(service=SERVICES[0]), timeout=20)
+        assert next(watch).status == SERVING
+        _execute(own, "ALTER TABLE alembic_version RENAME TO elsewhere")
+        assert next(watch).status == NOT_SERVING
+        _execute(own, "ALTER TABLE elsewhere RENAME TO alembic_version")
+        assert next(watch).status == SERVING
+        watch.cancel()
+
+
+def _execute(database: Database, statement: str) -> None:
+    with database.write() as connection:
+        connection.execute(text(statement))
+
+
+def test_watches_hold_no_threads(channel: grpc.Channel) -> None:
+    watches = [HealthStub(channel).Watch(HealthCheckRequest()) for _ in range(20)]
+    assert [next(watch).status for watch in watches] == [SERVING] * 20
+    assert _check(channel) == SERVING
+    for watch in watches:
+        watch.cancel()
+
+
+def test_the_end_of_another_server_in_the_process_breaks_no_watch(
+    channel: grpc.Channel, database: Database
+) -> None:
+    with _serving(database):
+        pass
+    watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=5)
+    assert next(watch).status == SERVING
+    watch.cancel()
+
+
+# --- Outages ---
+
+
+def test_a_server_that_does_not_answer_is_noticed_in_seconds(
+    own_postgres: Postgres, on_own_postgres: Database
+) -> None:
+    with _serving(on_own_postgres) as channel:
+        assert _check(channel) == SERVING
+        with own_postgres.frozen():
+            wait_until(_says(channel, NOT_SERVING), 5)
+        wait_until(_says(channel, SERVING), 5)
+        assert _list(channel).pagination.total == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
+    own_postgres: Postgres, on_own_postgres: Database
+) -> None:
+    with _serving(on_own_postgres) as channel:
+        assert _list(channel).pagination.total == 0
+        with own_postgres.down():
+            wait_until(_says(channel, NOT_SERVING), 5)
+            stub = AssignmentServiceStub(channel)
+            assert refused(stub.ListAssignments, ListAssignmentsRequest()) == OUTAGE
+            create = CreateAssignmentRequest(**NEW_ASSIGNMENT)
+            assert refused(stub.CreateAssignment, create) == OUTAGE
+        wait_until(_says(channel, SERVING), 5)
+        assert _list(channel).pagination.total == 0
+
+
+def test_a_call_that_the_database_breaks_off_is_unavailable(
+    own_postgres: Postgres, on_own_postgres: Database
+) -> None:
+    """Without a word of the driver, even though it was in the middle of a statement."""
+    with _serving(on_own_postgres) as channel:
+        with on_own_postgres.write() as connection:
+            assignment_storage.name_mentee(connection, "user_088", None)
+            create = partial(
+                refused,
+                AssignmentServiceStub(channel).CreateAssignment,
+                CreateAssignmentRequest(**NEW_ASSIGNMENT),
+            )
+            breaking = threading.Thread(target=_break_the_one_that_waits, args=[own_postgres])
+            breaking.start()
+            [outcome] = at_once(create)
+            breaking.join()
+        assert outcome == OUTAGE
+
+
+def _break_the_one_that_waits(server: Postgres) -> None:
+    database = Database(server.new_database())
+    waiting = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
+
+    def broken() -> bool:
+        with database.read() as connection:
+            return connection.execute(text(waiting)).all() != []
+
+    wait_until(broken, 5)
+    database.close()
+
+
+def test_writes_are_unavailable_while_another_program_holds_a_sqlite_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_MS", 100)
+    database, other = (Database(f"sqlite:///{tmp_path}/own.db") for _ in range(2))
+    schema.migrate(database)
+    with _serving(database) as channel:
+        stub = AssignmentServiceStub(channel)
+        create = CreateAssignmentRequest(**NEW_ASSIGNMENT)
+        with other.write():
+            assert refused(stub.CreateAssignment, create) == OUTAGE
+            assert _list(channel).pagination.total == 0
+            assert _check(channel) == SERVING
+        assert stub.CreateAssignment(create).assignment_id == "asgn_001"
+    database.close()
+    other.close()
+
+
+def test_a_server_without_a_database_starts_and_says_not_serving() -> None:
+    [port] = free_ports(1)
+    database = Database(f"postgresql://peermentor@127.0.0.1:{port}/peermentor")
+    with _serving(database) as channel:
+        assert _says(channel, NOT_SERVING)()
+        list_assignments = AssignmentServiceStub(channel).ListAssignments
+        assert refused(list_assignments, ListAssignmentsRequest()) == OUTAGE
+    database.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_stops_while_its_database_hangs(
+    own_postgres: Postgres, on_own_postgres: Database
+) -> None:
+    with own_postgres.frozen():
+        stopped = threading.Event()
+
+        def serve() -> None:
+            with _serving(on_own_postgres) as channel:
+                assert _check(channel) == NOT_SERVING
+            stopped.set()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        in_time = stopped.wait(10)
+    thread.join()
+    assert in_time
+    # The question that hung goes on by itself, and gives its connection back.
+    wait_until(lambda: all(thread.name != "ping" for thread in threading.enumerate()), 5)
+
+
+# --- Business, and the end ---
+
+
+@pytest.mark.usefixtures("quick")
+def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
+    other = Database(own.engine.url.render_as_string(hide_password=False))
+    with _serving(own) as channel:
+        stub = AssignmentServiceStub(channel)
+        with other.write() as connection:
+            assignment_storage.name_mentee(connection, "user_088", None)
+            request = CreateAssignmentRequest(**NEW_ASSIGNMENT)
+            calls = [stub.CreateAssignment.future(request) for _ in range(WORKER_THREADS)]
+            wait_until(partial(_finds_no_thread, stub), 5)
+            assert _stays(_says(channel, SERVING), 1)
+        assert len({call.result(timeout=10).assignment_id for call in calls}) == WORKER_THREADS
+    other.close()
+
+
+def _finds_no_thread(stub: AssignmentServiceStub) -> bool:
+    try:
+        stub.ListAssignments(ListAssignmentsRequest(), timeout=0.5)
+    except grpc.RpcError as error:
+        return bool(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED)
+    return False
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_drains_says_not_serving_to_the_end(own: Database) -> None:
+    with _app(own) as (app, channel):
+        assert _says(channel, SERVING)()
+        app._health.drain()
+        assert _stays(_says(channel, NOT_SERVING), 0.5)
+
+
+def test_a_watch_learns_that_the_server_stops(own: Database) -> None:
+    with _app(own) as (app, channel):
+        watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=10)
+        assert next(watch).status == SERVING
+        stopping = threading.Thread(target=app.stop, args=[2])
+        stopping.start()
+        assert next(watch).status == NOT_SERVING
+        watch.cancel()
+        stopping.join()
