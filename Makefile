@@ -23,7 +23,7 @@ demo: .venv/serve.stamp  ## Load sample people, assignments and templates into a
 
 test: .venv/dev.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
