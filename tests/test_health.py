@@ -24,10 +24,12 @@ from peermentor_server.storage import assignments as assignment_storage
 from peermentor_server.storage import database as database_module
 from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
+from support.commands import start
 from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT, RefusedCall, refused
 from support.ports import free_ports
 from support.racing import at_once
+from support.serving import settings_for
 from support.waiting import wait_until
 
 SERVING = HealthCheckResponse.SERVING
@@ -98,6 +100,10 @@ def on_own_postgres(own_postgres: Postgres) -> Iterator[Database]:
     database.close()
 
 
+def _url(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
+
+
 def _check(channel: grpc.Channel, service: str = "") -> "HealthCheckResponse.ServingStatus":
     request = HealthCheckRequest(service=service)
     status: HealthCheckResponse.ServingStatus = HealthStub(channel).Check(request, timeout=2).status
@@ -135,7 +141,9 @@ def test_an_unknown_service_is_not_found(channel: grpc.Channel) -> None:
 
 
 def test_a_watch_of_an_unknown_service_says_so(channel: grpc.Channel) -> None:
-    watch = HealthStub(channel).Watch(HealthCheckRequest(service="peermentor.v1.Nothing"))
+    watch = HealthStub(channel).Watch(
+        HealthCheckRequest(service="peermentor.v1.Nothing"), timeout=5
+    )
     assert next(watch).status == HealthCheckResponse.SERVICE_UNKNOWN
     watch.cancel()
 
@@ -158,7 +166,7 @@ def _execute(database: Database, statement: str) -> None:
 
 
 def test_watches_hold_no_threads(channel: grpc.Channel) -> None:
-    watches = [HealthStub(channel).Watch(HealthCheckRequest()) for _ in range(20)]
+    watches = [HealthStub(channel).Watch(HealthCheckRequest(), timeout=10) for _ in range(20)]
     assert [next(watch).status for watch in watches] == [SERVING] * 20
     assert _check(channel) == SERVING
     for watch in watches:
@@ -264,25 +272,21 @@ def test_a_server_without_a_database_starts_and_says_not_serving() -> None:
     database.close()
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_server_stops_while_its_database_hangs(
+def test_a_server_ends_while_its_database_hangs(
     own_postgres: Postgres, on_own_postgres: Database
 ) -> None:
-    with own_postgres.frozen():
-        stopped = threading.Event()
-
-        def serve() -> None:
-            with _serving(on_own_postgres) as channel:
-                assert _check(channel) == NOT_SERVING
-            stopped.set()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        in_time = stopped.wait(10)
-    thread.join()
-    assert in_time
-    # The question that hung goes on by itself, and gives its connection back.
-    wait_until(lambda: all(thread.name != "ping" for thread in threading.enumerate()), 5)
+    [port, *others] = free_ports(3)
+    environment = settings_for(_url(on_own_postgres), [port, *others])
+    with (
+        start("serve", "--no-gateway", **environment) as server,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        grpc.channel_ready_future(channel).result(timeout=30)
+        with own_postgres.frozen():
+            wait_until(_says(channel, NOT_SERVING), 5)
+            server.terminate()
+            _, errors = server.communicate(timeout=15)
+    assert server.returncode == 0, errors
 
 
 # --- Business, and the end ---
@@ -290,7 +294,7 @@ def test_a_server_stops_while_its_database_hangs(
 
 @pytest.mark.usefixtures("quick")
 def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
-    other = Database(own.engine.url.render_as_string(hide_password=False))
+    other = Database(_url(own))
     with _serving(own) as channel:
         stub = AssignmentServiceStub(channel)
         with other.write() as connection:
@@ -299,6 +303,9 @@ def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
             calls = [stub.CreateAssignment.future(request) for _ in range(WORKER_THREADS)]
             wait_until(partial(_finds_no_thread, stub), 5)
             assert _stays(_says(channel, SERVING), 1)
+            watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=2)
+            assert next(watch).status == SERVING
+            watch.cancel()
         assert len({call.result(timeout=10).assignment_id for call in calls}) == WORKER_THREADS
     other.close()
 

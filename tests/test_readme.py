@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.commands import run
+from support.databases import Postgres
 from support.ports import free_ports
 from support.serving import serving, settings_for
 
@@ -21,10 +22,16 @@ BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A running service with the demo data, as `make demo` and `make serve` make it."""
-    file = tmp_path_factory.mktemp("readme") / "peermentor.db"
-    environment = settings_for(f"sqlite:///{file}", free_ports(3))
+def addresses(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[dict[str, str]]:
+    """A running service with the demo data, as the README makes it on either database."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('readme')}/peermentor.db"
+    if kind == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        url = postgres.new_database()
+    environment = settings_for(url, free_ports(3))
+    run("migrate", **environment)
     run("demo", **environment)
     with serving(environment):
         yield {
