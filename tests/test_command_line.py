@@ -12,6 +12,8 @@ from support.databases import Postgres
 from support.ports import free_ports
 from support.serving import settings_for
 
+UNREACHABLE = "postgresql://user:secret@127.0.0.1:1/name"
+
 
 def test_help_lists_every_command() -> None:
     result = run("--help")
@@ -34,6 +36,19 @@ def test_a_bad_setting_refuses_to_start() -> None:
     result = run("serve", PEERMENTOR_REST_ADDRESS="nowhere")
     assert result.returncode == 1
     assert result.stderr.startswith("peermentor-server: PEERMENTOR_REST_ADDRESS: must be")
+
+
+def test_a_misspelt_setting_is_named() -> None:
+    result = run("migrate", PEERMENTOR_LOG_LEVLE="debug", PEERMENTOR_DATABASE_URL="nothing")
+    assert "DATABASE_URL: must begin" in result.stderr
+    result = run("demo", PEERMENTOR_LOG_LEVLE="debug", PEERMENTOR_DATABASE_URL=UNREACHABLE)
+    assert "there is no setting PEERMENTOR_LOG_LEVLE; ignored" in result.stderr
+
+
+def test_a_password_with_an_at_sign_is_not_shown() -> None:
+    url = "postgresql://user:sec@ret@127.0.0.1:1/name"
+    result = run("migrate", PEERMENTOR_DATABASE_URL=url)
+    assert result.stderr == "peermentor-server: PEERMENTOR_DATABASE_URL: is not a database URL\n"
 
 
 def test_migrate_brings_a_database_up_to_date(empty_url: str) -> None:
@@ -119,7 +134,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     ("url", "says"),
     [
         ("sqlite:////no/such/directory/own.db", "unable to open database file"),
-        ("postgresql://user:secret@127.0.0.1:1/name", "refused"),
+        (UNREACHABLE, "refused"),
     ],
 )
 def test_a_database_out_of_reach_is_named_without_its_password(

@@ -48,7 +48,20 @@ def paste(command: str) -> str:
     return pasted.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_proxy_in_the_environment_is_for_others(environment: dict[str, str]) -> None:
+    with serving(environment | {"http_proxy": "http://127.0.0.1:1"}) as running:
+        assert running.children
+
+
+def test_no_web_page_can_stop_the_gateway(environment: dict[str, str]) -> None:
+    with serving(environment):
+        admin = f"http://{environment['PEERMENTOR_ADMIN_ADDRESS']}"
+        assert httpx.get(f"{admin}/ready").status_code == 200
+        for path in ("/quitquitquit", "/healthcheck/fail", "/drain_listeners", "/config_dump"):
+            assert httpx.post(f"{admin}{path}").status_code == 403
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_in_order(
     number: signal.Signals, environment: dict[str, str]
 ) -> None:

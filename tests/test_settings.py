@@ -42,6 +42,8 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("DATABASE_URL", "mysql://user:secret@host/name"),
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "sqlite://host/own.db"),
+        ("DATABASE_URL", "sqlite:///own.db?mode=ro"),
         ("GRPC_ADDRESS", "50051"),
         ("GRPC_ADDRESS", "example.org:50051"),
         ("REST_ADDRESS", "127.0.0.1"),
@@ -53,9 +55,14 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("OVERDUE_AFTER_DAYS", "0"),
         ("OVERDUE_AFTER_DAYS", "two weeks"),
         ("OVERDUE_AFTER_DAYS", "3651"),
+        ("REST_HOSTS", "api.example.org:8080"),
+        ("REST_HOSTS", "https://api.example.org"),
+        ("REST_HOSTS", "*"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "app.example.org"),
         ("CORS_ORIGINS", "https://app.example.org/"),
+        ("CORS_ORIGINS", "https://app.example.org?x"),
+        ("CORS_ORIGINS", "https://user@app.example.org"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],
@@ -84,6 +91,17 @@ def test_addresses_must_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEERMENTOR_REST_ADDRESS", "127.0.0.1:50051")
     with pytest.raises(InvalidSettings, match=r"PEERMENTOR_GRPC_ADDRESS, .* must differ"):
         settings.load()
+
+
+def test_an_address_everywhere_takes_the_port_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEERMENTOR_GRPC_ADDRESS", "0.0.0.0:8080")
+    with pytest.raises(InvalidSettings, match=r"PEERMENTOR_GRPC_ADDRESS, .* must differ"):
+        settings.load()
+
+
+def test_variables_that_only_look_like_settings_are_found() -> None:
+    names = ["PEERMENTOR_REST_ADRESS", "PEERMENTOR_REST_ADDRESS", "HOME"]
+    assert settings.unknown(names) == ["PEERMENTOR_REST_ADRESS"]
 
 
 def test_settings_never_show_the_password() -> None:

@@ -19,9 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # The database holds personal data: what this program creates is its owner's alone.
     os.umask(0o077)
+    # gRPC's own lines are neither of our format nor for our readers.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         configured = settings.load()
         logs.configure(configured.log_level, configured.log_format)
+        for name in settings.unknown(os.environ):
+            print(f"peermentor-server: there is no setting {name}; ignored", file=sys.stderr)
         options.run(configured, options)
     except CommandFailed as failure:
         print(f"peermentor-server: {failure}", file=sys.stderr)

@@ -50,20 +50,18 @@ class App:
     """A gRPC server with its services, health and reflection."""
 
     def __init__(self, settings: Settings, database: Database, clock: Clock = system_clock) -> None:
-        self._address = str(settings.grpc_address)
+        self.address = str(settings.grpc_address)
         self._calls = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="call")
         self._health_calls = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
         self._reflection_calls = ThreadPoolExecutor(
             REFLECTION_THREADS, thread_name_prefix="reflection"
         )
+        self._side_services = (
+            SideInterceptor(HEALTH_SERVICE, self._health_calls),
+            SideInterceptor(reflection.SERVICE_NAME, self._reflection_calls),
+        )
         self._server = grpc.server(
-            self._calls,
-            interceptors=[
-                SideInterceptor(HEALTH_SERVICE, self._health_calls),
-                SideInterceptor(reflection.SERVICE_NAME, self._reflection_calls),
-                CallInterceptor(),
-            ],
-            options=_OPTIONS,
+            self._calls, interceptors=[*self._side_services, CallInterceptor()], options=_OPTIONS
         )
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(
             AssignmentService(database, clock, settings.overdue_after_days), self._server
@@ -79,17 +77,22 @@ class App:
     def start(self) -> None:
         """Listen and serve."""
         try:
-            self._server.add_insecure_port(self._address)
+            self._server.add_insecure_port(self.address)
         except RuntimeError:
-            raise PortTaken(f"cannot listen on {self._address}") from None
+            raise PortTaken(f"cannot listen on {self.address}") from None
         self._health.start()
         self._server.start()
 
     def stop(self, grace: float | None = None) -> None:
-        """Refuse new calls, and wait up to `grace` seconds for those that run."""
+        """Refuse new calls, and wait up to `grace` seconds for those that run.
+
+        The threads of calls that still run then are left to themselves.
+        """
         self._health.drain()
-        self._server.stop(grace).wait()
+        stopped = self._server.stop(grace)
+        for side_service in self._side_services:
+            side_service.end_streams()
+        stopped.wait()
         self._health.stop()
-        self._calls.shutdown()
-        self._health_calls.shutdown(wait=False)
-        self._reflection_calls.shutdown(wait=False)
+        for pool in (self._calls, self._health_calls, self._reflection_calls):
+            pool.shutdown(wait=False)

@@ -1,6 +1,9 @@
 """The commands that use the database. They return what to print, or raise CommandFailed."""
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +45,22 @@ def serve_grpc(configured: Settings) -> None:
     _log.info("stopping")
     app.stop(STOP_GRACE_S)
     database.close()
+    _end_hanging_threads()
+
+
+def _end_hanging_threads() -> None:
+    """Leave even while a call hangs in a database that does not answer.
+
+    Python itself would wait for the call's thread for as long as it takes.
+    """
+    others = [each for each in threading.enumerate() if not each.daemon]
+    others.remove(threading.main_thread())
+    deadline = time.monotonic() + 1
+    for thread in others:
+        thread.join(max(0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
+        _log.warning("leaving calls unfinished")
+        os._exit(0)
 
 
 def migrate(configured: Settings) -> str:
@@ -72,14 +91,13 @@ def import_mentees(configured: Settings, file: Path) -> str:
         names = mentee_file.read(file)
     except mentee_file.InvalidFile as invalid:
         raise CommandFailed(f"nothing imported\n{invalid}") from None
-    _with_database(database, lambda: _name_mentees(database, names))
+    _with_database(database, lambda: _store_names(database, names))
     return f"imported {len(names)} names into {database.location}"
 
 
-def _name_mentees(database: Database, names: Mapping[str, str]) -> None:
+def _store_names(database: Database, names: Mapping[str, str]) -> None:
     with database.write() as connection:
-        for mentee_id, name in names.items():
-            assignments.name_mentee(connection, mentee_id, name)
+        assignments.name_mentees(connection, names)
 
 
 def _open(configured: Settings) -> Database:
@@ -95,7 +113,8 @@ def _require_schema(database: Database) -> None:
         _migrate(database)
     elif _known_state(database) is schema.State.BEHIND:
         raise CommandFailed(
-            f"the schema of {database.location} is behind; run: peermentor-server migrate"
+            f"the schema of {database.location} is behind; run: peermentor-server migrate "
+            "(or make migrate)"
         )
 
 

@@ -1,14 +1,14 @@
 """The gateway: the real Envoy, with `envoy.yaml`.
 
 What the settings change is derived from that file here: addresses, the place of the
-descriptor set, and CORS. All else runs as it stands in the file.
+descriptor set, the names of hosts, and CORS. All else runs as it stands in the file.
 """
 
 import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -17,6 +17,7 @@ from peermentor_server.settings import Address, Settings
 
 _LISTENER = "rest"
 _CLUSTER = "peermentor"
+_HOST = "peermentor"
 
 
 class GatewayMissing(CommandFailed):
@@ -31,6 +32,9 @@ def command(config: Path) -> list[str]:
         str(config),
         "--log-level",
         "warning",
+        # Does not warn of being stopped in the ordinary way.
+        "--component-log-level",
+        "main:error",
         # Several gateways on one machine would otherwise share memory by a number.
         "--disable-hot-restart",
     ]
@@ -57,6 +61,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     _set_address(endpoint["endpoint"], settings.grpc_address.to_connect)
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     _set_descriptor(manager)
+    _set_hosts(manager, settings)
     _set_cors_origins(manager, settings.cors_origins)
     return config
 
@@ -80,7 +85,22 @@ def _set_descriptor(manager: dict[str, Any]) -> None:
             each["typed_config"]["proto_descriptor"] = str(_file("peermentor.binpb"))
 
 
+def _set_hosts(manager: dict[str, Any], settings: Settings) -> None:
+    served = _served(manager)
+    if settings.rest_hosts:
+        names = (each for host in settings.rest_hosts for each in (host, f"{host}:*"))
+        served["domains"] = list(dict.fromkeys([*served["domains"], *names]))
+    elif not settings.rest_address.is_loopback:
+        served["domains"] = ["*"]
+        manager["route_config"]["virtual_hosts"] = [served]
+
+
+def _served(manager: dict[str, Any]) -> dict[str, Any]:
+    (served,) = [each for each in manager["route_config"]["virtual_hosts"] if each["name"] == _HOST]
+    return cast("dict[str, Any]", served)
+
+
 def _set_cors_origins(manager: dict[str, Any], origins: tuple[str, ...]) -> None:
-    (host,) = manager["route_config"]["virtual_hosts"]
+    host = _served(manager)
     policy = host["typed_per_filter_config"]["envoy.filters.http.cors"]
     policy["allow_origin_string_match"] = [{"exact": origin} for origin in origins]

@@ -75,6 +75,12 @@ class SideInterceptor(grpc.ServerInterceptor):
     def __init__(self, service: str, pool: ThreadPoolExecutor) -> None:
         self._prefix = f"/{service}/"
         self._pool = pool
+        self._contexts: set[grpc.ServicerContext] = set()
+
+    def end_streams(self) -> None:
+        """End the streams that are open: reflection and health watches last until told."""
+        for context in list(self._contexts):
+            context.cancel()
 
     def intercept_service(
         self,
@@ -85,6 +91,8 @@ class SideInterceptor(grpc.ServerInterceptor):
         handler: Any = continuation(handler_call_details)
         if handler is None or not str(handler_call_details.method).startswith(self._prefix):
             return handler  # type: ignore[no-any-return]
+        tolerant = _tolerant if not handler.request_streaming else _tolerant_in_stream
+        handler = handler._replace(request_deserializer=tolerant(handler.request_deserializer))
         for shape in ("unary_unary", "unary_stream", "stream_stream"):
             if getattr(handler, shape) is not None:
                 handler = handler._replace(**{shape: self._elsewhere(getattr(handler, shape))})
@@ -93,11 +101,19 @@ class SideInterceptor(grpc.ServerInterceptor):
     def _elsewhere(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         # Keeps the mark of a health watch too: it holds no thread while it waits.
         @functools.wraps(behaviour)
-        def run(*arguments: Any) -> Any:
-            return behaviour(*arguments)
+        def run(request: Any, context: grpc.ServicerContext, *callback: Any) -> Any:
+            if isinstance(request, MalformedRequest):
+                context.abort(STATUS_OF[request.kind], request.message)
+            self._remember(context)
+            return behaviour(request, context, *callback)
 
         run.experimental_thread_pool = self._pool  # type: ignore[attr-defined]
         return run
+
+    def _remember(self, context: grpc.ServicerContext) -> None:
+        self._contexts.add(context)
+        if not context.add_callback(functools.partial(self._contexts.discard, context)):
+            self._contexts.discard(context)  # It has ended already.
 
 
 def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -115,6 +131,21 @@ def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return deserialize_or_note
 
 
+def _tolerant_in_stream(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Take bytes that are no message for an empty one, which reflection answers with an error.
+
+    An exception here would leave the thread that reads the stream waiting for ever.
+    """
+
+    def deserialize_or_empty(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except (DecodeError, ValueError):
+            return deserialize(b"")
+
+    return deserialize_or_empty
+
+
 def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         request_id = _request_id(context)
@@ -130,7 +161,6 @@ def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
             error = InternalFault(type(raised).__name__)
             _log.exception("call failed", exc_info=raised)
         _log_call(error, time.monotonic() - started)
-        structlog.contextvars.clear_contextvars()
         if error is not None:
             _abort(context, error, request_id)
         return response

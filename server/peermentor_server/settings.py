@@ -5,6 +5,9 @@ names its variable. The table in README.md is for people; a test keeps it comple
 """
 
 import ipaddress
+import itertools
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -46,6 +49,17 @@ class Address:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def overlaps(self, other: "Address") -> bool:
+        """Tell whether only one of both can be listened on."""
+        everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        same_host = self.host == other.host or everywhere & {self.host, other.host}
+        return self.port == other.port and bool(same_host)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
     @property
     def to_connect(self) -> "Address":
         """Where a client on this machine reaches it: an unspecified address by loopback."""
@@ -82,6 +96,9 @@ class Settings(BaseSettings):
     overdue_after_days: int = Field(default=14, ge=1, le=3650)
     """After how many days without contact an assignment is overdue."""
 
+    rest_hosts: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = ()
+    """Host names the gateway is called by; none: loopback names on loopback, elsewhere any."""
+
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = ()
     """Origins whose web pages may call the gateway, with commas between; none: CORS is off."""
 
@@ -94,12 +111,22 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        scheme = urlsplit(value).scheme
+        scheme, host, _, options, _ = urlsplit(value)
         if scheme == "sqlite":
+            if host or options:
+                raise ValueError("must be sqlite:///FILE, without a host or options")
             if value in {"sqlite:", "sqlite://", "sqlite:///"} or ":memory:" in value:
                 raise ValueError("must name a file, such as sqlite:///peermentor.db")
         elif scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
             raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("rest_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
+                raise ValueError("must be host names such as api.example.org, without a port")
         return value
 
     @field_validator("cors_origins")
@@ -107,13 +134,15 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             parts = urlsplit(origin)
-            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+            bare = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+            if parts.scheme not in {"http", "https"} or not parts.hostname or origin != bare:
                 raise ValueError("must be origins such as https://app.example.org, without a path")
         return value
 
     @model_validator(mode="after")
     def _distinct_addresses(self) -> Self:
-        if len({self.grpc_address, self.rest_address, self.admin_address}) < 3:
+        addresses = (self.grpc_address, self.rest_address, self.admin_address)
+        if any(one.overlaps(other) for one, other in itertools.combinations(addresses, 2)):
             raise ValueError(
                 "PEERMENTOR_GRPC_ADDRESS, PEERMENTOR_REST_ADDRESS and PEERMENTOR_ADMIN_ADDRESS "
                 "must differ"
@@ -127,6 +156,12 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(map(_explain, error.errors()))) from None
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Return the names of variables that look like settings and are none."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in names if name.startswith(PREFIX) and name not in known)
 
 
 def _explain(error: Any) -> str:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ from peermentor_server.settings import Address, Settings
 START_TIMEOUT_S = 30
 # Longer than the server takes to finish the calls that run.
 STOP_TIMEOUT_S = 15
+# SIGHUP comes when the terminal is closed.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 
@@ -35,11 +36,11 @@ class ServeFailed(CommandFailed):
 
 
 class _Stop(Exception):
-    """SIGINT or SIGTERM came."""
+    """A signal of STOP_SIGNALS came."""
 
 
 def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
-    """Run until SIGINT or SIGTERM, or raise ServeFailed.
+    """Run until a signal of STOP_SIGNALS, or raise ServeFailed.
 
     `on_ready` is called once the gateway answers for a server that serves.
     """
@@ -66,11 +67,11 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
 def _stop_on_signals() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         # A second signal must not break the orderly stop that the first one began.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise _Stop
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -137,10 +138,12 @@ def _wait_until_ready(settings: Settings, children: Mapping[str, subprocess.Pope
 
 
 def _answers(url: str) -> bool:
+    # A proxy of the environment is for calls to elsewhere.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
+        with opener.open(url, timeout=2) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 

@@ -64,7 +64,7 @@ def row(
 ) -> Row:
     """Build a row from a request line; a body brings its length along."""
     content = body.encode() if isinstance(body, str) else body
-    lines = [f"{line} HTTP/1.1", "Host: gateway", *headers]
+    lines = [f"{line} HTTP/1.1", "Host: localhost", *headers]
     if content is not None:
         lines.append(f"Content-Length: {len(content)}")
     return Row(name, "\r\n".join([*lines, "", ""]).encode() + (content or b""), status, message)
@@ -271,7 +271,7 @@ def chunked(content: bytes) -> bytes:
 
 
 CHUNKED = (
-    f"POST {T} HTTP/1.1\r\nHost: gateway\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    f"POST {T} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 )
 
 BODIES = [
@@ -307,6 +307,7 @@ BODIES = [
         headers=("Content-Type: application/grpc-web+x",),
         body="{}",
     ),
+    row("no type", f"POST {T}", 415, headers=(), body="{}"),
     row("empty type", f"POST {T}", 415, headers=("Content-Type:",), body="{}"),
     row("two types", f"POST {T}", 415, headers=(JSON, "Content-Type: text/plain"), body="{}"),
 ]
@@ -314,7 +315,7 @@ BODIES = [
 PROTOCOL = [
     Row("no HTTP", b"\x00\x01\x02 nonsense\r\n\r\n", 400),
     Row("TLS", b"\x16\x03\x01\x02\x00\x01\x00" + b"\x01" * 200, 400),
-    Row("HTTP/1.0", f"GET {A} HTTP/1.0\r\nHost: gateway\r\n\r\n".encode(), 426),
+    Row("HTTP/1.0", f"GET {A} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode(), 426),
     Row("no host", f"GET {A} HTTP/1.1\r\n\r\n".encode(), 400),
     row("two hosts", f"GET {A}", 400, headers=("Host: other",)),
     row("space before the colon", f"GET {A}", 400, headers=("X-Test : 1",)),

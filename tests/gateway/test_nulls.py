@@ -60,7 +60,7 @@ def lua_lists() -> list[dict[str, Any]]:
     config = yaml.safe_load(ENVOY.read_text(encoding="utf-8"))
     (listener,) = config["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    (host,) = manager["route_config"]["virtual_hosts"]
+    host = manager["route_config"]["virtual_hosts"][0]
     contexts = [
         route.get("typed_per_filter_config", {})
         .get("envoy.filters.http.lua", {})

@@ -1,4 +1,4 @@
-"""The gateway while the server behind it is gone or silent, and with CORS on."""
+"""The gateway while the server behind it is gone or silent, and with hosts and CORS set."""
 
 import socket
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from peermentor_server import gateway
 from peermentor_server.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.database import Database
@@ -97,3 +98,43 @@ def test_configured_origins_may_call_and_others_may_not(
             assert "access-control-allow-origin" not in other.headers
     finally:
         app.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:8080", 200),
+        ("[::1]:1", 200),
+        ("rebound.example.org", 421),
+        ("127.0.0.1.example.org", 421),
+        ("localhost.example.org:8080", 421),
+    ],
+)
+def test_on_loopback_only_loopback_names_are_served(
+    host: str, status: int, rest: httpx.Client
+) -> None:
+    response = rest.get("/api/v1/assignments", headers={"host": host})
+    assert response.status_code == status
+    if status != 200:
+        assert response.json()["code"] == 7
+        assert "PEERMENTOR_REST_HOSTS" in response.json()["message"]
+
+
+def test_configured_hosts_are_served_too(free_settings: Settings, tmp_path: Path) -> None:
+    settings = free_settings.model_copy(update={"rest_hosts": ("api.example.org",)})
+    with running_gateway(settings, tmp_path) as rest:
+        for host in ("api.example.org", "api.example.org:443", "127.0.0.1"):
+            assert rest.get("/api/v1/assignments", headers={"host": host}).status_code == 503
+        assert rest.get("/", headers={"host": "example.org"}).status_code in {404, 421}
+        answer = rest.get("/api/v1/assignments", headers={"host": "example.org"})
+        assert answer.status_code == 421
+
+
+def test_beyond_loopback_any_host_is_served(free_settings: Settings) -> None:
+    elsewhere = Address("192.0.2.1", free_settings.rest_address.port)
+    settings = free_settings.model_copy(update={"rest_address": elsewhere})
+    config = gateway.configuration(settings)
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    (host,) = manager["typed_config"]["route_config"]["virtual_hosts"]
+    assert host["domains"] == ["*"]

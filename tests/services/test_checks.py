@@ -647,3 +647,13 @@ def test_a_refused_call_changes_nothing(
     for rpc, fields in REFUSALS:
         service.refuse(rpc, **fields)
         assert contents(database) == before, (rpc, fields)
+
+
+def test_a_mask_that_names_a_field_again_and_again_is_one_violation(service: Service) -> None:
+    """Each repeat would cost a check, and a violation in an answer that outgrows its limit."""
+    for rpc, field in (("UpdateTemplate", "name"), ("UpdateAssignment", "org_id")):
+        mask = FieldMask(paths=[field] * 5_000)
+        call = service.refuse(rpc, **{field: ""}, update_mask=mask)
+        assert call.violations.keys() == {field}
+        unknown = FieldMask(paths=["nothing"] * 5_000)
+        assert service.refuse(rpc, update_mask=unknown).violations.keys() == {"update_mask"}

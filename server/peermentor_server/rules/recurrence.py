@@ -36,14 +36,18 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
 
     rule: one RRULE line, with or without "RRULE:" before it; any text is answered.
     start: the DTSTART of the rule, an aware moment; parts of a second are rounded up.
-    An accepted rule has an occurrence at or after the start and before the horizon.
+    An accepted rule has an occurrence at or after the start and before the horizon, for this
+    start or for a later one: with FREQ=MONTHLY;INTERVAL=12;BYMONTH=1 only a January will do.
     Raises ValueError for a start without a time zone. Source: RFC 5545 3.3.10.
     """
     try:
         parsed = _parse(rule)
     except _RefusedError as error:
         return Refusal(*error.args)
-    first = next(_walk(parsed, start), None)
+    # From the first of the month, and with every period: what some start would reach.
+    of_any_start = replace(parsed, by=parsed.by | {"INTERVAL": frozenset()})
+    moments = _walk(of_any_start, start.replace(day=1))
+    first = next((moment for moment in moments if moment >= start), None)
     if first is None:
         return Refusal("RRULE", f"No moment in the {HORIZON_YEARS} years after the start matches.")
     if parsed.until is not None and first > parsed.until:

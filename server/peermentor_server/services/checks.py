@@ -124,7 +124,8 @@ class Checks:
         value: str = getattr(self._request, field)
         refusal = recurrence.refusal(value, now)
         if refusal is not None:
-            self.refuse(field, f"{refusal.part}: {refusal.description}")
+            reason = refusal.description.removeprefix(f"{refusal.part} ").removesuffix(".")
+            self.refuse(field, f"{refusal.part}: {reason}")
         return value
 
     # --- Numbers, choices, time ---
@@ -199,7 +200,8 @@ class Checks:
         `checks` has one check for each field that can change. A field that the mask names
         without a value goes through its check too, which clears it or refuses that.
         """
-        mask = list(self._request.update_mask.paths)
+        # A mask may name a field again and again; it is checked once.
+        mask = list(dict.fromkeys(self._request.update_mask.paths))
         names = mask or [name for name in checks if self.has(name)]
         if not names:
             self.refuse("update_mask", f"nothing to change; give one of {', '.join(checks)}")

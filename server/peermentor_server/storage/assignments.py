@@ -56,6 +56,21 @@ def name_mentee(connection: Connection, mentee_id: str, mentee_name: str | None)
     )
 
 
+def name_mentees(connection: Connection, names: Mapping[str, str]) -> None:
+    """Give many mentees their names, known before or not."""
+    if not names:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(mentees)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["mentee_id"], set_={"mentee_name": statement.excluded.mentee_name}
+        ),
+        # In one order for all, so that two callers never wait for each other.
+        [{"mentee_id": each, "mentee_name": names[each]} for each in sorted(names)],
+    )
+
+
 def get(connection: Connection, key: int) -> Row[Any] | None:
     """Return one assignment, or None."""
     return connection.execute(_rows().where(assignments.c.id == key)).one_or_none()

@@ -40,8 +40,11 @@ class Database:
 
     # A connection for each thread that serves calls, and one for the health check.
     def __init__(self, url: str, *, pool_size: int = 9) -> None:
-        self._url = _parse(url)
-        self.engine = _create_engine(self._url, pool_size)
+        try:
+            self._url = _parse(url)
+            self.engine = _create_engine(self._url, pool_size)
+        except (exc.ArgumentError, ValueError):
+            raise InvalidUrl from None
 
     @property
     def dialect(self) -> str:
@@ -87,10 +90,9 @@ class Database:
 
 
 def _parse(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (exc.ArgumentError, ValueError):
-        raise InvalidUrl from None
+    url = make_url(text)
+    if "@" in (url.host or ""):
+        raise ValueError("an @ in a password is written %40")
     if url.get_backend_name() in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+psycopg")
     return url

@@ -219,9 +219,9 @@ class CreateTemplateRequest(Message):
     One RRULE line of RFC 5545 (3.3.10), the prefix `RRULE:` optional, at most 500
     characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY; INTERVAL is at most 1,000, COUNT
     at most 10,000; UNTIL is a date or a UTC date-time; at most 96 times of day. Refused are
-    unknown or repeated parts, values out of the RFC's ranges, COUNT together with UNTIL,
-    and rules that name no moment in the 40 years after the write, which counts as the
-    start: what the rule leaves open, such as the time of day, is taken from it.
+    unknown or repeated parts, values out of the RFC's ranges or named twice, leap seconds,
+    COUNT together with UNTIL, and rules that name no moment in the 40 years after the
+    write, from whichever start.
     """
     duration_minutes: int
     """How long it takes: 1 to 10,080 minutes (a week). Required."""
