@@ -34,6 +34,7 @@ CODES = {
     413: {3},
     414: {3},
     415: {3},
+    421: {7},
     426: {3},
     431: {3},
     501: {12},
@@ -313,6 +314,7 @@ BODIES = [
 ]
 
 PROTOCOL = [
+    row("absolute URL of another host", f"GET http://other{A}", 421),
     Row("no HTTP", b"\x00\x01\x02 nonsense\r\n\r\n", 400),
     Row("TLS", b"\x16\x03\x01\x02\x00\x01\x00" + b"\x01" * 200, 400),
     Row("HTTP/1.0", f"GET {A} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode(), 426),
@@ -355,7 +357,7 @@ HARMLESS = [
     row("doubled slashes", "GET //api//v1//assignments", 200),
     row("dots", "GET /api/./v1/x/../assignments", 200),
     row("encoded letters", "GET /api/v1/%61ssignments", 200),
-    row("absolute URL", f"GET http://other{A}", 200),
+    row("absolute URL", f"GET http://localhost{A}", 200),
     row("encoding of gRPC", f"GET {A}", 200, headers=("grpc-encoding: gzip",)),
     row("timeout of gRPC", f"GET {A}", 200, headers=("grpc-timeout: 1n",)),
     row("timeout of Envoy", f"GET {A}", 200, headers=("x-envoy-upstream-rq-timeout-ms: 0",)),
