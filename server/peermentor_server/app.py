@@ -32,6 +32,9 @@ SERVICES = (
     TEMPLATES.services_by_name["TemplateService"].full_name,
 )
 
+# How long the end of calls that were cut off may take; one that hangs in a database has none.
+END_S = 2.0
+
 _OPTIONS: tuple[tuple[str, Any], ...] = (
     # A port that is taken is an error, not something to share.
     ("grpc.so_reuseport", 0),
@@ -92,7 +95,7 @@ class App:
         stopped = self._server.stop(grace)
         for side_service in self._side_services:
             side_service.end_streams()
-        stopped.wait()
+        stopped.wait((grace or 0) + END_S)
         self._health.stop()
         for pool in (self._calls, self._health_calls, self._reflection_calls):
             pool.shutdown(wait=False)

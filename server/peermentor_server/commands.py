@@ -53,8 +53,7 @@ def _end_hanging_threads() -> None:
 
     Python itself would wait for the call's thread for as long as it takes.
     """
-    others = [each for each in threading.enumerate() if not each.daemon]
-    others.remove(threading.main_thread())
+    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
     deadline = time.monotonic() + 1
     for thread in others:
         thread.join(max(0, deadline - time.monotonic()))
