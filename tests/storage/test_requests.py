@@ -146,6 +146,7 @@ def test_the_oldest_are_found_by_an_index(database: Database) -> None:
     assert "SCAN requests" not in plan
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True, scope="session")
 def test_creates_that_forget_the_same_ones_never_deadlock(
     database: Database,
 ) -> None:
