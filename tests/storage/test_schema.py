@@ -21,8 +21,8 @@ _FAILING_MIGRATION = '''
 """Creates a table, then fails."""
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "0002"
 
 
 def upgrade():
@@ -43,9 +43,9 @@ def own(empty_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def failing_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second migration, which fails half-way."""
+    """One more migration, which fails half-way."""
     copy = shutil.copytree(schema._MIGRATIONS, tmp_path / "migrations")
-    (copy / "versions" / "0002_fails.py").write_text(_FAILING_MIGRATION)
+    (copy / "versions" / "9999_fails.py").write_text(_FAILING_MIGRATION)
     monkeypatch.setattr(schema, "_MIGRATIONS", copy)
 
 

@@ -5,6 +5,7 @@
     ├── MalformedRequest      INVALID_ARGUMENT  bytes that are no message
     ├── AssignmentNotFound    NOT_FOUND
     ├── TemplateNotFound      NOT_FOUND
+    ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
     ├── DatabaseUnavailable   UNAVAILABLE       try again
     └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
 
@@ -28,6 +29,7 @@ class Kind(Enum):
 
     INVALID_ARGUMENT = auto()
     NOT_FOUND = auto()
+    ALREADY_EXISTS = auto()
     UNAVAILABLE = auto()
     INTERNAL = auto()
 
@@ -93,6 +95,16 @@ class TemplateNotFound(DomainError):
 
     def __init__(self) -> None:
         super().__init__("there is no template of this id")
+
+
+class RequestIdReused(DomainError):
+    """The id of a request that created something of other content."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("this request_id has been used with other content; choose a new one")
 
 
 class DatabaseUnavailable(DomainError):

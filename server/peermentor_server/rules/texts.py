@@ -4,11 +4,13 @@ import re
 import unicodedata
 
 MAX_IDENTIFIER_LENGTH = 128
+MAX_REQUEST_ID_LENGTH = 64
 MAX_WORD_LENGTH = 64
 MAX_NAME_LENGTH = 200
 MAX_NOTES_LENGTH = 5_000
 
 _LINE_BREAKS_AND_TABS = frozenset("\t\n\r")
+_REQUEST_ID = re.compile(r"[!-~]+")
 _IDENTIFIER = re.compile(r"[!-.0-\[\]-~]+")
 
 
@@ -34,6 +36,15 @@ def identifier_problem(value: str) -> str | None:
         return f"must have at most {MAX_IDENTIFIER_LENGTH} characters"
     if not _IDENTIFIER.fullmatch(value) or value in {".", ".."}:
         return "must be of ASCII letters, digits and signs, without spaces, slashes or backslashes"
+    return None
+
+
+def request_id_problem(value: str) -> str | None:
+    """Check the id that a caller gives a request."""
+    if len(value) > MAX_REQUEST_ID_LENGTH:
+        return f"must have at most {MAX_REQUEST_ID_LENGTH} characters"
+    if not _REQUEST_ID.fullmatch(value):
+        return "must be of printable ASCII characters without spaces, at least one"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,9 +24,9 @@ from peermentor_server.rules import days, ids
 from peermentor_server.rules.days import Clock
 from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.services import messages
+from peermentor_server.services import messages, repeats
 from peermentor_server.services.checks import Check, Checks
-from peermentor_server.storage import assignments
+from peermentor_server.storage import assignments, requests
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.listing import Listing
 
@@ -89,8 +90,12 @@ class AssignmentService(AssignmentServiceServicer):
             }
             named = check.has("mentee_name")
             mentee_name = check.optional_name("mentee_name") if named else None
+            request_id = repeats.request_id(check, context)
+            content = {**values, "mentee_name": mentee_name}
+            identity = repeats.identify(check, "CreateAssignment", request_id, content)
+        make = partial(assignments.add, values=values, mentee_name=mentee_name, now=now)
         with self._database.write() as connection:
-            row = assignments.add(connection, values, mentee_name, now)
+            row = requests.once(connection, identity, now, make=make, find=assignments.get)
         return self._describe(row)
 
     def UpdateAssignment(

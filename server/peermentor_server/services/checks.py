@@ -10,7 +10,7 @@ raises InvalidFields. Descriptions never repeat the value. The limits stand in t
 of the .proto files too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -92,6 +92,17 @@ class Checks:
     def notes(self, field: str) -> str:
         """Return a longer text, which may be empty."""
         return self._text(field, partial(_problem, texts.MAX_NOTES_LENGTH))
+
+    def request_id(self, field: str, other: Collection[str]) -> str | None:
+        """Return the id of this request, from the field or from others; None without any."""
+        given = {*other, getattr(self._request, field)} if self.has(field) else set(other)
+        problem = None
+        if len(given) > 1:
+            problem = "must be the same wherever it is given, idempotency-key included"
+        elif given:
+            problem = texts.request_id_problem(*given)
+        self._note(field, problem)
+        return given.pop() if given and problem is None else None
 
     def _text(self, field: str, find_problem: Callable[[str], str | None]) -> str:
         value: str = getattr(self._request, field)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,9 +24,9 @@ from peermentor_server.rules import days, ids
 from peermentor_server.rules.days import Clock
 from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
-from peermentor_server.services import messages
+from peermentor_server.services import messages, repeats
 from peermentor_server.services.checks import Check, Checks
-from peermentor_server.storage import templates
+from peermentor_server.storage import requests, templates
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.listing import Listing
 
@@ -69,12 +70,15 @@ class TemplateService(TemplateServiceServicer):
     ) -> RecurringTemplate:
         now = days.stamp(self._clock)
         with Checks(request) as check:
-            fields = dict(_fields(now))
+            request_id = repeats.request_id(check, context)
+            fields = dict(_fields(self._first_seen(request_id, now)))
             if not check.has("is_active"):
                 fields["is_active"] = lambda _check, _field: True
             values = {name: field(check, name) for name, field in fields.items()}
+            identity = repeats.identify(check, "CreateTemplate", request_id, values)
+        make = partial(templates.add, values=values, now=now)
         with self._database.write() as connection:
-            row = templates.add(connection, values, now)
+            row = requests.once(connection, identity, now, make=make, find=templates.get)
         return _describe(row)
 
     def UpdateTemplate(
@@ -107,6 +111,13 @@ class TemplateService(TemplateServiceServicer):
         self, request: ListTemplatesByOrganizationRequest, context: grpc.ServicerContext
     ) -> ListTemplatesResponse:
         return self._list(request, {"organization_id": Checks.identifier})
+
+    def _first_seen(self, request_id: str | None, now: datetime) -> datetime:
+        # A rule that ran out after it was stored must not refuse the repeat of its create.
+        if request_id is None:
+            return now
+        with self._database.read() as connection:
+            return requests.first_seen(connection, "CreateTemplate", request_id, now) or now
 
     def _list(self, request: Any, required: Mapping[str, Check]) -> ListTemplatesResponse:
         with Checks(request) as check:

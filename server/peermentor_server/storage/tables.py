@@ -179,3 +179,19 @@ templates = Table(
 # ListTemplatesByCoordinator and ListTemplatesByOrganization: WHERE <id> = ... ORDER BY id.
 Index("ix_templates_coordinator_id", templates.c.coordinator_id, templates.c.id)
 Index("ix_templates_organization_id", templates.c.organization_id, templates.c.id)
+
+# The creates of the last day that may be repeated, by the ids of their callers. Of what a
+# request held there is a digest alone. The key is null only inside the transaction that
+# creates the resource.
+requests = Table(
+    "requests",
+    metadata,
+    _text("rpc", primary_key=True),
+    _text("request_id", primary_key=True),
+    _text("digest"),
+    Column("resource_key", Key),
+    _instant("created_at"),
+)
+
+# The oldest, to forget them.
+Index("ix_requests_created_at", requests.c.created_at)

@@ -289,6 +289,7 @@ class CreateAssignmentRequest(Message):
     ORG_ID_FIELD_NUMBER: int
     START_DATE_FIELD_NUMBER: int
     MENTEE_NAME_FIELD_NUMBER: int
+    REQUEST_ID_FIELD_NUMBER: int
     mentee_id: str
     """Who is mentored. Required."""
     peer_mentor_id: str
@@ -303,6 +304,11 @@ class CreateAssignmentRequest(Message):
     """Sets the name of this mentee, also on the mentee's other assignments; at most 200
     characters. Absent: the name already known, if any.
     """
+    request_id: str
+    """Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
+    chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
+    the same.
+    """
     def __init__(
         self,
         *,
@@ -312,9 +318,10 @@ class CreateAssignmentRequest(Message):
         org_id: str | None = ...,
         start_date: str | None = ...,
         mentee_name: str | None = ...,
+        request_id: str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_coordinator_id", b"_coordinator_id", "_mentee_id", b"_mentee_id", "_mentee_name", b"_mentee_name", "_org_id", b"_org_id", "_peer_mentor_id", b"_peer_mentor_id", "_start_date", b"_start_date", "coordinator_id", b"coordinator_id", "mentee_id", b"mentee_id", "mentee_name", b"mentee_name", "org_id", b"org_id", "peer_mentor_id", b"peer_mentor_id", "start_date", b"start_date"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_coordinator_id", b"_coordinator_id", "_mentee_id", b"_mentee_id", "_mentee_name", b"_mentee_name", "_org_id", b"_org_id", "_peer_mentor_id", b"_peer_mentor_id", "_start_date", b"_start_date", "coordinator_id", b"coordinator_id", "mentee_id", b"mentee_id", "mentee_name", b"mentee_name", "org_id", b"org_id", "peer_mentor_id", b"peer_mentor_id", "start_date", b"start_date"]) -> None: ...
+    def HasField(self, field_name: Literal["_coordinator_id", b"_coordinator_id", "_mentee_id", b"_mentee_id", "_mentee_name", b"_mentee_name", "_org_id", b"_org_id", "_peer_mentor_id", b"_peer_mentor_id", "_request_id", b"_request_id", "_start_date", b"_start_date", "coordinator_id", b"coordinator_id", "mentee_id", b"mentee_id", "mentee_name", b"mentee_name", "org_id", b"org_id", "peer_mentor_id", b"peer_mentor_id", "request_id", b"request_id", "start_date", b"start_date"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_coordinator_id", b"_coordinator_id", "_mentee_id", b"_mentee_id", "_mentee_name", b"_mentee_name", "_org_id", b"_org_id", "_peer_mentor_id", b"_peer_mentor_id", "_request_id", b"_request_id", "_start_date", b"_start_date", "coordinator_id", b"coordinator_id", "mentee_id", b"mentee_id", "mentee_name", b"mentee_name", "org_id", b"org_id", "peer_mentor_id", b"peer_mentor_id", "request_id", b"request_id", "start_date", b"start_date"]) -> None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_coordinator_id", b"_coordinator_id"]) -> Literal["coordinator_id"] | None: ...
     @overload
@@ -325,6 +332,8 @@ class CreateAssignmentRequest(Message):
     def WhichOneof(self, oneof_group: Literal["_org_id", b"_org_id"]) -> Literal["org_id"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_peer_mentor_id", b"_peer_mentor_id"]) -> Literal["peer_mentor_id"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_request_id", b"_request_id"]) -> Literal["request_id"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_start_date", b"_start_date"]) -> Literal["start_date"] | None: ...
 

@@ -41,6 +41,13 @@ class AssignmentServiceStub(object):
     every violation at once; of a long list, the first 20 and how many more. Every error
     carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
+    - A create with a `request_id` is safe to repeat: when no answer came, send the same
+    request again with the same id. For a day the server answers with what the first one
+    made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
+    The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
+    RPC has ids of its own, and a create that failed has used none. The header, or gRPC
+    metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
+    which names a call in the log.
     """
 
     def __init__(self, channel):
@@ -102,6 +109,13 @@ class AssignmentServiceServicer(object):
     every violation at once; of a long list, the first 20 and how many more. Every error
     carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
+    - A create with a `request_id` is safe to repeat: when no answer came, send the same
+    request again with the same id. For a day the server answers with what the first one
+    made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
+    The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
+    RPC has ids of its own, and a create that failed has used none. The header, or gRPC
+    metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
+    which names a call in the log.
     """
 
     def ListAssignments(self, request, context):
@@ -123,9 +137,11 @@ class AssignmentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateAssignment(self, request, context):
-        """Creates an assignment, which is active and has had no contact yet.
+        """Creates an assignment, which is active and has had no contact yet; once for each
+        `request_id`.
 
-        Errors: INVALID_ARGUMENT.
+        Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+        (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,6 +251,13 @@ class AssignmentService(object):
     every violation at once; of a long list, the first 20 and how many more. Every error
     carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
+    - A create with a `request_id` is safe to repeat: when no answer came, send the same
+    request again with the same id. For a day the server answers with what the first one
+    made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
+    The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
+    RPC has ids of its own, and a create that failed has used none. The header, or gRPC
+    metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
+    which names a call in the log.
     """
 
     @staticmethod

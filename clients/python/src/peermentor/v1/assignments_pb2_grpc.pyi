@@ -33,6 +33,13 @@ class AssignmentServiceStub:
       every violation at once; of a long list, the first 20 and how many more. Every error
       carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
+    - A create with a `request_id` is safe to repeat: when no answer came, send the same
+      request again with the same id. For a day the server answers with what the first one
+      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
+      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
+      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
+      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
+      which names a call in the log.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -58,9 +65,11 @@ class AssignmentServiceStub:
         peermentor.v1.assignments_pb2.CreateAssignmentRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Creates an assignment, which is active and has had no contact yet.
+    """Creates an assignment, which is active and has had no contact yet; once for each
+    `request_id`.
 
-    Errors: INVALID_ARGUMENT.
+    Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+    (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
     """
 
     UpdateAssignment: grpc.UnaryUnaryMultiCallable[
@@ -121,6 +130,13 @@ class AssignmentServiceAsyncStub:
       every violation at once; of a long list, the first 20 and how many more. Every error
       carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
+    - A create with a `request_id` is safe to repeat: when no answer came, send the same
+      request again with the same id. For a day the server answers with what the first one
+      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
+      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
+      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
+      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
+      which names a call in the log.
     """
 
     ListAssignments: grpc.aio.UnaryUnaryMultiCallable[
@@ -145,9 +161,11 @@ class AssignmentServiceAsyncStub:
         peermentor.v1.assignments_pb2.CreateAssignmentRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Creates an assignment, which is active and has had no contact yet.
+    """Creates an assignment, which is active and has had no contact yet; once for each
+    `request_id`.
 
-    Errors: INVALID_ARGUMENT.
+    Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+    (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
     """
 
     UpdateAssignment: grpc.aio.UnaryUnaryMultiCallable[
@@ -208,6 +226,13 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
       every violation at once; of a long list, the first 20 and how many more. Every error
       carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
     - A call that fails changes nothing.
+    - A create with a `request_id` is safe to repeat: when no answer came, send the same
+      request again with the same id. For a day the server answers with what the first one
+      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
+      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
+      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
+      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
+      which names a call in the log.
     """
 
     @abc.abstractmethod
@@ -238,9 +263,11 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         request: peermentor.v1.assignments_pb2.CreateAssignmentRequest,
         context: _ServicerContext,
     ) -> typing.Union[peermentor.v1.assignments_pb2.Assignment, collections.abc.Awaitable[peermentor.v1.assignments_pb2.Assignment]]:
-        """Creates an assignment, which is active and has had no contact yet.
+        """Creates an assignment, which is active and has had no contact yet; once for each
+        `request_id`.
 
-        Errors: INVALID_ARGUMENT.
+        Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+        (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
         """
 
     @abc.abstractmethod

@@ -46,6 +46,8 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """UNAVAILABLE: the database does not answer. Nothing is known to be stored; try again."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 6
     """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
+    ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 7
+    """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable reasons of errors. The google.rpc.ErrorInfo of an error carries one of them,
@@ -67,3 +69,5 @@ ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 5
 """UNAVAILABLE: the database does not answer. Nothing is known to be stored; try again."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 6
 """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
+"""ALREADY_EXISTS: this `request_id` has created something else within the last day."""

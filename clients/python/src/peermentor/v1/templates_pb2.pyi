@@ -203,6 +203,7 @@ class CreateTemplateRequest(Message):
     MENTOR_IDS_FIELD_NUMBER: int
     NOTES_TEMPLATE_FIELD_NUMBER: int
     IS_ACTIVE_FIELD_NUMBER: int
+    REQUEST_ID_FIELD_NUMBER: int
     coordinator_id: str
     """Who keeps the template. Required."""
     organization_id: str
@@ -229,6 +230,11 @@ class CreateTemplateRequest(Message):
     """What to begin the notes of each activity with: at most 5,000 characters."""
     is_active: bool
     """Whether activities are to be made from it. Default: true."""
+    request_id: str
+    """Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
+    chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
+    the same.
+    """
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part: at most 100, none twice."""
@@ -245,9 +251,10 @@ class CreateTemplateRequest(Message):
         mentor_ids: Iterable[str] | None = ...,
         notes_template: str | None = ...,
         is_active: bool | None = ...,
+        request_id: str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_activity_type", b"_activity_type", "_coordinator_id", b"_coordinator_id", "_duration_minutes", b"_duration_minutes", "_is_active", b"_is_active", "_name", b"_name", "_notes_template", b"_notes_template", "_organization_id", b"_organization_id", "_recurrence_rule", b"_recurrence_rule", "activity_type", b"activity_type", "coordinator_id", b"coordinator_id", "duration_minutes", b"duration_minutes", "is_active", b"is_active", "name", b"name", "notes_template", b"notes_template", "organization_id", b"organization_id", "recurrence_rule", b"recurrence_rule"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_activity_type", b"_activity_type", "_coordinator_id", b"_coordinator_id", "_duration_minutes", b"_duration_minutes", "_is_active", b"_is_active", "_name", b"_name", "_notes_template", b"_notes_template", "_organization_id", b"_organization_id", "_recurrence_rule", b"_recurrence_rule", "activity_type", b"activity_type", "coordinator_id", b"coordinator_id", "duration_minutes", b"duration_minutes", "is_active", b"is_active", "mentor_ids", b"mentor_ids", "name", b"name", "notes_template", b"notes_template", "organization_id", b"organization_id", "recurrence_rule", b"recurrence_rule"]) -> None: ...
+    def HasField(self, field_name: Literal["_activity_type", b"_activity_type", "_coordinator_id", b"_coordinator_id", "_duration_minutes", b"_duration_minutes", "_is_active", b"_is_active", "_name", b"_name", "_notes_template", b"_notes_template", "_organization_id", b"_organization_id", "_recurrence_rule", b"_recurrence_rule", "_request_id", b"_request_id", "activity_type", b"activity_type", "coordinator_id", b"coordinator_id", "duration_minutes", b"duration_minutes", "is_active", b"is_active", "name", b"name", "notes_template", b"notes_template", "organization_id", b"organization_id", "recurrence_rule", b"recurrence_rule", "request_id", b"request_id"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_activity_type", b"_activity_type", "_coordinator_id", b"_coordinator_id", "_duration_minutes", b"_duration_minutes", "_is_active", b"_is_active", "_name", b"_name", "_notes_template", b"_notes_template", "_organization_id", b"_organization_id", "_recurrence_rule", b"_recurrence_rule", "_request_id", b"_request_id", "activity_type", b"activity_type", "coordinator_id", b"coordinator_id", "duration_minutes", b"duration_minutes", "is_active", b"is_active", "mentor_ids", b"mentor_ids", "name", b"name", "notes_template", b"notes_template", "organization_id", b"organization_id", "recurrence_rule", b"recurrence_rule", "request_id", b"request_id"]) -> None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_activity_type", b"_activity_type"]) -> Literal["activity_type"] | None: ...
     @overload
@@ -264,6 +271,8 @@ class CreateTemplateRequest(Message):
     def WhichOneof(self, oneof_group: Literal["_organization_id", b"_organization_id"]) -> Literal["organization_id"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_recurrence_rule", b"_recurrence_rule"]) -> Literal["recurrence_rule"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_request_id", b"_request_id"]) -> Literal["request_id"] | None: ...
 
 @final
 class UpdateTemplateRequest(Message):

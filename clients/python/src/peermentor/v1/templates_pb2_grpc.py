@@ -29,7 +29,7 @@ class TemplateServiceStub(object):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
     def __init__(self, channel):
@@ -79,7 +79,7 @@ class TemplateServiceServicer(object):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
     def ListTemplates(self, request, context):
@@ -101,9 +101,10 @@ class TemplateServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateTemplate(self, request, context):
-        """Creates a template.
+        """Creates a template; once for each `request_id`.
 
-        Errors: INVALID_ARGUMENT.
+        Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+        (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,7 +197,7 @@ class TemplateService(object):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
     @staticmethod

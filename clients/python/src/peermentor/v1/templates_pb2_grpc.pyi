@@ -21,7 +21,7 @@ class TemplateServiceStub:
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -47,9 +47,10 @@ class TemplateServiceStub:
         peermentor.v1.templates_pb2.CreateTemplateRequest,
         peermentor.v1.templates_pb2.RecurringTemplate,
     ]
-    """Creates a template.
+    """Creates a template; once for each `request_id`.
 
-    Errors: INVALID_ARGUMENT.
+    Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+    (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
     """
 
     UpdateTemplate: grpc.UnaryUnaryMultiCallable[
@@ -93,7 +94,7 @@ class TemplateServiceAsyncStub:
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
     ListTemplates: grpc.aio.UnaryUnaryMultiCallable[
@@ -118,9 +119,10 @@ class TemplateServiceAsyncStub:
         peermentor.v1.templates_pb2.CreateTemplateRequest,
         peermentor.v1.templates_pb2.RecurringTemplate,
     ]
-    """Creates a template.
+    """Creates a template; once for each `request_id`.
 
-    Errors: INVALID_ARGUMENT.
+    Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+    (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
     """
 
     UpdateTemplate: grpc.aio.UnaryUnaryMultiCallable[
@@ -164,7 +166,7 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
     @abc.abstractmethod
@@ -195,9 +197,10 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
         request: peermentor.v1.templates_pb2.CreateTemplateRequest,
         context: _ServicerContext,
     ) -> typing.Union[peermentor.v1.templates_pb2.RecurringTemplate, collections.abc.Awaitable[peermentor.v1.templates_pb2.RecurringTemplate]]:
-        """Creates a template.
+        """Creates a template; once for each `request_id`.
 
-        Errors: INVALID_ARGUMENT.
+        Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
+        (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,113 @@
+"""Creates that are made once, however often their caller repeats them (AIP-155).
+
+Functions take a connection of `Database.read()` or `Database.write()`. What is remembered is
+stored in the transaction that creates the resource: both are there, or neither.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from peermentor_server.rules.errors import RequestIdReused
+from peermentor_server.storage.tables import requests
+
+REMEMBERED_FOR = timedelta(days=1)
+# More than the one that a create adds, and few enough not to be felt.
+FORGOTTEN_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that may come again: the id that its caller gave it, and a digest of the rest."""
+
+    rpc: str
+    request_id: str
+    digest: str
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return what stands for checked values; it depends on nothing else, and tells none."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def once(
+    connection: Connection,
+    request: Request | None,
+    now: datetime,
+    *,
+    make: Callable[[Connection], Row[Any]],
+    find: Callable[[Connection, int], Row[Any] | None],
+) -> Row[Any] | None:
+    """Make a resource, or find the one that the same request has made within the last day.
+
+    None if that has been deleted. Raises RequestIdReused when what it made had other content.
+    Without a request the resource is made each time.
+    """
+    if request is None:
+        return make(connection)
+    remembered = _claim(connection, request, now)
+    if remembered.resource_key is None or remembered.created_at <= now - REMEMBERED_FOR:
+        made = make(connection)
+        _remember(connection, request, made.id, now)
+        _forget_oldest(connection, now)
+        return made
+    if remembered.digest != request.digest:
+        raise RequestIdReused
+    return find(connection, remembered.resource_key)
+
+
+def first_seen(connection: Connection, rpc: str, request_id: str, now: datetime) -> datetime | None:
+    """Return when a request that is remembered came for the first time, or None."""
+    recent = requests.c.created_at > now - REMEMBERED_FOR
+    query = select(requests.c.created_at).where(_named(rpc, request_id), recent)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
+    """Return the row of this id, a new one if there is none; nobody else has it until the end.
+
+    On PostgreSQL a twin waits here until the first one has ended, either way.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(requests).values(
+        rpc=request.rpc, request_id=request.request_id, digest=request.digest, created_at=now
+    )
+    # A repeat writes too, if only what is there: with synchronous replication its commit then
+    # waits for the standby, as that of the first did. Else it could answer with a resource
+    # that a failover loses.
+    kept = statement.on_conflict_do_update(
+        index_elements=["rpc", "request_id"], set_={"digest": requests.c.digest}
+    )
+    return connection.execute(kept.returning(requests)).one()
+
+
+def _remember(connection: Connection, request: Request, key: int, now: datetime) -> None:
+    connection.execute(
+        update(requests)
+        .where(_named(request.rpc, request.request_id))
+        .values(digest=request.digest, resource_key=key, created_at=now)
+    )
+
+
+def _forget_oldest(connection: Connection, now: datetime) -> None:
+    key = tuple_(requests.c.rpc, requests.c.request_id)
+    oldest = (
+        select(requests.c.rpc, requests.c.request_id)
+        .where(requests.c.created_at <= now - REMEMBERED_FOR)
+        .order_by(requests.c.created_at)
+        .limit(FORGOTTEN_AT_ONCE)
+        # Passing over what others hold, two creates never wait for each other here.
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(delete(requests).where(key.in_(oldest)))
+
+
+def _named(rpc: str, request_id: str) -> ColumnElement[bool]:
+    return and_(requests.c.rpc == rpc, requests.c.request_id == request_id)
