@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 GENERATE_BIN := .venv-generate/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-PROTOS := $(wildcard protos/peermentor/v1/*.proto)
+API := protos
+PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
@@ -21,7 +22,7 @@ migrate: .venv/serve.stamp  ## Bring the schema of the database up to date
 demo: .venv/serve.stamp  ## Load sample people, assignments and templates into an empty database
 	@exec $(SERVER) demo
 
-test: .venv/dev.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
+test: .venv/dev.stamp .venv-generate/stamp  ## Run every test, with a real PostgreSQL and a real Envoy
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -42,14 +43,16 @@ format: .venv/dev.stamp  ## Format the code and sort its imports
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
+SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py)
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
-PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -Iprotos -I$(GOOGLE_PROTOS)
+PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
 generate: .venv-generate/stamp  ## Write the Python code and the descriptor set anew from protos/
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
-		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) $(PROTOS)
-	@$(PROTOC) --include_imports --descriptor_set_out=protos/peermentor.binpb \
+		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
+		--plugin=protoc-gen-sdk=clients/generator/plugin.py --sdk_out=$(CLIENT) $(PROTOS)
+	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
 
 .PHONY: check-protos check-generated
@@ -62,7 +65,7 @@ check-protos: .venv/dev.stamp .venv-generate/stamp
 
 check-generated: .venv-generate/stamp
 	@$(MAKE) --no-print-directory generate
-	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 protos/peermentor.binpb); \
+	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb); \
 		if [ -n "$$changes" ]; then \
 			echo "Generated code differs from protos/; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi
