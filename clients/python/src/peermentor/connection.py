@@ -1,19 +1,18 @@
 """The connection of a client: where the server is, and how a call is made.
 
 The channel opens with the first call. A process that forks before then is safe. After that,
-gRPC works in the child only with GRPC_ENABLE_FORK_SUPPORT=1; without it, a call in the child
-says so instead of hanging.
+gRPC works in the child only with GRPC_ENABLE_FORK_SUPPORT=1, and never after an AsyncClient was
+used; then a call in the child says so instead of hanging.
 """
 
 import asyncio
-import ipaddress
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import grpc
@@ -28,13 +27,12 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
     # Finds a server that comes up within the pauses of retries.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-# The process that opened the first channel.
-_first_process: list[int] = []
+# Which process was the first to use grpc, and which grpc.aio.
+_first_processes: dict[Any, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,8 @@ class Method(Generic[RequestT, ResponseT]):
 
 
 class _Connection:
+    _by_key: ClassVar[type[Any]] = dict
+
     def __init__(  # noqa: PLR0913 - all by keyword
         self,
         address: str | Sequence[str] | None = None,
@@ -92,13 +92,13 @@ class _Connection:
         self._options = _OPTIONS
         if server_name is not None:
             self._options += (("grpc.ssl_target_name_override", server_name),)
-        self._channels: MutableMapping[Any, Any] = {}
+        self._channels: Any = self._by_key()
         self._closed = False
 
     def _channel(self, library: Any, key: Any) -> Any:
         if self._closed:
             raise RuntimeError("this client is closed")
-        _check_fork()
+        _check_fork(library)
         if key not in self._channels:
             opened = self._open(library)
             # Should another thread have been quicker, its channel counts.
@@ -123,6 +123,12 @@ class _Connection:
         token = self._token() if callable(self._token) else self._token
         return self._metadata + ((("authorization", f"Bearer {token}"),) if token else ())
 
+    def _pause_after(self, raised: grpc.RpcError, schedule: Schedule) -> float:
+        error = from_rpc(raised, self.address)
+        if (pause := schedule.pause_after(error)) is None:
+            raise error from raised
+        return pause
+
     def _schedule(self, method: Method[Any, Any], timeout: float | None) -> Schedule:
         timeout = self.timeout if timeout is None else checked_timeout(timeout)
         return Schedule(timeout, self.retries if method.repeatable else 0)
@@ -138,17 +144,12 @@ class Connection(_Connection):
         schedule = self._schedule(method, timeout)
         stub = self._stub(self._channel(grpc, os.getpid()), method)
         while True:
+            left = schedule.remaining()
             try:
-                answer: ResponseT = stub(
-                    request, timeout=schedule.remaining(), metadata=self._headers()
-                )
+                return cast(ResponseT, stub(request, timeout=left, metadata=self._headers()))
             except grpc.RpcError as raised:
-                error = from_rpc(raised, self.address)
-                if (pause := schedule.pause_after(error)) is None:
-                    raise error from raised
-                time.sleep(pause)
-            else:
-                return answer
+                pause = self._pause_after(raised, schedule)
+            time.sleep(pause)
 
     def close(self) -> None:
         """Give up the calls that still run, and close the connection for good."""
@@ -168,9 +169,7 @@ class Connection(_Connection):
 class AsyncConnection(_Connection):
     """Makes calls and awaits their answers; has a channel for each event loop."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._channels = WeakKeyDictionary()
+    _by_key = WeakKeyDictionary
 
     async def call(
         self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
@@ -179,17 +178,12 @@ class AsyncConnection(_Connection):
         schedule = self._schedule(method, timeout)
         stub = self._stub(self._channel(grpc.aio, asyncio.get_running_loop()), method)
         while True:
+            left = schedule.remaining()
             try:
-                answer: ResponseT = await stub(
-                    request, timeout=schedule.remaining(), metadata=self._headers()
-                )
+                return cast(ResponseT, await stub(request, timeout=left, metadata=self._headers()))
             except grpc.RpcError as raised:
-                error = from_rpc(raised, self.address)
-                if (pause := schedule.pause_after(error)) is None:
-                    raise error from raised
-                await asyncio.sleep(pause)
-            else:
-                return answer
+                pause = self._pause_after(raised, schedule)
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """Give up the calls that still run, and close the connection for good."""
@@ -218,26 +212,24 @@ def _target(addresses: Sequence[str]) -> str:
             raise ValueError(f"{address!r} is no address such as 127.0.0.1:50051")
     if len(addresses) == 1:
         return addresses[0]
-    try:
-        versions = {
-            ipaddress.ip_address(each.rpartition(":")[0].strip("[]")).version for each in addresses
-        }
-    except ValueError:
-        versions = set()
-    if len(versions) != 1:
+    hosts = [address.rpartition(":")[0] for address in addresses]
+    kinds = {6 if host.startswith("[") else 4 * host.replace(".", "").isdigit() for host in hosts}
+    if kinds not in ({4}, {6}):
         raise ValueError(
             "several addresses must be IP addresses of one kind, such as 10.0.0.1:50051; "
             "one name that stands for several servers does as well"
         )
-    return f"ipv{versions.pop()}:{','.join(addresses)}"
+    return f"ipv{kinds.pop()}:{','.join(addresses)}"
 
 
-def _check_fork() -> None:
-    _first_process[:] = _first_process or [os.getpid()]
+def _check_fork(library: Any) -> None:
+    me = os.getpid()
+    _first_processes.setdefault(library, me)
     supported = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in {"1", "true", "yes"}
-    if _first_process[0] != os.getpid() and not supported:
+    # grpc.aio does not survive a fork in any way.
+    if any(_first_processes.get(each, me) != me for each in [grpc.aio, grpc][: 2 - supported]):
         raise RuntimeError(
-            "gRPC was used before this process was forked, and does not work in it. Make the "
+            "gRPC was used before this process was forked, and does not work in it: make the "
             "first call after the fork, or start processes with multiprocessing's `spawn`, or "
-            "set GRPC_ENABLE_FORK_SUPPORT=1 before Python starts"
+            "use Client alone and set GRPC_ENABLE_FORK_SUPPORT=1 before Python starts"
         )

@@ -19,7 +19,6 @@
 Branch on the class and on `reason`, never on the text.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -130,23 +129,11 @@ class Internal(PeermentorError):
     """A fault of the server."""
 
 
+# By their names: NOT_FOUND is NotFound. UNKNOWN and DATA_LOSS have no class of their own.
 CLASS_OF: dict[grpc.StatusCode, type[PeermentorError]] = {
-    grpc.StatusCode.CANCELLED: Cancelled,
-    grpc.StatusCode.UNKNOWN: Internal,
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
-    grpc.StatusCode.ABORTED: Aborted,
-    grpc.StatusCode.OUT_OF_RANGE: OutOfRange,
-    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
-    grpc.StatusCode.INTERNAL: Internal,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
-    grpc.StatusCode.DATA_LOSS: Internal,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    code: globals().get(code.name.title().replace("_", ""), Internal)
+    for code in grpc.StatusCode
+    if code is not grpc.StatusCode.OK
 }
 
 
@@ -170,19 +157,17 @@ def from_rpc(raised: Any, address: str) -> PeermentorError:
     return error
 
 
-def _unpack(details: Iterable[Any], kind: type[_MessageT]) -> _MessageT:
+def _unpack(details: Any, kind: type[_MessageT]) -> _MessageT:
     found = kind()
     any(detail.Unpack(found) for detail in details)
     return found
 
 
 def _from_no_server(code: grpc.StatusCode, text: str, address: str) -> str:
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return (
-            f"no answer from {address}: check that the server runs and listens there, that the "
-            f"address is right (the argument `address`, or PEERMENTOR_ADDRESS), and that both "
-            f"sides use TLS or neither does ({text})"
-        )
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"no answer from {address} in time: check the server, or give a longer `timeout`"
-    return text
+    advice = {
+        grpc.StatusCode.UNAVAILABLE: f": check that the server runs and listens there, that the "
+        f"address is right (the argument `address`, or PEERMENTOR_ADDRESS), and that both sides "
+        f"use TLS or neither does ({text})",
+        grpc.StatusCode.DEADLINE_EXCEEDED: " in time: check it, or give a longer `timeout`",
+    }
+    return f"no answer from {address}{advice[code]}" if code in advice else text

@@ -39,17 +39,12 @@ class _Listing(Generic[T]):
     def __init__(self, call: Callable[[Any], Any], request: Any, read: Callable[[Any], T]) -> None:
         self._call, self._request, self._read = call, request, read
 
-    def _after(self, page_token: str) -> Any:
+    def _at(self, **place: Any) -> Any:
         request = type(self._request)()
         request.CopyFrom(self._request)
         request.ClearField("page")
-        request.page_token = page_token
-        return request
-
-    def _numbered(self, number: int) -> Any:
-        request = self._after("")
         request.ClearField("page_token")
-        request.page = number
+        request.MergeFrom(type(request)(**place))
         return request
 
     def _page(self, answer: Any) -> Page[T]:
@@ -74,12 +69,12 @@ class Listing(_Listing[T]):
         page = self._page(self._call(self._request))
         yield page
         while page.next_page_token:
-            page = self._page(self._call(self._after(page.next_page_token)))
+            page = self._page(self._call(self._at(page_token=page.next_page_token)))
             yield page
 
     def page(self, number: int) -> Page[T]:
         """Fetch one page by its number, from 1."""
-        return self._page(self._call(self._numbered(number)))
+        return self._page(self._call(self._at(page=number)))
 
     @property
     def total(self) -> int:
@@ -104,12 +99,12 @@ class AsyncListing(_Listing[T]):
         page = self._page(await self._call(self._request))
         yield page
         while page.next_page_token:
-            page = self._page(await self._call(self._after(page.next_page_token)))
+            page = self._page(await self._call(self._at(page_token=page.next_page_token)))
             yield page
 
     async def page(self, number: int) -> Page[T]:
         """Fetch one page by its number, from 1."""
-        return self._page(await self._call(self._numbered(number)))
+        return self._page(await self._call(self._at(page=number)))
 
     @property
     def total(self) -> Awaitable[int]:
