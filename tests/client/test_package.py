@@ -117,8 +117,8 @@ def test_it_needs_only_grpc_and_protobuf() -> None:
         ("from peermentor import Client\nClient().assignments.list(org_id=None)", "arg-type"),
         ("from peermentor import Client\nClient().assignments.list(status='late')", "arg-type"),
         (
-            "from peermentor import Client\nx: int = Client().assignments.get('a').days_since_contact",
-            'expression has type "int | None"',
+            "from peermentor import Client\nx: int = Client().templates.get('a').name",
+            'expression has type "str"',
         ),
     ],
 )

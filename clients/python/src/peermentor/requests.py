@@ -68,17 +68,13 @@ def _put(request: Any, field: Any, value: Any) -> None:
     elif not isinstance(now, str | bool | int | float | bytes):
         now.extend(_several(value))
     else:
-        setattr(request, field.name, _text(value) if isinstance(value, date) else value)
+        setattr(request, field.name, value.isoformat() if isinstance(value, date) else value)
 
 
 def _several(value: Any) -> Any:
     if isinstance(value, str):
         raise TypeError("a sequence is needed, not one string")
     return value
-
-
-def _text(value: date) -> str:
-    return _aware(value).isoformat() if isinstance(value, datetime) else value.isoformat()
 
 
 def _aware(value: Any) -> datetime:
