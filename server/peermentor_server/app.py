@@ -51,6 +51,7 @@ class App:
 
     def __init__(self, settings: Settings, database: Database, clock: Clock = system_clock) -> None:
         self._address = str(settings.grpc_address)
+        self.port = settings.grpc_address.port
         self._calls = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="call")
         self._health_calls = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
         self._reflection_calls = ThreadPoolExecutor(
@@ -79,7 +80,7 @@ class App:
     def start(self) -> None:
         """Listen and serve."""
         try:
-            self._server.add_insecure_port(self._address)
+            self.port = self._server.add_insecure_port(self._address)
         except RuntimeError:
             raise PortTaken(f"cannot listen on {self._address}") from None
         self._health.start()
