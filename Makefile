@@ -8,7 +8,7 @@ PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test check generate format lock clean
+.PHONY: help serve migrate demo test check generate format dist lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,11 @@ check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, ge
 format: .venv/dev.stamp  ## Format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
+
+dist: .venv/serve.stamp  ## Build the wheels and source distributions of server and client into dist/
+	@rm -rf dist
+	$(BIN)/hatchling build -d $(CURDIR)/dist
+	cd clients/python && $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
 
 # --- Code generated from protos/ -----------------------------------------------------------
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.protobuf.message import Message
 
-from peermentor import AsyncClient, Client, Unavailable
+from peermentor import AsyncClient, Client, NotFound, Unavailable
 from peermentor.v1 import assignments_pb2
 from peermentor_server.settings import Settings
 from support.clients import opened, scripted_server
@@ -34,6 +35,19 @@ def test_the_address_comes_from_the_environment(
         assert list(default.assignments.list()) == []
     monkeypatch.delenv("PEERMENTOR_ADDRESS")
     assert Client().address == AsyncClient().address == "127.0.0.1:50051"
+
+
+def test_the_gateway_serves_as_well(
+    client_kind: str, settings: Settings, rest: httpx.Client
+) -> None:
+    del rest
+    with opened(client_kind, str(settings.rest_address)) as client:
+        made = client.assignments.create(**NEW_ASSIGNMENT)
+        assert list(client.assignments.list(limit=1)) == [made]
+        with pytest.raises(NotFound) as raised:
+            client.assignments.get("asgn_404")
+    assert raised.value.reason == "ASSIGNMENT_NOT_FOUND"
+    assert raised.value.request_id
 
 
 @pytest.mark.parametrize("together", [False, True])
