@@ -259,3 +259,40 @@ def test_a_fork(
     first, second = done.stdout.splitlines()
     assert first.startswith(child)
     assert second == "parent 0"
+
+
+ASYNC_FORK = """
+import asyncio, os, sys
+from peermentor import AsyncClient, Client
+async def total():
+    async with AsyncClient(sys.argv[1]) as client:
+        return await client.assignments.list().total
+asyncio.run(total())
+if (pid := os.fork()) == 0:
+    other = Client(sys.argv[1])
+    for call in (lambda: asyncio.run(total()), lambda: other.assignments.list().total):
+        try:
+            print("child", call(), flush=True)
+        except RuntimeError as error:
+            print("child", error, flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print("parent", asyncio.run(total()))
+"""
+
+
+def test_a_fork_after_an_async_client_was_used(settings: Settings, channel: grpc.Channel) -> None:
+    del channel
+    done = subprocess.run(
+        [sys.executable, "-c", ASYNC_FORK, str(settings.grpc_address)],
+        env=dict(os.environ) | {"GRPC_ENABLE_FORK_SUPPORT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    *children, parent = done.stdout.splitlines()
+    assert parent == "parent 0"
+    assert len(children) == 2
+    for child in children:
+        assert child.startswith("child gRPC was used before this process was forked")
