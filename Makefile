@@ -45,6 +45,16 @@ dist: .venv/serve.stamp  ## Build the wheels and source distributions of server 
 	$(BIN)/hatchling build -d $(CURDIR)/dist
 	cd clients/python && $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
 
+# The oldest versions that clients/python/pyproject.toml allows; the newest are what pip takes.
+OLDEST = grpcio==1.66.2 protobuf==5.27.2 googleapis-common-protos==1.66.0
+.PHONY: check-wheel
+check-wheel: .venv/dev.stamp dist  ## Run the client's tour with its wheel alone, on the oldest and newest it allows
+	@for needs in "" "$(OLDEST)"; do \
+		rm -rf build/wheel && $(PYTHON) -m venv build/wheel && \
+		build/wheel/bin/python $(PIP_INSTALL) dist/peermentor-*.whl $$needs && \
+		WHEEL_PYTHON=$(CURDIR)/build/wheel/bin/python $(BIN)/pytest -q tests/client/test_readme.py || exit 1; \
+	done
+
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
