@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 GENERATE_BIN := .venv-generate/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-PROTOS := $(wildcard protos/peermentor/v1/*.proto)
+API := protos
+PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test check generate format lock clean
+.PHONY: help serve migrate demo test check generate format dist lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +22,7 @@ migrate: .venv/serve.stamp  ## Bring the schema of the database up to date
 demo: .venv/serve.stamp  ## Load sample people, assignments and templates into an empty database
 	@exec $(SERVER) demo
 
-test: .venv/dev.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
+test: .venv/dev.stamp .venv-generate/stamp  ## Run every test, with a real PostgreSQL and a real Envoy
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -39,17 +40,34 @@ format: .venv/dev.stamp  ## Format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
+dist: .venv/serve.stamp  ## Build the wheels and source distributions of server and client into dist/
+	@rm -rf dist
+	$(BIN)/hatchling build -d $(CURDIR)/dist
+	cd clients/python && $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
+
+# The oldest versions that clients/python/pyproject.toml allows; the newest are what pip takes.
+OLDEST = grpcio==1.66.2 protobuf==5.27.2 googleapis-common-protos==1.66.0
+.PHONY: check-wheel
+check-wheel: .venv/dev.stamp dist  ## Run the client's tour with its wheel alone, on the oldest and newest it allows
+	@for needs in "" "$(OLDEST)"; do \
+		rm -rf build/wheel && $(PYTHON) -m venv build/wheel && \
+		build/wheel/bin/python $(PIP_INSTALL) dist/peermentor-*.whl $$needs && \
+		WHEEL_PYTHON=$(CURDIR)/build/wheel/bin/python $(BIN)/pytest -q tests/client/test_readme.py || exit 1; \
+	done
+
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
+SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py)
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
-PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -Iprotos -I$(GOOGLE_PROTOS)
+PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
 generate: .venv-generate/stamp  ## Write the Python code and the descriptor set anew from protos/
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
-		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) $(PROTOS)
-	@$(PROTOC) --include_imports --descriptor_set_out=protos/peermentor.binpb \
+		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
+		--plugin=protoc-gen-sdk=clients/generator/plugin.py --sdk_out=$(CLIENT) $(PROTOS)
+	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
 
 .PHONY: check-protos check-generated
@@ -62,7 +80,7 @@ check-protos: .venv/dev.stamp .venv-generate/stamp
 
 check-generated: .venv-generate/stamp
 	@$(MAKE) --no-print-directory generate
-	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 protos/peermentor.binpb); \
+	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb); \
 		if [ -n "$$changes" ]; then \
 			echo "Generated code differs from protos/; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi

@@ -54,6 +54,7 @@ class App:
 
     def __init__(self, settings: Settings, database: Database, clock: Clock = system_clock) -> None:
         self.address = str(settings.grpc_address)
+        self.port = settings.grpc_address.port
         self._calls = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="call")
         self._health_calls = ThreadPoolExecutor(HEALTH_THREADS, thread_name_prefix="health")
         self._reflection_calls = ThreadPoolExecutor(
@@ -80,7 +81,7 @@ class App:
     def start(self) -> None:
         """Listen and serve."""
         try:
-            self._server.add_insecure_port(self.address)
+            self.port = self._server.add_insecure_port(self.address)
         except RuntimeError:
             raise PortTaken(f"cannot listen on {self.address}") from None
         self._health.start()

@@ -1,4 +1,57 @@
-"""The client package of peermentor.
+"""The Python client of peermentor.
 
-`peermentor.v1` holds the generated messages and stubs.
+`Client` and `AsyncClient` call the service; `models` are what they give, `errors` what they
+raise. `peermentor.v1` holds the generated messages and stubs underneath.
 """
+
+from peermentor import models
+from peermentor.async_client import AsyncClient
+from peermentor.client import Client
+from peermentor.errors import (
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    FieldViolation,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    PeermentorError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+from peermentor.models import *  # noqa: F403 - every model, as its __all__ says
+from peermentor.paging import AsyncListing, Listing, Page
+from peermentor.requests import UNSET, Unset
+
+__all__ = [
+    "UNSET",
+    "Aborted",
+    "AlreadyExists",
+    "AsyncClient",
+    "AsyncListing",
+    "Cancelled",
+    "Client",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "FieldViolation",
+    "Internal",
+    "InvalidArgument",
+    "Listing",
+    "NotFound",
+    "OutOfRange",
+    "Page",
+    "PeermentorError",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Unset",
+]
+__all__ += models.__all__

@@ -1,0 +1,481 @@
+#!/usr/bin/env python3
+"""A plugin of protoc that writes the models and the clients of the Python SDK.
+
+It reads a CodeGeneratorRequest and answers with three files: models.py, client.py and
+async_client.py, the last two from the same templates. What follows from a proto:
+
+- A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
+  `list_overdue`. A path variable of the HTTP rule is positional; other fields go by keyword.
+- An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
+- A message that answers hold becomes a dataclass. A field whose comment says `Null:` may be
+  None; a string whose comment says `YYYY-MM-DD` is a date.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from google.api import annotations_pb2
+from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    MethodDescriptorProto,
+    MethodOptions,
+    ServiceDescriptorProto,
+)
+
+Field = FieldDescriptorProto
+SCALARS = {
+    Field.TYPE_STRING: "str",
+    Field.TYPE_BOOL: "bool",
+    Field.TYPE_BYTES: "bytes",
+    Field.TYPE_DOUBLE: "float",
+    Field.TYPE_FLOAT: "float",
+    **dict.fromkeys((Field.TYPE_INT32, Field.TYPE_INT64, Field.TYPE_UINT32), "int"),
+}
+TIMESTAMP = ".google.protobuf.Timestamp"
+FIELD_MASK = ".google.protobuf.FieldMask"
+WRAPPERS = {
+    ".google.protobuf.StringValue": "str",
+    ".google.protobuf.BoolValue": "bool",
+    ".google.protobuf.Int32Value": "int",
+    ".google.protobuf.Int64Value": "int",
+    ".google.protobuf.DoubleValue": "float",
+}
+# The numbers of fields in descriptor.proto, of which the paths of comments are made.
+FILE_MESSAGES, FILE_ENUMS, FILE_SERVICES = 4, 5, 6
+MESSAGE_FIELDS, MESSAGE_MESSAGES, MESSAGE_ENUMS, ENUM_VALUES, SERVICE_METHODS = 2, 3, 4, 2, 2
+TIMEOUT = "Seconds that the call may take with its repetitions. Default: the client's."
+
+
+class Unsupported(Exception):
+    """Something in the protos that the templates have no words for."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message: how Python code names it, and the comments of its fields."""
+
+    python: str
+    proto: DescriptorProto
+    comment: str
+    comments: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """An enum, with the name of its Python class."""
+
+    python: str
+    name: str
+    proto: EnumDescriptorProto
+    comment: str
+    comments: list[str]
+
+
+class Protos:
+    """The files to generate for, with everything in them by its full name."""
+
+    def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
+        self.messages: dict[str, Message] = {}
+        self.enums: dict[str, Enumeration] = {}
+        self.services: list[tuple[FileDescriptorProto, ServiceDescriptorProto, str, list[str]]] = []
+        self.modules: list[tuple[str, str]] = []
+        for file in files:
+            self._add(file)
+
+    def _add(self, file: FileDescriptorProto) -> None:
+        package, _, name = file.name.removesuffix(".proto").replace("/", ".").rpartition(".")
+        module = f"{name}_pb2"
+        self.modules.append((package, module))
+        comments = {
+            tuple(each.path): _unindented(each.leading_comments)
+            for each in file.source_code_info.location
+        }
+        scope = f".{file.package}"
+        for index, enum in enumerate(file.enum_type):
+            self._add_enum(enum, scope, module, (FILE_ENUMS, index), comments)
+        for index, message in enumerate(file.message_type):
+            self._add_message(message, scope, module, (FILE_MESSAGES, index), comments)
+        for index, service in enumerate(file.service):
+            path = (FILE_SERVICES, index)
+            methods = [
+                comments.get((*path, SERVICE_METHODS, each), "")
+                for each in range(len(service.method))
+            ]
+            self.services.append((file, service, comments.get(path, ""), methods))
+
+    def _add_message(
+        self,
+        message: DescriptorProto,
+        scope: str,
+        module: str,
+        path: tuple[int, ...],
+        comments: dict[tuple[int, ...], str],
+    ) -> None:
+        full, python = f"{scope}.{message.name}", f"{module}.{message.name}"
+        fields = {
+            field.name: comments.get((*path, MESSAGE_FIELDS, index), "")
+            for index, field in enumerate(message.field)
+        }
+        self.messages[full] = Message(python, message, comments.get(path, ""), fields)
+        for index, enum in enumerate(message.enum_type):
+            self._add_enum(enum, full, python, (*path, MESSAGE_ENUMS, index), comments)
+        for index, inner in enumerate(message.nested_type):
+            self._add_message(inner, full, python, (*path, MESSAGE_MESSAGES, index), comments)
+
+    def _add_enum(
+        self,
+        enum: EnumDescriptorProto,
+        scope: str,
+        module: str,
+        path: tuple[int, ...],
+        comments: dict[tuple[int, ...], str],
+    ) -> None:
+        values = [comments.get((*path, ENUM_VALUES, index), "") for index in range(len(enum.value))]
+        owner = module.partition(".")[2].replace(".", "")
+        self.enums[f"{scope}.{enum.name}"] = Enumeration(
+            f"{module}.{enum.name}", owner + enum.name, enum, comments.get(path, ""), values
+        )
+
+    def is_list(self, message: Message) -> bool:
+        """Tell whether a message is a page of a list."""
+        return any(field.name == "next_page_token" for field in message.proto.field)
+
+    def items(self, message: Message) -> Message:
+        """Return what a page of a list holds."""
+        (data,) = [field for field in message.proto.field if field.name == "data"]
+        return self.messages[data.type_name]
+
+    def answers(self) -> list[Message]:
+        """Return every message that is a model: what calls give, and what that holds."""
+        found: dict[str, Message] = {}
+        for _, service, _, _ in self.services:
+            for method in service.method:
+                if not method.name.startswith("Delete"):
+                    answer = self.messages[method.output_type]
+                    self._collect(self.items(answer) if self.is_list(answer) else answer, found)
+        return list(found.values())
+
+    def _collect(self, message: Message, found: dict[str, Message]) -> None:
+        if message.python not in found:
+            found[message.python] = message
+            for field in message.proto.field:
+                if field.type_name in self.messages:
+                    self._collect(self.messages[field.type_name], found)
+
+    # --- Models ---
+
+    def models(self) -> str:
+        """Write models.py."""
+        models = self.answers()
+        exports = [each.name for each in self.enums.values()]
+        exports += [f"{each.name}Name" for each in self.enums.values()]
+        exports += [each.proto.name for each in models]
+        return _render(
+            "models.py",
+            imports=self._imports(),
+            exports=_exports(exports),
+            types="".join([*map(self._enum, self.enums.values()), *map(self._model, models)]),
+        )
+
+    def _enum(self, enum: Enumeration) -> str:
+        prefix = re.sub("(?<=[a-z])(?=[A-Z])", "_", enum.proto.name).upper() + "_"
+        values = [value.name.removeprefix(prefix) for value in enum.proto.value]
+        members = [
+            f'    {value.upper()} = "{value}"\n{_doc_below(comment)}'
+            for value, comment in zip(values, enum.comments, strict=True)
+        ]
+        return _render(
+            "enum",
+            name=enum.name,
+            doc=_doc(enum.comment, 4),
+            members="".join(members).rstrip(),
+            names=", ".join(f'"{value}"' for value in values[1:]),
+        )
+
+    def _model(self, message: Message) -> str:
+        fields, values = [], []
+        for field in message.proto.field:
+            comment = message.comments[field.name]
+            kind, value = self._reading(field, comment)
+            fields.append(f"    {field.name}: {kind}\n{_doc_below(comment)}")
+            values.append(f"            {field.name}={value},")
+        return _render(
+            "model",
+            name=message.proto.name,
+            doc=_doc(message.comment, 4),
+            message=message.python,
+            fields="".join(fields).rstrip(),
+            values="\n".join(values),
+        )
+
+    def _reading(self, field: FieldDescriptorProto, comment: str) -> tuple[str, str]:
+        """Return the type of a model's field, and the expression that reads it."""
+        value, present = f"message.{field.name}", f"message.HasField({field.name!r})"
+        if field.type == Field.TYPE_MESSAGE:
+            return self._reading_message(field, comment)
+        if field.type_name in self.enums:
+            enum = self.enums[field.type_name]
+            return enum.name, f"_member({enum.name}, {enum.python}, {value})"
+        if field.type not in SCALARS:
+            raise Unsupported(f"{field.name}: a field of this type")
+        kind = SCALARS[field.type]
+        if field.label == Field.LABEL_REPEATED:
+            return f"tuple[{kind}, ...]", f"tuple({value})"
+        if _is_date(field, comment):
+            return "date" + _nullable(comment), f"_day({value})"
+        if field.proto3_optional:
+            return f"{kind} | None", f"{value} if {present} else None"
+        return kind, value
+
+    def _reading_message(self, field: FieldDescriptorProto, comment: str) -> tuple[str, str]:
+        read = f'_present(message, "{field.name}", {{}})'.format
+        if field.type_name == TIMESTAMP:
+            return "datetime" + _nullable(comment), read("_instant")
+        if field.type_name in WRAPPERS:
+            return f"{WRAPPERS[field.type_name]} | None", read("_unwrapped")
+        if field.type_name not in self.messages:
+            raise Unsupported(f"{field.name}: a field of this type")
+        kind = self.messages[field.type_name].proto.name
+        if field.label == Field.LABEL_REPEATED:
+            value = f"tuple(map({kind}.from_message, message.{field.name}))"
+            return f'tuple["{kind}", ...]', value
+        return f'"{kind} | None"', read(f"{kind}.from_message")
+
+    # --- Clients ---
+
+    def client(self, *, is_async: bool) -> str:
+        """Write client.py or async_client.py."""
+        words = {
+            "Async": "Async" if is_async else "",
+            "async_": "async " if is_async else "",
+            "await_": "await " if is_async else "",
+        }
+        resources = [_resource(service.name) for _, service, _, _ in self.services]
+        attributes = [_snake(each) for each in resources]
+        return _render(
+            "client.py",
+            kind="asynchronous" if is_async else "synchronous",
+            concurrency=" in an event loop" if is_async else "; may be used from many threads",
+            imports=self._imports(),
+            exports=_exports([words["Async"] + each for each in ["Client", *resources]]),
+            overview="\n".join(f"    - `{each}`" for each in attributes),
+            services="".join(
+                _render(
+                    "service",
+                    attribute=_snake(resource),
+                    resource=resource,
+                    summary=_doc(_first_paragraph(comment), 8),
+                    **words,
+                )
+                for resource, (_, _, comment, _) in zip(resources, self.services, strict=True)
+            ).rstrip(),
+            resources="".join(
+                _render(
+                    "resource",
+                    resource=_resource(service.name),
+                    doc=_doc(comment, 4),
+                    methods="".join(self._methods(file, service, comments, words)).rstrip(),
+                    **words,
+                )
+                for file, service, comment, comments in self.services
+            ),
+            **words,
+        )
+
+    def _methods(
+        self,
+        file: FileDescriptorProto,
+        service: ServiceDescriptorProto,
+        comments: list[str],
+        words: dict[str, str],
+    ) -> Iterator[str]:
+        for method, comment in zip(service.method, comments, strict=True):
+            if method.client_streaming or method.server_streaming:
+                raise Unsupported(f"{method.name}: streams")
+            path = f"/{file.package}.{service.name}/{method.name}"
+            yield self._method(method, _resource(service.name), path, comment, words)
+
+    def _method(
+        self,
+        method: MethodDescriptorProto,
+        resource: str,
+        path: str,
+        comment: str,
+        words: dict[str, str],
+    ) -> str:
+        request, response = self.messages[method.input_type], self.messages[method.output_type]
+        names = {field.name for field in request.proto.field}
+        positional = _path_variables(method)
+        identity = [each for each in request.proto.field if each.name in positional]
+        others = [
+            each
+            for each in request.proto.field
+            if each.name not in positional and each.type_name != FIELD_MASK
+        ]
+        partial = "update_mask" in names
+        parameters = [f"        {each.name}: {self._argument(each, request)}," for each in identity]
+        parameters.append("        *,")
+        for each in others:
+            kinds = self._argument(each, request)
+            nullable = " | None" if partial and each.type == Field.TYPE_MESSAGE else ""
+            parameters.append(f"        {each.name}: {kinds}{nullable} | Unset = UNSET,")
+        arguments = [
+            f"    {each.name}: {_indented(request.comments[each.name], 8)}"
+            for each in [*identity, *others]
+        ]
+        arguments.append(f"    timeout: {TIMEOUT}")
+        repeatable = (
+            method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+            or "request_id" in names
+        )
+        returns, answer, waits = self._answer(method, response, words)
+        return _render(
+            "method",
+            name=_method_name(method.name, resource),
+            async_=words["async_"] if waits else "",
+            parameters="\n".join(parameters),
+            returns=returns,
+            doc=_doc("\n".join([comment, "", "Arguments:", *arguments]), 8),
+            path=path,
+            request=request.python,
+            response=response.python,
+            repeatable=repeatable,
+            identity=", ".join(f'"{each.name}": {each.name}' for each in identity),
+            fields="".join(f'\n                "{each.name}": {each.name},' for each in others)
+            + "\n            " * bool(others),
+            answer=answer,
+        )
+
+    def _argument(self, field: FieldDescriptorProto, request: Message) -> str:
+        if field.type_name == TIMESTAMP:
+            kind = "datetime"
+        elif field.type_name in WRAPPERS:
+            kind = WRAPPERS[field.type_name]
+        elif field.type_name in self.enums:
+            name = self.enums[field.type_name].name
+            kind = f"models.{name} | models.{name}Name"
+        elif field.type in SCALARS:
+            kind = SCALARS[field.type]
+            if _is_date(field, request.comments[field.name]):
+                kind = "str | date"
+        else:
+            raise Unsupported(f"{request.python}.{field.name}: a request field of this type")
+        return f"Sequence[{kind}]" if field.label == Field.LABEL_REPEATED else kind
+
+    def _answer(
+        self, method: MethodDescriptorProto, response: Message, words: dict[str, str]
+    ) -> tuple[str, str, bool]:
+        """Return the type of what a method gives, its last line, and whether it waits."""
+        indent = " " * 8
+        call = f"{words['await_']}self._connection.call(method, request, timeout)"
+        if self.is_list(response):
+            item = f"models.{self.items(response).proto.name}"
+            kind = f"{words['Async']}Listing"
+            lines = [
+                f"{indent}fetch = partial(self._connection.call, method, timeout=timeout)",
+                f"{indent}return {kind}(fetch, request, {item}.from_message)",
+            ]
+            return f"{kind}[{item}]", "\n".join(lines), False
+        if method.name.startswith("Delete"):
+            return "None", f"{indent}{call}", True
+        model = f"models.{response.proto.name}"
+        return model, f"{indent}return {model}.from_message({call})", True
+
+    def _imports(self) -> str:
+        return "\n".join(f"from {package} import {module}" for package, module in self.modules)
+
+
+def _render(template: str, **words: object) -> str:
+    file = Path(__file__).parent / "templates" / f"{template}.tmpl"
+    return Template(file.read_text(encoding="utf-8")).substitute(words)
+
+
+def _exports(names: Iterable[str]) -> str:
+    return "\n".join(f'    "{name}",' for name in sorted(names))
+
+
+def _resource(service: str) -> str:
+    """`AssignmentService` is about Assignments."""
+    return re.sub("y$", "ie", service.removesuffix("Service")) + "s"
+
+
+def _method_name(rpc: str, resource: str) -> str:
+    """`ListOverdueAssignments` is `list_overdue`."""
+    singular = re.sub("ie$", "y", resource.removesuffix("s"))
+    words = re.findall("[A-Z][a-z0-9]*", rpc)
+    return _snake("".join(word for word in words if word not in {resource, singular}))
+
+
+def _snake(name: str) -> str:
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _path_variables(method: MethodDescriptorProto) -> set[str]:
+    rule = method.options.Extensions[annotations_pb2.http]
+    return set(re.findall("{([a-z_]+)", getattr(rule, rule.WhichOneof("pattern") or "get")))
+
+
+def _nullable(comment: str) -> str:
+    return " | None" if "Null:" in comment else ""
+
+
+def _is_date(field: FieldDescriptorProto, comment: str) -> bool:
+    return field.type == Field.TYPE_STRING and "YYYY-MM-DD" in comment
+
+
+def _unindented(comment: str) -> str:
+    return "\n".join(line.removeprefix(" ") for line in comment.rstrip().split("\n"))
+
+
+def _first_paragraph(comment: str) -> str:
+    return comment.partition("\n\n")[0]
+
+
+def _indented(comment: str, width: int) -> str:
+    return re.sub("\n(?!\n)", "\n" + " " * width, comment)
+
+
+def _doc(comment: str, width: int) -> str:
+    """Return a comment as the inside of a docstring."""
+    comment = comment.replace("\\", "\\\\").replace('"""', "'''")
+    end = "\n" + " " * width if "\n" in comment else ""
+    return _indented(comment, width) + end
+
+
+def _doc_below(comment: str) -> str:
+    return f'    """{_doc(comment, 4)}"""\n' if comment else ""
+
+
+def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
+    """Write all files."""
+    wanted = set(request.file_to_generate)
+    protos = Protos(file for file in request.proto_file if file.name in wanted)
+    response = CodeGeneratorResponse(
+        supported_features=CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL
+    )
+    try:
+        files = {
+            "models": protos.models(),
+            "client": protos.client(is_async=False),
+            "async_client": protos.client(is_async=True),
+        }
+    except Unsupported as error:
+        response.error = f"the SDK generator knows no {error}"
+        return response
+    for name, content in files.items():
+        response.file.add(name=f"peermentor/{name}.py", content=content)
+    return response
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(
+        generate(CodeGeneratorRequest.FromString(sys.stdin.buffer.read())).SerializeToString()
+    )

@@ -1,0 +1,173 @@
+"""What a call can raise: one tree, by the codes of gRPC.
+
+    PeermentorError
+    ├── InvalidArgument       fields that are refused, all at once in `field_violations`
+    ├── OutOfRange            a position past the end
+    ├── NotFound              nothing has this id
+    ├── AlreadyExists         there is one already, or a request id was used for another request
+    ├── FailedPrecondition    not in the state that the call needs
+    ├── Aborted               somebody else was quicker; begin anew
+    ├── PermissionDenied      the caller may not do this
+    ├── Unauthenticated       the caller is not known; check the token
+    ├── ResourceExhausted     too much at once; `retry_after` may say when to come back
+    ├── Cancelled             given up by the caller, such as by `close()`
+    ├── DeadlineExceeded      no answer within `timeout`; it may have happened all the same
+    ├── Unavailable           no server answers, or its database does not; try again
+    ├── Unimplemented         the server does not know this call; it is older than this package
+    └── Internal              a fault of the server (INTERNAL, UNKNOWN, DATA_LOSS)
+
+Branch on the class and on `reason`, never on the text.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+_DETAILS = "grpc-status-details-bin"
+_REQUEST_ID = "x-request-id"
+_MessageT = TypeVar("_MessageT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One refused field: its path in the request, and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class PeermentorError(Exception):
+    """A call that failed."""
+
+    code: grpc.StatusCode
+    """The status code of gRPC."""
+    reason: str
+    """Why, as a stable name such as `ASSIGNMENT_NOT_FOUND`; empty when the server named none."""
+    message: str
+    """Why, for people."""
+    request_id: str
+    """Under which the log of the server has the call; empty when no server answered."""
+    retry_after: float | None
+    """After how many seconds the server asks to try again, if it does."""
+    field_violations: tuple[FieldViolation, ...]
+    """Every refused field, of an InvalidArgument."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+        self.reason = self.request_id = ""
+        self.retry_after = None
+        self.field_violations = ()
+
+    def __str__(self) -> str:
+        """The message, with what finds the call in the server's log."""
+        notes = [self.reason, self.request_id and f"request {self.request_id}"]
+        return self.message + "".join(f" [{note}]" for note in notes if note)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross processes."""
+        return type(self), (self.code, self.message), self.__dict__
+
+
+class InvalidArgument(PeermentorError):
+    """Fields are refused; `field_violations` has each."""
+
+
+class OutOfRange(PeermentorError):
+    """A position past the end."""
+
+
+class NotFound(PeermentorError):
+    """Nothing has this id."""
+
+
+class AlreadyExists(PeermentorError):
+    """There is one already, or a request id was used for another request."""
+
+
+class FailedPrecondition(PeermentorError):
+    """Not in the state that the call needs."""
+
+
+class Aborted(PeermentorError):
+    """Somebody else was quicker; begin anew."""
+
+
+class PermissionDenied(PeermentorError):
+    """The caller may not do this."""
+
+
+class Unauthenticated(PeermentorError):
+    """The caller is not known."""
+
+
+class ResourceExhausted(PeermentorError):
+    """Too much at once; `retry_after` may say when to come back."""
+
+
+class Cancelled(PeermentorError):
+    """Given up by the caller."""
+
+
+class DeadlineExceeded(PeermentorError):
+    """No answer within `timeout`; it may have happened all the same."""
+
+
+class Unavailable(PeermentorError):
+    """No server answers, or its database does not; try again."""
+
+
+class Unimplemented(PeermentorError):
+    """The server does not know this call; it is older than this package."""
+
+
+class Internal(PeermentorError):
+    """A fault of the server."""
+
+
+# By their names: NOT_FOUND is NotFound. UNKNOWN and DATA_LOSS have no class of their own.
+CLASS_OF: dict[grpc.StatusCode, type[PeermentorError]] = {
+    code: globals().get(code.name.title().replace("_", ""), Internal)
+    for code in grpc.StatusCode
+    if code is not grpc.StatusCode.OK
+}
+
+
+def from_rpc(raised: Any, address: str) -> PeermentorError:
+    """Return the error for what gRPC raised, `grpc.RpcError` or `grpc.aio.AioRpcError`."""
+    trailers: dict[str, Any] = dict(raised.trailing_metadata() or ())
+    code, text = raised.code(), raised.details() or ""
+    details = Status.FromString(trailers.get(_DETAILS, b"")).details
+    info, retry = _unpack(details, ErrorInfo), _unpack(details, RetryInfo)
+    if not trailers.get(_REQUEST_ID) and not details:
+        text = _from_no_server(code, text, address)
+    error = CLASS_OF[code](code, text or code.name)
+    error.reason = info.reason
+    error.request_id = trailers.get(_REQUEST_ID, "") or info.metadata.get("request_id", "")
+    if retry.HasField("retry_delay"):
+        error.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    error.field_violations = tuple(
+        FieldViolation(each.field, each.description)
+        for each in _unpack(details, BadRequest).field_violations
+    )
+    return error
+
+
+def _unpack(details: Any, kind: type[_MessageT]) -> _MessageT:
+    found = kind()
+    any(detail.Unpack(found) for detail in details)
+    return found
+
+
+def _from_no_server(code: grpc.StatusCode, text: str, address: str) -> str:
+    advice = {
+        grpc.StatusCode.UNAVAILABLE: f": check that the server runs and listens there, that the "
+        f"address is right (the argument `address`, or PEERMENTOR_ADDRESS), and that both sides "
+        f"use TLS or neither does ({text})",
+        grpc.StatusCode.DEADLINE_EXCEEDED: " in time: check it, or give a longer `timeout`",
+    }
+    return f"no answer from {address}{advice[code]}" if code in advice else text

@@ -1,0 +1,85 @@
+"""The real service for the tests of its callers: in-process, on a SQLite file of its own.
+
+    from peermentor_server.testing import running_service
+
+    with running_service() as service, service.client() as client:
+        client.assignments.list()
+
+With pytest, `pytest_plugins = ["peermentor_server.pytest_plugin"]` brings the fixture
+`peermentor_service`.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from peermentor import AsyncClient, Client
+from peermentor_server import logs
+from peermentor_server.app import App
+from peermentor_server.rules.days import system_clock
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage import schema
+from peermentor_server.storage.database import Database
+
+
+class TestClock:
+    """The time of the service: the system's, until it is set. Then it stands still."""
+
+    __test__ = False  # not a test, for all its name says to pytest
+
+    def __init__(self) -> None:
+        self._now: datetime | None = None
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self._now or system_clock()
+
+    def set(self, now: datetime) -> None:
+        """Make it this instant, an aware datetime."""
+        if now.utcoffset() is None:
+            raise ValueError("the datetime has no time zone; give one, such as UTC")
+        self._now = now
+
+    def advance(self, **amount: float) -> None:
+        """Let time pass, as in advance(days=15)."""
+        self._now = self() + timedelta(**amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service, empty at first."""
+
+    address: str
+    """Where it listens, on the loopback address."""
+    clock: TestClock
+    """Its time."""
+
+    def client(self) -> Client:
+        """Return a client of it."""
+        return Client(self.address)
+
+    def async_client(self) -> AsyncClient:
+        """Return an asynchronous client of it."""
+        return AsyncClient(self.address)
+
+
+@contextmanager
+def running_service() -> Iterator[Service]:
+    """Run the service until the end of the block, on a free port."""
+    if not structlog.is_configured():
+        logs.configure("warning", "auto")
+    with tempfile.TemporaryDirectory(prefix="peermentor-") as directory:
+        database = Database(f"sqlite:///{directory}/peermentor.db")
+        schema.migrate(database)
+        clock = TestClock()
+        app = App(Settings(grpc_address=Address("127.0.0.1", 0)), database, clock)
+        app.start()
+        try:
+            yield Service(f"127.0.0.1:{app.port}", clock)
+        finally:
+            app.stop()
+            database.close()

@@ -1,0 +1,162 @@
+"""A change of the protos reaches both clients by generating alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import peermentor
+
+ROOT = Path(__file__).parents[2]
+SOURCES = Path(peermentor.__file__).parents[1]
+NEW_RPC = """
+  // Moves an assignment to another organization.
+  //
+  // Errors: NOT_FOUND.
+  rpc MoveAssignment(MoveAssignmentRequest) returns (Assignment) {
+    option idempotency_level = IDEMPOTENT;
+    option (google.api.http) = {
+      post: "/api/v1/assignments/{assignment_id}/move"
+      body: "*"
+    };
+  }
+}
+
+// Where to move it.
+message MoveAssignmentRequest {
+  // The assignment.
+  optional string assignment_id = 1;
+  // The new organization.
+  optional string org_id = 2;
+  // From when on.
+  google.protobuf.Timestamp moved_at = 3;
+  // The last day in the old one, `YYYY-MM-DD`.
+  optional string last_day = 4;
+}
+"""
+NEW_FIELD = """
+  // When it was moved. Null: never.
+  google.protobuf.Timestamp moved_at = 100;
+  // How often it was moved. Null: not counted.
+  google.protobuf.Int32Value moves = 101;
+}
+"""
+REQUEST_ID = """
+  // Names the request, so that a repetition makes nothing twice.
+  optional string request_id = 100;
+"""
+PROGRAM = """
+from datetime import UTC, date, datetime
+from peermentor import AsyncClient, Assignment, Client, UNSET
+
+def sync(client: Client) -> int | None:
+    moved: Assignment = client.assignments.move(
+        "asgn_001", org_id="org_04", moved_at=datetime.now(UTC), last_day=date(2026, 1, 1))
+    at: datetime | None = moved.moved_at
+    client.assignments.create(mentee_id="user_088")
+    return moved.moves
+
+async def other(client: AsyncClient) -> int | None:
+    return (await client.assignments.move("asgn_001", org_id="org_04")).moves
+"""
+CALLS = """
+import asyncio, sys
+import grpc
+from program import sync, other
+from peermentor import AsyncClient, Client
+from peermentor.v1 import assignments_pb2 as pb
+sys.path.insert(0, sys.argv[1])
+from support.clients import fail, scripted_server
+
+ids = []
+def behaviour(request, context):
+    if b"user_088" in request:
+        ids.append(pb.CreateAssignmentRequest.FromString(request).request_id)
+        if len(ids) < 3:
+            fail(context, grpc.StatusCode.UNAVAILABLE)
+    answer = pb.Assignment(assignment_id="asgn_001")
+    answer.moves.value = 7
+    return answer
+
+with scripted_server(behaviour) as address:
+    with Client(address) as client:
+        assert sync(client) == 7
+        client.assignments.create(mentee_id="user_088")
+        client.assignments.create(mentee_id="user_088", request_id="mine")
+    assert asyncio.run(other(AsyncClient(address))) == 7
+assert len(ids) == 5 and len(ids[0]) == 36, ids
+assert ids[0] == ids[1] == ids[2] != ids[3] and ids[4] == "mine", ids
+assert "new organization" in client.assignments.move.__doc__
+"""
+
+
+# What google ships has no types; our own package has.
+QUIET = ("--config-file=", "--disable-error-code=import-untyped")
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package, generated from protos with one more RPC and more fields."""
+    root = tmp_path_factory.mktemp("changed")
+    shutil.copytree(ROOT / "protos", root / "protos")
+    shutil.copytree(SOURCES, root / "src")
+    proto = root / "protos/peermentor/v1/assignments.proto"
+    text = proto.read_text()
+    head, _, rest = text.partition("\n}\n")
+    text = head + NEW_RPC + rest
+    head, _, rest = text.partition("  string start_date = 14;\n}")
+    text = f"{head}  string start_date = 14;{NEW_FIELD}{rest}"
+    start = "message CreateAssignmentRequest {"
+    if "request_id" not in text.partition(start)[2].partition("\n}")[0]:
+        text = text.replace(start, start + REQUEST_ID)
+    proto.write_text(text)
+    make = ["make", "generate", f"API={root}/protos", f"CLIENT={root}/src"]
+    subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
+    (root / "program.py").write_text(PROGRAM)
+    return root
+
+
+def test_new_methods_and_fields_are_typed_in_both_clients(changed: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *QUIET, "program.py"],
+        cwd=changed,
+        env=dict(os.environ) | {"MYPYPATH": str(changed / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_new_methods_work_and_creates_are_repeated_under_one_request_id(changed: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, str(ROOT / "tests")],
+        cwd=changed,
+        env=dict(os.environ) | {"PYTHONPATH": f"{changed}/src:{changed}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_templates_have_no_words_for_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "protos", tmp_path / "protos")
+    (tmp_path / "src").mkdir()
+    proto = tmp_path / "protos/peermentor/v1/assignments.proto"
+    proto.write_text(proto.read_text().replace("returns (Assign", "returns (stream Assign", 1))
+    done = subprocess.run(
+        ["make", "generate", f"API={tmp_path}/protos", f"CLIENT={tmp_path}/src"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode != 0
+    assert "the SDK generator knows no GetAssignment: streams" in done.stderr

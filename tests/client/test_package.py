@@ -1,0 +1,140 @@
+"""The package as a whole: its two clients alike, typed, small, quick to import."""
+
+import inspect
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import peermentor
+from peermentor import AsyncClient, Client, async_client, client
+
+CLIENTS = Path(peermentor.__file__).parents[3]
+PACKAGE = Path(peermentor.__file__).parent
+CORE = ("connection.py", "errors.py", "retries.py", "paging.py", "requests.py")
+
+
+def signatures(owner: type) -> dict[str, str]:
+    """Return every public name of a class with its signature, as of the synchronous client."""
+    return {
+        re.sub("^__a(?=enter|exit|iter)", "__", name): re.sub("Async", "", str(_signature(member)))
+        for name, member in inspect.getmembers(owner)
+        if not name.startswith("_") or name in {"__init__", "__enter__", "__aenter__"}
+    }
+
+
+def _signature(member: Any) -> object:
+    if isinstance(member, property):
+        return "property"
+    if not callable(member):
+        return type(member).__name__
+    # What is awaited gives the same; an asynchronous iterator stands for an iterator.
+    return inspect.signature(member)
+
+
+def test_both_clients_have_the_same_names_and_signatures() -> None:
+    names = set(client.__all__)
+    assert {f"Async{name}" for name in names} == set(async_client.__all__)
+    pairs: list[tuple[type, type]] = [(peermentor.Listing, peermentor.AsyncListing)]
+    pairs += [(getattr(client, name), getattr(async_client, f"Async{name}")) for name in names]
+    assert len(pairs) == 4
+    for one, other in pairs:
+        assert signatures(one) == signatures(other)
+
+
+def test_both_clients_take_the_same_options() -> None:
+    assert inspect.signature(Client) == inspect.signature(AsyncClient)
+
+
+def test_every_public_name_is_documented() -> None:
+    owners = [peermentor.Client, peermentor.AsyncClient, peermentor.Listing, peermentor.Page]
+    owners += [
+        getattr(module, name) for module in (client, async_client) for name in module.__all__
+    ]
+    for owner in owners:
+        for name, member in inspect.getmembers(owner):
+            if not name.startswith("_") and callable(member):
+                assert inspect.getdoc(member), f"{owner.__name__}.{name}"
+    for name in peermentor.__all__:
+        member = getattr(peermentor, name)
+        assert not inspect.isclass(member) or member.__doc__, name
+
+
+def test_what_is_written_by_hand_is_small() -> None:
+    """Lines of code, without docstrings, comments and blank lines."""
+    assert sum(count_lines(PACKAGE / name) for name in CORE) <= 400
+
+
+def count_lines(file: Path) -> int:
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines: set[int] = set()
+    at_start = True
+    for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline):
+        if token.type not in skipped and not (at_start and token.type == tokenize.STRING):
+            lines.update(range(token.start[0], token.end[0] + 1))
+        if token.type not in {tokenize.COMMENT, tokenize.NL}:
+            at_start = token.type in {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    return len(lines)
+
+
+def test_it_is_imported_quickly() -> None:
+    best = min(own_import_time() for _ in range(3))
+    assert best < 0.1, f"{best} s"
+
+
+def own_import_time() -> float:
+    """Return the seconds that our own modules take of an import."""
+    report = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import peermentor"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stderr
+    times = re.findall(r"import time: +(\d+) \| +\d+ \| +peermentor", report)
+    assert times
+    return sum(map(int, times)) / 1e6
+
+
+def test_it_needs_only_grpc_and_protobuf() -> None:
+    program = "import sys, peermentor; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert "grpc" in loaded
+    assert not {"sqlalchemy", "structlog", "pydantic", "peermentor_server"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("program", "complaint"),
+    [
+        ("from peermentor import Client\nClient().assignments.create(mentee='x')", "mentee"),
+        ("from peermentor import Client\nClient().assignments.list(org_id=None)", "arg-type"),
+        ("from peermentor import Client\nClient().assignments.list(status='late')", "arg-type"),
+        (
+            "from peermentor import Client\nx: int = Client().templates.get('a').name",
+            'expression has type "str"',
+        ),
+    ],
+)
+def test_type_checkers_see_mistakes(program: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(program)
+    done = check_types(tmp_path / "program.py", tmp_path)
+    assert done.returncode == 1
+    assert complaint in done.stdout
+
+
+def check_types(file: Path, directory: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", file.name],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )

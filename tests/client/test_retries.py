@@ -1,0 +1,152 @@
+"""Deadlines, and calls that are made again."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import RetryInfo
+
+from peermentor import DeadlineExceeded, PeermentorError, ResourceExhausted, Unavailable
+from peermentor.retries import LONGEST_PAUSE, Schedule
+from peermentor.v1 import assignments_pb2
+from peermentor_server.app import App
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage.database import Database
+from support.clients import Behaviour, fail, opened, scripted_server
+from support.ports import free_ports
+
+BUSY = RetryInfo(retry_delay=Duration(nanos=300_000_000))
+
+
+class Script:
+    """Fails the first calls in a given way, and answers the others."""
+
+    def __init__(self, failures: int, code: grpc.StatusCode, *details: Message) -> None:
+        self.failures, self.code, self.details = failures, code, details
+        self.times: list[float] = []
+
+    def __call__(self, _request: bytes, context: grpc.ServicerContext) -> Message:
+        self.times.append(time.monotonic())
+        if len(self.times) <= self.failures:
+            fail(context, self.code, *self.details)
+        return assignments_pb2.Assignment(assignment_id="asgn_001")
+
+
+def test_a_call_that_is_safe_to_repeat_is_made_again(client_kind: str) -> None:
+    script = Script(2, grpc.StatusCode.UNAVAILABLE)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        assert client.assignments.get("asgn_001").assignment_id == "asgn_001"
+    assert len(script.times) == 3
+
+
+def test_an_update_is_safe_to_repeat(client_kind: str) -> None:
+    script = Script(1, grpc.StatusCode.UNAVAILABLE)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        client.assignments.update("asgn_001", status="paused")
+    assert len(script.times) == 2
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(client_kind: str) -> None:
+    script = Script(1, grpc.StatusCode.RESOURCE_EXHAUSTED, BUSY)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        client.assignments.get("asgn_001")
+    assert script.times[1] - script.times[0] >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda c: c.assignments.delete("asgn_001"), grpc.StatusCode.UNAVAILABLE),
+        (
+            lambda c: c.assignments.update_last_contact("asgn_001", contact_type="call"),
+            grpc.StatusCode.UNAVAILABLE,
+        ),
+        (lambda c: c.assignments.get("asgn_001"), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (lambda c: c.assignments.get("asgn_001"), grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_other_calls_are_made_once(
+    client_kind: str, call: Callable[[Any], object], code: grpc.StatusCode
+) -> None:
+    script = Script(9, code)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        with pytest.raises(PeermentorError) as raised:
+            call(client)
+        assert raised.value.code is code
+    assert len(script.times) == 1
+
+
+def test_retries_end(client_kind: str) -> None:
+    script = Script(9, grpc.StatusCode.UNAVAILABLE)
+    with scripted_server(script) as address:
+        with opened(client_kind, address, retries=1) as client, pytest.raises(Unavailable):
+            client.assignments.get("asgn_001")
+        assert len(script.times) == 2
+        with opened(client_kind, address) as client, pytest.raises(Unavailable):
+            client.assignments.get("asgn_001", timeout=0.05)
+        assert len(script.times) == 3
+        script.code, script.details = grpc.StatusCode.RESOURCE_EXHAUSTED, (BUSY,)
+        with opened(client_kind, address) as client, pytest.raises(ResourceExhausted) as raised:
+            client.assignments.get("asgn_001", timeout=0.2)
+        assert raised.value.retry_after == 0.3
+
+
+def test_every_call_has_a_deadline(client_kind: str) -> None:
+    release = threading.Event()
+    waits: list[float] = []
+
+    def behaviour(_request: bytes, context: grpc.ServicerContext) -> Message:
+        waits.append(context.time_remaining())
+        release.wait(5)
+        return assignments_pb2.Assignment()
+
+    deaf: Behaviour = behaviour
+    with scripted_server(deaf) as address:
+        with opened(client_kind, address, timeout=0.3) as client:
+            with pytest.raises(DeadlineExceeded, match=f"no answer from {address} in time"):
+                client.assignments.get("asgn_001")
+            with pytest.raises(DeadlineExceeded):
+                client.assignments.get("asgn_001", timeout=0.1)
+        release.set()
+        with opened(client_kind, address) as client:
+            client.assignments.get("asgn_001")
+    assert waits[0] == pytest.approx(0.3, abs=0.2)
+    assert waits[2] == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
+def test_a_deadline_is_positive_and_finite(client: Any, timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout must be a positive number of seconds"):
+        client.assignments.get("asgn_001", timeout=timeout)
+
+
+def test_a_server_may_come_up_late(
+    client_kind: str, settings: Settings, database: Database
+) -> None:
+    (port,) = free_ports(1)
+    address = Address("127.0.0.1", port)
+    app = App(settings.model_copy(update={"grpc_address": address}), database)
+    timer = threading.Timer(0.8, app.start)
+    timer.start()
+    try:
+        with opened(client_kind, str(address)) as client:
+            assert list(client.assignments.list()) == []
+    finally:
+        timer.join()
+        app.stop()
+
+
+def test_pauses_grow_with_jitter_and_stay_bounded() -> None:
+    error = Unavailable(grpc.StatusCode.UNAVAILABLE, "gone")
+    schedules = [Schedule(60, 6) for _ in range(20)]
+    rounds = [[schedule.pause_after(error) for schedule in schedules] for _ in range(7)]
+    assert all(pause is None for pause in rounds.pop())
+    longest = [max(pause or 0 for pause in pauses) for pauses in rounds]
+    assert all(len(set(pauses)) > 10 for pauses in rounds)
+    assert longest == sorted(longest[:4]) + longest[4:]
+    assert max(longest) <= LONGEST_PAUSE
