@@ -21,8 +21,7 @@ from peermentor_server import health
 from peermentor_server.app import SERVICES, WORKER_THREADS, App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import assignments as assignment_storage
-from peermentor_server.storage import database as database_module
-from peermentor_server.storage import schema
+from peermentor_server.storage import limits, schema
 from peermentor_server.storage.database import Database
 from support.commands import start
 from support.databases import Postgres
@@ -247,7 +246,7 @@ def _break_the_one_that_waits(server: Postgres) -> None:
 def test_writes_are_unavailable_while_another_program_holds_a_sqlite_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_MS", 100)
+    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 100)
     database, other = (Database(f"sqlite:///{tmp_path}/own.db") for _ in range(2))
     schema.migrate(database)
     with _serving(database) as channel:

@@ -110,7 +110,11 @@ def _require_schema(database: Database) -> None:
     """Bring SQLite up to date; on PostgreSQL that is left to `migrate`, at its owner's time."""
     if database.dialect == "sqlite":
         _migrate(database)
-    elif _known_state(database) is schema.State.BEHIND:
+        return
+    state = _with_database(database, lambda: schema.state(database))
+    if state is schema.State.UNKNOWN:
+        raise _newer(database)
+    if state is schema.State.BEHIND:
         raise CommandFailed(
             f"the schema of {database.location} is behind; run: peermentor-server migrate "
             "(or make migrate)"
@@ -118,15 +122,14 @@ def _require_schema(database: Database) -> None:
 
 
 def _migrate(database: Database) -> None:
-    if _known_state(database) is schema.State.BEHIND:
+    try:
         _with_database(database, lambda: schema.migrate(database))
+    except schema.NewerSchema:
+        raise _newer(database) from None
 
 
-def _known_state(database: Database) -> schema.State:
-    state = _with_database(database, lambda: schema.state(database))
-    if state is schema.State.UNKNOWN:
-        raise CommandFailed(f"the schema of {database.location} is newer than this program")
-    return state
+def _newer(database: Database) -> CommandFailed:
+    return CommandFailed(f"the schema of {database.location} is newer than this program")
 
 
 def _with_database(database: Database, work: Callable[[], T]) -> T:

@@ -16,8 +16,7 @@ from sqlalchemy import Connection, Executable, insert, select, text, update
 
 from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, InternalFault
 from peermentor_server.rules.pages import Page
-from peermentor_server.storage import assignments, schema
-from peermentor_server.storage import database as database_module
+from peermentor_server.storage import assignments, limits, schema
 from peermentor_server.storage.database import Database, InvalidUrl
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
@@ -209,7 +208,7 @@ def test_a_read_does_not_wait_for_a_writer(database: Database, second: Database)
 def test_a_sqlite_write_takes_its_turn_before_it_reads(
     sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
     first, second = (Database(f"sqlite:///{sqlite_file}") for _ in range(2))
     schema.migrate(first)
     with first.write(), pytest.raises(DatabaseUnavailable), second.write():
@@ -223,7 +222,7 @@ def test_a_sqlite_write_takes_its_turn_before_it_reads(
 def test_a_writer_waits_for_another_one(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_MS", 200)
+    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 200)
     with database.write() as connection:
         assignments.name_mentee(connection, "user_088", "")
     impatient = Database(database_url)
@@ -346,7 +345,7 @@ def test_errors_of_the_block_pass_through_as_they_are(database: Database) -> Non
 def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "POOL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
     database = Database(empty_url, pool_size=1)
     with database.read():
         started = time.monotonic()
@@ -361,7 +360,7 @@ def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(
 def test_a_failed_call_gives_its_connection_back(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "POOL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
     database = Database(empty_url, pool_size=1)
     for block in (database.read, database.write):
         for _ in range(3):
@@ -515,7 +514,7 @@ def test_a_text_that_is_no_url_is_refused_without_showing_it(url: str) -> None:
 def test_the_pool_has_a_connection_for_the_health_check_too(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "POOL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
     database = Database(empty_url)
     schema.migrate(database)
     with ExitStack() as stack:

@@ -17,8 +17,7 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, func, select, update
 
 from peermentor_server.rules.errors import InternalFault
-from peermentor_server.storage import assignments, schema, templates
-from peermentor_server.storage import database as database_module
+from peermentor_server.storage import assignments, limits, schema, templates
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
@@ -61,7 +60,7 @@ def _two_engines(url: str) -> Iterator[Racers]:
     first, second = Database(url), Database(url)
     with pytest.MonkeyPatch.context() as patch:
         # A slow disk must not decide a race: how long writers wait is tested elsewhere.
-        patch.setattr(database_module, "LOCK_TIMEOUT_MS", 60_000)
+        patch.setattr(limits, "LOCK_TIMEOUT_MS", 60_000)
         yield first, second
     first.close()
     second.close()

@@ -7,7 +7,7 @@ locks the mentee's row before any assignment's, so that two callers never wait f
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -26,10 +26,9 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.storage import listing
+from peermentor_server.storage import listing, upserts
 from peermentor_server.storage.listing import Listing
 from peermentor_server.storage.tables import ACTIVE, OPEN, assignments, contacts, mentees
 
@@ -43,32 +42,31 @@ def add(
         **values, status="active", created_at=now, updated_at=now
     )
     key = connection.execute(statement.returning(assignments.c.id)).scalar_one()
-    return connection.execute(_rows().where(assignments.c.id == key)).one()
+    return cast("Row[Any]", get(connection, key))
 
 
 def name_mentee(connection: Connection, mentee_id: str, mentee_name: str | None) -> None:
     """Make sure that the mentee is known and locked; a name other than None becomes theirs."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(mentees).values(mentee_id=mentee_id, mentee_name=mentee_name or "")
+    statement = upserts.insert(connection, mentees)
+    statement = statement.values(mentee_id=mentee_id, mentee_name=mentee_name or "")
     kept = mentees.c.mentee_name if mentee_name is None else statement.excluded.mentee_name
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["mentee_id"], set_={"mentee_name": kept})
-    )
+    connection.execute(_with_name(statement, kept))
 
 
 def name_mentees(connection: Connection, names: Mapping[str, str]) -> None:
     """Give many mentees their names, known before or not."""
     if not names:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(mentees)
+    statement = upserts.insert(connection, mentees)
     connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["mentee_id"], set_={"mentee_name": statement.excluded.mentee_name}
-        ),
+        _with_name(statement, statement.excluded.mentee_name),
         # In one order for all, so that two callers never wait for each other.
         [{"mentee_id": each, "mentee_name": names[each]} for each in sorted(names)],
     )
+
+
+def _with_name(statement: Any, kept: Any) -> Any:
+    return statement.on_conflict_do_update(index_elements=["mentee_id"], set_={"mentee_name": kept})
 
 
 def get(connection: Connection, key: int) -> Row[Any] | None:
@@ -136,15 +134,30 @@ def record_contact(
         )
     )
     if changed.rowcount:
-        connection.execute(
-            insert(contacts).values(
-                assignment_id=key,
-                contact_date=contact_date,
-                contact_type=contact_type,
-                recorded_at=now,
-            )
-        )
+        _keep_contact(connection, key, contact_date, contact_type, now)
     return get(connection, key)
+
+
+def _keep_contact(
+    connection: Connection, key: int, contact_date: datetime, contact_type: str, now: datetime
+) -> None:
+    latest = (
+        select(contacts.c.contact_date, contacts.c.contact_type)
+        .where(contacts.c.assignment_id == key)
+        .order_by(contacts.c.id.desc())
+        .limit(1)
+    )
+    # A caller who repeats a call tells of the same contact, not of another one.
+    if connection.execute(latest).one_or_none() == (contact_date, contact_type):
+        return
+    connection.execute(
+        insert(contacts).values(
+            assignment_id=key,
+            contact_date=contact_date,
+            contact_type=contact_type,
+            recorded_at=now,
+        )
+    )
 
 
 def list_page(connection: Connection, filters: Mapping[str, str], page: Page) -> Listing:

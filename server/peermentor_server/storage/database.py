@@ -5,30 +5,18 @@ at all, `erase()` for one that deletes personal data. What a driver raises leave
 as DatabaseUnavailable or InternalFault, without SQL and without values.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pysqlite3 import dbapi2 as sqlite
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, exc, make_url
 from sqlalchemy import text as sql
-from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine import URL
 
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault
+from peermentor_server.storage import limits, postgresql, sqlite
 
-# A transaction waits this long for another writer: of the same SQLite file, or of the same
-# row in PostgreSQL.
-LOCK_TIMEOUT_MS = 5000
-POSTGRESQL_CONNECT_TIMEOUT_S = 2
-# How long a call waits for a free connection before it answers UNAVAILABLE.
-POOL_TIMEOUT_S = 2
-# SQLite before this version may corrupt a WAL file that several connections share.
-FIRST_SAFE_SQLITE = (3, 51, 3)
-
-_READ_ONLY = "peermentor_read_only"
 _PASSWORDS = ("password", "sslpassword")
-_READ_ONLY_SERVER = "25006"
 
 
 class InvalidUrl(Exception):
@@ -102,89 +90,18 @@ def _create_engine(url: URL, pool_size: int) -> Engine:
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
-        "pool_timeout": POOL_TIMEOUT_S,
+        "pool_timeout": limits.POOL_TIMEOUT_S,
         # Values are names and contact dates: they have no place in an exception's text.
         "hide_parameters": True,
     }
     if url.get_backend_name() == "sqlite":
-        return _create_sqlite_engine(url, options)
-    return _create_postgresql_engine(url, options)
-
-
-def _create_postgresql_engine(url: URL, options: dict[str, Any]) -> Engine:
-    engine = create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_recycle=300,
-        connect_args={
-            "connect_timeout": POSTGRESQL_CONNECT_TIMEOUT_S,
-            "application_name": "peermentor",
-            "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_MS}",
-        },
-        **options,
-    )
-    event.listen(engine, "handle_error", _leave_read_only_server)
-    return engine
-
-
-def _leave_read_only_server(context: ExceptionContext) -> None:
-    # A server that is no longer the primary still answers pings: without this, the pool
-    # would hold on to it and refuse every write until the next start.
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_SERVER:
-        context.is_disconnect = True
-
-
-def _create_sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
-    if sqlite.sqlite_version_info < FIRST_SAFE_SQLITE:
-        raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
-    engine = create_engine(url, module=sqlite, **options)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own transactions begin too late and lose updates; _begin_sqlite does it.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={LOCK_TIMEOUT_MS}",
-        # An acknowledged write survives a power cut; NORMAL would lose the latest ones.
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        # Deleted rows are overwritten, not merely unlinked: they held names.
-        "secure_delete=ON",
-        "journal_size_limit=8388608",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()
-    _switch_to_wal(connection)
-
-
-def _switch_to_wal(connection: Any) -> None:
-    # The one thing for which SQLite does not wait its turn: when several programs open a new
-    # file at the same moment, it refuses all but one of them.
-    deadline = time.monotonic() + LOCK_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL").close()
-        except sqlite.OperationalError as error:
-            busy = error.sqlite_errorname.startswith("SQLITE_BUSY")
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a transaction that first reads and then
-    # writes would otherwise fail as soon as another one writes in between.
-    if not connection.get_execution_options().get(_READ_ONLY):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return sqlite.create(url, options)
+    return postgresql.create(url, options)
 
 
 def _autocommit(connection: Connection) -> Connection:
     if connection.dialect.name == "sqlite":
-        return connection.execution_options(**{_READ_ONLY: True})
+        return connection.execution_options(**{sqlite.READ_ONLY: True})
     # Spares the round trips of BEGIN and ROLLBACK.
     return connection.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from peermentor_server.rules.errors import RequestIdReused
+from peermentor_server.storage import upserts
 from peermentor_server.storage.tables import requests
 
 REMEMBERED_FOR = timedelta(days=1)
@@ -75,8 +75,7 @@ def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
 
     On PostgreSQL a twin waits here until the first one has ended, either way.
     """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(requests).values(
+    statement = upserts.insert(connection, requests).values(
         rpc=request.rpc, request_id=request.request_id, digest=request.digest, created_at=now
     )
     # A repeat writes too, if only what is there: with synchronous replication its commit then

@@ -51,6 +51,8 @@ def migrate(database: Database, revision: str = "head") -> None:
     """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
+    if state(database) is State.CURRENT and revision == "head":
+        return
     with database.write() as connection:
         _wait_for_turn(connection)
         if _state(connection) is State.UNKNOWN:
