@@ -681,6 +681,26 @@ def test_the_same_date_or_an_earlier_one_is_a_correction_and_keeps_the_cycle(
     assert changed.escalation_sent_at == before.escalation_sent_at
 
 
+def test_a_contact_that_is_told_again_stands_in_the_history_once(
+    assignments: AssignmentServiceStub, database: Database
+) -> None:
+    created = new_assignment(assignments)
+    told = [
+        ("2026-03-20T08:00:00Z", "call"),
+        ("2026-03-20T08:00:00Z", "call"),
+        ("2026-03-20T08:00:00Z", "message"),
+        ("2026-03-21T08:00:00Z", "message"),
+        # Back to an earlier one is a correction, not a repetition.
+        ("2026-03-20T08:00:00Z", "message"),
+    ]
+
+    for when, contact_type in told:
+        contact(assignments, created.assignment_id, when, contact_type)
+
+    kept = [(row.contact_date.day, row.contact_type) for row in history(database)]
+    assert kept == [(20, "call"), (20, "message"), (21, "message"), (20, "message")]
+
+
 def test_a_contact_may_be_five_minutes_in_the_future_and_no_more(
     assignments: AssignmentServiceStub, clock: SettableClock
 ) -> None:

@@ -297,6 +297,9 @@ class AsyncAssignments:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
         correction and leaves both.
 
+        The same date and type again, with no other contact in between, is a repetition: it is
+        not kept in the history twice.
+
         Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
 
         Arguments:
@@ -310,7 +313,7 @@ class AsyncAssignments:
             "/peermentor.v1.AssignmentService/UpdateLastContact",
             assignments_pb2.UpdateLastContactRequest,
             assignments_pb2.Assignment,
-            repeatable=False,
+            repeatable=True,
         )
         request = fill(
             assignments_pb2.UpdateLastContactRequest(),

@@ -173,6 +173,9 @@ class AssignmentServiceServicer(object):
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
         correction and leaves both.
 
+        The same date and type again, with no other contact in between, is a repetition: it is
+        not kept in the history twice.
+
         Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

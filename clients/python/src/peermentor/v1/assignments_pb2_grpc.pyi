@@ -101,6 +101,9 @@ class AssignmentServiceStub:
     `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
     correction and leaves both.
 
+    The same date and type again, with no other contact in between, is a repetition: it is
+    not kept in the history twice.
+
     Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
 
@@ -196,6 +199,9 @@ class AssignmentServiceAsyncStub:
     history. A date later than the stored one starts a new reminder cycle:
     `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
     correction and leaves both.
+
+    The same date and type again, with no other contact in between, is a repetition: it is
+    not kept in the history twice.
 
     Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -304,6 +310,9 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
         correction and leaves both.
+
+        The same date and type again, with no other contact in between, is a repetition: it is
+        not kept in the history twice.
 
         Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """
