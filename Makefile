@@ -8,7 +8,7 @@ PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test check generate format dist lock clean
+.PHONY: help serve migrate demo test torture check generate format dist lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: .venv/dev.stamp .venv-generate/stamp  ## Run every test, with a real Postg
 	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+torture: .venv/dev.stamp  ## Run the tests of reliability for long: kill, freeze, overload and restart for an hour
+	TORTURE=1 $(BIN)/pytest tests/reliability $(PYTEST_ARGS)
 
 check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
 	$(BIN)/ruff format --check .
