@@ -5,7 +5,8 @@ it gets lost, and then the server is killed.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from peermentor.v1.templates_pb2 import CreateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.storage import schema, tables
 from peermentor_server.storage.database import Database
+from support.clients import opened
 from support.commands import start
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
 from support.ports import free_ports
@@ -47,9 +49,10 @@ def own(empty_url: str) -> Iterator[Database]:
 
 
 @contextmanager
-def process(database: Database) -> Iterator[tuple[Any, int]]:
+def process(database: Database, port: int | None = None) -> Iterator[tuple[Any, int]]:
     """Run the gRPC server in a process of its own; give the process and its port."""
     ports = free_ports(3)
+    ports[0] = port or ports[0]
     url = database.engine.url.set(drivername=database.dialect)
     environment = settings_for(url.render_as_string(hide_password=False), ports)
     with start("serve", "--no-gateway", **environment) as server:
@@ -115,3 +118,33 @@ def test_a_create_that_was_killed_before_its_commit_is_made_by_the_repeat(
     with process(own) as (_, port), ready_channel(f"127.0.0.1:{port}") as channel:
         create(channel, table).result(timeout=20)
     assert count(own, table) == count(own, "requests") == 1
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+def test_a_client_whose_server_is_killed_before_it_answers_makes_one_row(
+    own: Database, client_kind: str, twins: int
+) -> None:
+    # Alone, the client makes up the id of the request; two of them are told the same.
+    request = NEW_ASSIGNMENT | ({"request_id": "twins"} if twins > 1 else {})
+
+    with process(own) as (server, port), ExitStack() as stack:
+        with ready_channel(f"127.0.0.1:{port}"):
+            pass
+        between = stack.enter_context(swallower(port))
+        clients = [
+            stack.enter_context(opened(client_kind, between.address, timeout=60, retries=30))
+            for _ in range(twins)
+        ]
+        assert [client.assignments.list().total for client in clients] == [0] * twins
+        threads = stack.enter_context(ThreadPoolExecutor(twins))
+        between.swallows = True
+        answers = [threads.submit(client.assignments.create, **request) for client in clients]
+        wait_until(lambda: count(own, "assignments") == 1, 30)
+        server.kill()
+        server.wait()
+        between.swallows = False
+        with process(own, port):
+            made = [answer.result(timeout=60) for answer in answers]
+    assert count(own, "assignments") == count(own, "requests") == 1
+    assert {each.assignment_id for each in made} == {"asgn_001"}

@@ -22,8 +22,13 @@ class Swallower:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server_port))
-                self._sockets += [client, server]
+                self._sockets.append(client)
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._server_port))
+                except ConnectionRefusedError:
+                    client.close()
+                    continue
+                self._sockets.append(server)
                 threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._return, args=(server, client), daemon=True).start()
 
@@ -39,6 +44,9 @@ class Swallower:
                     self.swallowed += len(data)
                 else:
                     client.sendall(data)
+        # A server that has died: its client shall see it.
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Break all connections, and take no more."""
