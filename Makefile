@@ -114,7 +114,7 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(GENERATE_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/generate.txt
 	@touch $@
 
-UV_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+UV_COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
 lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
 	$(BIN)/uv pip compile $(UV_COMPILE) requirements/serve.in -o requirements/serve.txt

@@ -13,6 +13,7 @@ import pytest
 
 import peermentor
 from peermentor import AsyncClient, Client, async_client, client
+from support.tours import tour_blocks
 
 CLIENTS = Path(peermentor.__file__).parents[3]
 PACKAGE = Path(peermentor.__file__).parent
@@ -130,11 +131,37 @@ def test_type_checkers_see_mistakes(program: str, complaint: str, tmp_path: Path
 
 
 def check_types(file: Path, directory: Path) -> "subprocess.CompletedProcess[str]":
+    return run_checker(directory, "mypy", "--strict", "--config-file=", file.name)
+
+
+def run_checker(directory: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", file.name],
+        [sys.executable, "-m", *command],
         cwd=directory,
         capture_output=True,
         text=True,
         check=False,
         timeout=110,
     )
+
+
+def test_the_tour_is_clean_for_strict_type_checkers(tmp_path: Path) -> None:
+    (tmp_path / "tour.py").write_text("\n".join(tour_blocks()))
+    done = check_types(tmp_path / "tour.py", tmp_path)
+    assert done.returncode == 0, done.stdout
+    done = check_by_pyright(tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_pyright_sees_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "from peermentor import Client\nClient().assignments.list(status='late')"
+    )
+    done = check_by_pyright(tmp_path)
+    assert done.returncode == 1
+    assert "reportArgumentType" in done.stdout
+
+
+def check_by_pyright(directory: Path) -> "subprocess.CompletedProcess[str]":
+    (directory / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    return run_checker(directory, "basedpyright", "--pythonpath", sys.executable)

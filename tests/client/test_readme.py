@@ -5,20 +5,17 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 from peermentor import Client
 from peermentor_server.testing import running_service
-
-README = Path(__file__).parents[2] / "clients/python/README.md"
-
+from support.tours import README, tour_blocks
 
 # Set by `make check-wheel`: the Python of an environment that has the client's wheel alone.
 WHEEL_PYTHON = os.environ.get("WHEEL_PYTHON")
 
 
 def test_the_tour_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = tour_blocks()
     assert len(blocks) == 9
     if WHEEL_PYTHON:
         blocks = [block for block in blocks if "peermentor_server" not in block]
