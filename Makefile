@@ -11,7 +11,7 @@ SERVER := $(BIN)/peermentor-server
 .PHONY: help serve migrate demo test torture check generate format dist lock clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 serve: .venv/serve.stamp  ## Run gRPC and REST, on SQLite unless PEERMENTOR_DATABASE_URL says otherwise
 	@exec $(SERVER) serve
@@ -57,6 +57,14 @@ check-wheel: .venv/dev.stamp dist  ## Run the client's tour with its wheel alone
 		build/wheel/bin/python $(PIP_INSTALL) dist/peermentor-*.whl $$needs && \
 		WHEEL_PYTHON=$(CURDIR)/build/wheel/bin/python $(BIN)/pytest -q tests/client/test_readme.py || exit 1; \
 	done
+
+TYPESCRIPT := clients/typescript
+.PHONY: test-typescript
+test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the TypeScript example with a real server; needs Node 20
+	@rm -rf $(TYPESCRIPT)/dist
+	cd $(TYPESCRIPT) && $(CURDIR)/$(BIN)/buf generate
+	cd $(TYPESCRIPT) && node_modules/.bin/tsc
+	cd $(TYPESCRIPT) && SERVER=$(CURDIR)/$(SERVER) node --test --test-reporter=spec dist/test/example.test.js
 
 # --- Code generated from protos/ -----------------------------------------------------------
 
@@ -114,6 +122,14 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(GENERATE_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/generate.txt
 	@touch $@
 
+# node_modules is laid anew by `npm ci`, and the stamp goes with it.
+$(TYPESCRIPT)/node_modules/stamp: $(addprefix $(TYPESCRIPT)/,package.json package-lock.json .npmrc)
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
+		{ echo "Node 20 or newer, with npm, is needed for make test-typescript"; exit 1; } >&2
+	@echo "Installing what the TypeScript example needs into $(TYPESCRIPT)/node_modules"
+	@cd $(TYPESCRIPT) && npm ci --loglevel=error
+	@touch $@
+
 UV_COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
 lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
@@ -121,5 +137,6 @@ lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in require
 	$(BIN)/uv pip compile $(UV_COMPILE) requirements/dev.in -c requirements/serve.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile $(UV_COMPILE) requirements/generate.in -o requirements/generate.txt
 
-clean:  ## Remove both virtual environments and everything built
+clean:  ## Remove the virtual environments and everything built
 	rm -rf .venv .venv-generate build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist)
