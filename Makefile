@@ -80,6 +80,7 @@ generate: .venv-generate/stamp  ## Write the Python code and the descriptor set 
 		--plugin=protoc-gen-sdk=clients/generator/plugin.py --sdk_out=$(CLIENT) $(PROTOS)
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
+	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb envoy.yaml
 
 .PHONY: check-protos check-generated
 # protos/released.binpb is the descriptor set of the last release.
@@ -90,8 +91,10 @@ check-protos: .venv/dev.stamp .venv-generate/stamp
 	$(BIN)/buf breaking protos/peermentor.binpb --config protos/buf.yaml --against protos/released.binpb
 
 check-generated: .venv-generate/stamp
+	@mkdir -p build && cp envoy.yaml build/envoy.yaml
 	@$(MAKE) --no-print-directory generate
-	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb); \
+	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb; \
+			cmp envoy.yaml build/envoy.yaml); \
 		if [ -n "$$changes" ]; then \
 			echo "Generated code differs from protos/; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi

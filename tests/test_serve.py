@@ -1,6 +1,8 @@
 """`serve`: one command that runs everything, says what it needs, and leaves nothing behind."""
 
+import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -12,9 +14,11 @@ import httpx
 import psutil
 import pytest
 
-from support.commands import run
+from peermentor import Client
+from support.commands import PROGRAM, run
 from support.ports import free_ports
-from support.serving import assert_all_end, is_alive, serving, settings_for
+from support.serving import Running, assert_all_end, is_alive, serving, settings_for
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_no_web_page_can_stop_the_gateway(environment: dict[str, str]) -> None:
             assert httpx.post(f"{admin}{path}").status_code == 403
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_in_order(
     number: signal.Signals, environment: dict[str, str]
 ) -> None:
@@ -74,27 +78,112 @@ def test_a_signal_stops_everything_in_order(
         assert len(running.children) == 2
 
 
-def kill(process: psutil.Process) -> None:
-    process.kill()
+def test_a_closed_terminal_stops_everything(environment: dict[str, str]) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(PROGRAM, [PROGRAM, "serve"], os.environ | environment)  # noqa: S606
+    output = b""
+    while b"curl http" not in output:
+        output += os.read(terminal, 4096)
+    children = psutil.Process(pid).children(recursive=True)
+    assert len(children) == 2
+    os.close(terminal)
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 20)
+    assert_all_end(children)
 
 
-def terminate(process: psutil.Process) -> None:
-    process.terminate()
-
-
-@pytest.mark.parametrize("end", [kill, terminate])
-@pytest.mark.parametrize(
-    ("part", "name"), [("--no-gateway", "the gRPC server"), ("envoy", "Envoy")]
-)
-def test_when_a_part_dies_all_ends_and_says_which(
+@pytest.mark.parametrize("end", [psutil.Process.kill, psutil.Process.terminate])
+@pytest.mark.parametrize(("part", "name"), [("worker", "worker 1"), ("envoy", "Envoy")])
+def test_a_part_that_dies_is_started_again(
     part: str, name: str, end: Callable[[psutil.Process], None], environment: dict[str, str]
 ) -> None:
+    rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
     with serving(environment) as running:
-        end(running.child(part))
+        dead = running.child(part)
+        end(dead)
+        wait_until(lambda: not is_alive(dead) and bool(running.named(part)), 20)
+        wait_until(lambda: answers(rest), 20)
+        running.process.send_signal(signal.SIGINT)
         status, errors = running.wait()
-        assert status == 1
-        assert f"peermentor-server: {name} ended with " in errors
-        assert not any(map(is_alive, running.children))
+    assert status == 0
+    died = [line for line in map(json.loads, errors.splitlines()) if line["event"] == "died"]
+    assert [(line["part"], line["pid"]) for line in died] == [(name, dead.pid)]
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_part_that_dies_again_and_again_has_to_wait(environment: dict[str, str]) -> None:
+    with serving(environment) as running:
+        for _ in range(4):
+            wait_until(lambda: bool(running.named("worker")), 20)
+            dead = running.child("worker")
+            dead.kill()
+            wait_until(lambda: not psutil.pid_exists(dead.pid), 20)  # noqa: B023 - seen as dead
+        running.process.send_signal(signal.SIGINT)
+        _, errors = running.wait()
+    lines = map(json.loads, errors.splitlines())
+    pauses = [line["restart_in_s"] for line in lines if line["event"] == "died"]
+    assert pauses == [0, 0.25, 0.5, 1.0]
+
+
+def test_sighup_replaces_every_worker_and_nothing_else(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    own = environment | {"PEERMENTOR_WORKERS": "2"}
+    with file.open("w") as log, serving(own, log) as running:
+        before = {process.pid for process in running.named("worker")}
+        envoy = running.child("envoy")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: '"workers replaced"' in file.read_text(), 60)
+        after = {process.pid for process in running.named("worker")}
+        assert len(after) == 2
+        assert not before & after
+        assert is_alive(envoy)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.wait()[0] == 0
+    errors = file.read_text()
+    events = [(line["event"], line.get("part")) for line in map(json.loads, errors.splitlines())]
+    for number in (1, 2):
+        part = f"worker {number}"
+        assert events.index(("draining", part)) < events.index(("drained", part))
+    assert not [event for event, _ in events if event == "died"]
+
+
+@pytest.mark.parametrize("through", ["rest", "grpc"])
+def test_calls_of_one_connection_are_spread_evenly_over_the_workers(
+    through: str, each_environment: dict[str, str]
+) -> None:
+    workers, calls = 3, 600
+    own = {"PEERMENTOR_WORKERS": str(workers), "PEERMENTOR_LOG_LEVEL": "warning"}
+    with serving(each_environment | own) as running:
+        before = calls_by_worker(running)
+        if through == "rest":
+            rest = f"http://{running.environment['PEERMENTOR_REST_ADDRESS']}"
+            with httpx.Client(base_url=rest) as client:
+                for _ in range(calls):
+                    assert client.get("/api/v1/assignments?limit=1").status_code == 200
+        else:
+            with Client(running.environment["PEERMENTOR_GRPC_ADDRESS"]) as grpc_client:
+                for _ in range(calls):
+                    grpc_client.assignments.list().page(1)
+        after = calls_by_worker(running)
+    counts = [after[address] - before[address] for address in after]
+    assert sum(counts) == calls
+    assert len(counts) == workers
+    assert max(counts) <= 1.05 * calls / workers
+
+
+def calls_by_worker(running: Running) -> dict[str, int]:
+    admin = f"http://{running.environment['PEERMENTOR_ADMIN_ADDRESS']}"
+    text = httpx.get(f"{admin}/clusters").text
+    found = re.findall(r"^peermentor::([0-9.:]+)::rq_total::(\d+)$", text, re.MULTILINE)
+    return {address: int(count) for address, count in found}
 
 
 def test_no_child_outlives_a_killed_parent(environment: dict[str, str]) -> None:
@@ -134,7 +223,7 @@ def test_a_database_out_of_reach_is_named(environment: dict[str, str]) -> None:
     result = run("serve", **broken)
     assert result.returncode == 1
     assert "PEERMENTOR_DATABASE_URL: cannot use" in result.stderr
-    assert "the gRPC server ended with status 1" in result.stderr
+    assert "worker 1 ended with status 1" in result.stderr
 
 
 def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
@@ -145,6 +234,6 @@ def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
     rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
     with serving(environment) as running:
         created = httpx.post(rest, json=body).json()
-        os.kill(running.child("--no-gateway").pid, signal.SIGKILL)
+        os.kill(running.named("worker")[0].pid, signal.SIGKILL)
     with serving(environment):
         assert httpx.get(f"{rest}/{created['assignment_id']}").json() == created

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peermentor_server import logs, settings
 from peermentor_server.failures import CommandFailed
-from peermentor_server.settings import Settings
+from peermentor_server.settings import Address, Settings
 
 SUCCESS, FAILURE, INTERRUPTED = 0, 1, 130
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # gRPC's own lines are neither of our format nor for our readers.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        configured = settings.load()
+        configured = settings.load(**_overrides(options))
         logs.configure(configured.log_level, configured.log_format)
         for name in settings.unknown(os.environ):
             print(f"peermentor-server: there is no setting {name}; ignored", file=sys.stderr)
@@ -33,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return SUCCESS
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, object]:
+    workers = getattr(options, "workers", None)
+    return {} if workers is None else {"workers": workers}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +51,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve = commands.add_parser("serve", help="run the gRPC server and the REST gateway")
     serve.add_argument("--no-gateway", action="store_true", help="run the gRPC server alone")
+    serve.add_argument(
+        "--workers", type=int, metavar="N", help="how many processes serve; see PEERMENTOR_WORKERS"
+    )
     serve.set_defaults(run=_serve)
+    # Without a help text it is not listed: `serve` starts it.
+    worker = commands.add_parser("worker")
+    worker.add_argument("--number", type=int, required=True)
+    worker.add_argument("--address", type=Address.parse, required=True)
+    worker.add_argument("--ready-fd", type=int, required=True)
+    worker.set_defaults(run=_work)
     migrate = commands.add_parser("migrate", help="bring the schema of the database up to date")
     migrate.set_defaults(run=_migrate)
     demo = commands.add_parser("demo", help="load sample data into an empty database")
@@ -75,6 +89,14 @@ def _serve(configured: Settings, options: argparse.Namespace) -> None:
         from peermentor_server import supervisor
 
         supervisor.serve(configured, on_ready=lambda: print(_welcome(configured), flush=True))
+
+
+def _work(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server import commands
+
+    logs.name_worker(options.number)
+    own = configured.model_copy(update={"grpc_address": options.address})
+    commands.serve_grpc(own, ready_fd=options.ready_fd)
 
 
 def _migrate(configured: Settings, _options: argparse.Namespace) -> None:

@@ -36,8 +36,6 @@ SERVICES = (
 END_S = 2.0
 
 _OPTIONS: tuple[tuple[str, Any], ...] = (
-    # A port that is taken is an error, not something to share.
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 1024 * 1024),
     ("grpc.max_metadata_size", 16 * 1024),
     # Lets clients and the gateway keep connections alive without being sent away.
@@ -52,7 +50,15 @@ class PortTaken(Exception):
 class App:
     """A gRPC server with its services, health and reflection."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Clock = system_clock,
+        *,
+        share_port: bool = False,
+    ) -> None:
+        """Make a server; one that may `share_port` can start before its predecessor has gone."""
         self.address = str(settings.grpc_address)
         self.port = settings.grpc_address.port
         self._calls = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="call")
@@ -65,7 +71,10 @@ class App:
             SideInterceptor(reflection.SERVICE_NAME, self._reflection_calls),
         )
         self._server = grpc.server(
-            self._calls, interceptors=[*self._side_services, CallInterceptor()], options=_OPTIONS
+            self._calls,
+            interceptors=[*self._side_services, CallInterceptor()],
+            # A port that is taken is an error otherwise, not something to share.
+            options=[*_OPTIONS, ("grpc.so_reuseport", int(share_port))],
         )
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(
             AssignmentService(database, clock, settings.overdue_after_days), self._server
@@ -87,12 +96,16 @@ class App:
         self._health.start()
         self._server.start()
 
+    def drain(self) -> None:
+        """Say that this server is about to leave, and go on serving."""
+        self._health.drain()
+
     def stop(self, grace: float | None = None) -> None:
         """Refuse new calls, and wait up to `grace` seconds for those that run.
 
         The threads of calls that still run then are left to themselves.
         """
-        self._health.drain()
+        self.drain()
         stopped = self._server.stop(grace)
         for side_service in self._side_services:
             side_service.end_streams()

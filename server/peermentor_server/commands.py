@@ -21,12 +21,19 @@ T = TypeVar("T")
 _log = structlog.get_logger("peermentor_server")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How long the gateway, or whoever else asks for our health, has to see that we leave. Several
+# of its checks go by in that time.
+DRAIN_S = 1.0
 # How long calls may go on once the server has been told to stop.
 STOP_GRACE_S = 10
 
 
-def serve_grpc(configured: Settings) -> None:
-    """Run the gRPC server until SIGINT or SIGTERM."""
+def serve_grpc(configured: Settings, *, ready_fd: int | None = None) -> None:
+    """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
+
+    As a worker it is given `ready_fd`, where it tells that it serves; it then shares its port
+    with the worker that it may replace.
+    """
     # Imported here, since the other commands do without gRPC.
     from peermentor_server.app import App, PortTaken
 
@@ -35,13 +42,19 @@ def serve_grpc(configured: Settings) -> None:
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    app = App(configured, database)
+    app = App(configured, database, share_port=ready_fd is not None)
     try:
         app.start()
     except PortTaken as taken:
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
     _log.info("serving", address=str(configured.grpc_address), database=database.location)
-    signal.sigwait(STOP_SIGNALS)
+    if ready_fd is not None:
+        os.write(ready_fd, b"1")
+        os.close(ready_fd)
+    if signal.sigwait(STOP_SIGNALS) == signal.SIGTERM:
+        _log.info("draining")
+        app.drain()
+        time.sleep(DRAIN_S)
     _log.info("stopping")
     app.stop(STOP_GRACE_S)
     database.close()

@@ -1,11 +1,13 @@
 """The gateway: the real Envoy, with `envoy.yaml`.
 
-What the settings change is derived from that file here: addresses, the place of the
-descriptor set, the names of hosts, and CORS. All else runs as it stands in the file.
+What the settings change is derived from that file here: addresses, the workers, the place of
+the descriptor set, the names of hosts, and CORS. All else runs as it stands in the file.
 """
 
+import copy
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +17,6 @@ import yaml
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
-_LISTENER = "rest"
 _CLUSTER = "peermentor"
 _HOST = "peermentor"
 
@@ -48,18 +49,17 @@ def _executable() -> str:
     return found
 
 
-def configuration(settings: Settings) -> dict[str, Any]:
-    """Return envoy.yaml with the settings filled in."""
+def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, Any]:
+    """Return envoy.yaml with the settings filled in, in front of workers at these addresses."""
     config: dict[str, Any] = yaml.safe_load(_file("envoy.yaml").read_text(encoding="utf-8"))
     resources = config["static_resources"]
-    (listener,) = [each for each in resources["listeners"] if each["name"] == _LISTENER]
+    listeners = {each["name"]: each for each in resources["listeners"]}
     (cluster,) = [each for each in resources["clusters"] if each["name"] == _CLUSTER]
     _set_address(config["admin"], settings.admin_address)
-    _set_address(listener, settings.rest_address)
-    (locality,) = cluster["load_assignment"]["endpoints"]
-    (endpoint,) = locality["lb_endpoints"]
-    _set_address(endpoint["endpoint"], settings.grpc_address.to_connect)
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    _set_address(listeners["rest"], settings.rest_address)
+    _set_address(listeners["grpc"], settings.grpc_address)
+    _set_workers(cluster, workers)
+    manager = listeners["rest"]["filter_chains"][0]["filters"][0]["typed_config"]
     _set_descriptor(manager)
     _set_hosts(manager, settings)
     _set_cors_origins(manager, settings.cors_origins)
@@ -77,6 +77,18 @@ def _file(name: str) -> Path:
 def _set_address(part: dict[str, Any], address: Address) -> None:
     socket = part["address"]["socket_address"]
     socket["address"], socket["port_value"] = address.host, address.port
+
+
+def _set_workers(cluster: dict[str, Any], workers: Sequence[Address]) -> None:
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    (endpoint,) = locality["lb_endpoints"]
+    locality["lb_endpoints"] = [copy.deepcopy(endpoint) for _ in workers]
+    for each, address in zip(locality["lb_endpoints"], workers, strict=True):
+        _set_address(each["endpoint"], address)
+    (limits,) = cluster["circuit_breakers"]["thresholds"]
+    limits["max_requests"] *= len(workers)
+    limits["max_pending_requests"] *= len(workers)
+    limits["retry_budget"]["min_retry_concurrency"] *= len(workers)
 
 
 def _set_descriptor(manager: dict[str, Any]) -> None:

@@ -4,7 +4,14 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+_process: dict[str, object] = {}
+
+
+def name_worker(number: int) -> None:
+    """Put the number of this worker into every line."""
+    _process["worker"] = number
 
 
 def configure(level: str, style: str) -> None:
@@ -13,6 +20,7 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _add_process,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_renderers(json=json),
@@ -21,6 +29,11 @@ def configure(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _add_process(_logger: object, _method: str, line: EventDict) -> EventDict:
+    line.update(_process)
+    return line
 
 
 def _level(name: str) -> int:

@@ -6,7 +6,9 @@ names its variable. The table in README.md is for people; a test keeps it comple
 
 import ipaddress
 import itertools
+import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -93,6 +95,9 @@ class Settings(BaseSettings):
     admin_address: ListenAddress = Address("127.0.0.1", 9901)
     """Where the gateway's own admin pages listen; keep it on a loopback address."""
 
+    workers: int | None = Field(default=None, ge=1, le=64)
+    """How many processes serve; default: 1 on SQLite, on PostgreSQL one for each core."""
+
     overdue_after_days: int = Field(default=14, ge=1, le=3650)
     """After how many days without contact an assignment is overdue."""
 
@@ -148,6 +153,18 @@ class Settings(BaseSettings):
                 "must differ"
             )
         return self
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes serve."""
+        if self.workers is not None:
+            return self.workers
+        return 1 if self.database_url.startswith("sqlite") else _cores()
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def load(**overrides: Any) -> Settings:

@@ -1,79 +1,223 @@
-"""`serve`: runs the gRPC server and the gateway as child processes, and ends both together.
+"""`serve`: runs the workers and the gateway as child processes.
 
-This process imports no gRPC. When one child dies the other is stopped, and the exit status
-says that something failed; when this process dies, however suddenly, so do the children.
+This process imports no gRPC. A child that dies is started again; when this process ends,
+however suddenly, so do its children. SIGHUP replaces the workers one after the other.
 """
 
-import ctypes
 import json
+import os
+import queue
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from peermentor_server import gateway
+import structlog
+
+from peermentor_server import gateway, ports
+from peermentor_server.children import Child, stop_all
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
 START_TIMEOUT_S = 30
-# Longer than the server takes to finish the calls that run.
-STOP_TIMEOUT_S = 15
-# SIGHUP comes when the terminal is closed.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How long a child must have run for its death to be an accident, after which it is started
+# again at once. One that dies sooner has to wait, each time twice as long.
+STEADY_S = 10
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 10
+# After a worker has been replaced, the gateway must have seen the new one's health before the
+# next one leaves: the time of a check that fails, and of the one after it.
+SETTLE_S = 1.0
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1
+_log = structlog.get_logger("peermentor_server")
 
 
 class ServeFailed(CommandFailed):
-    """What could not be started or has died, and why."""
+    """What could not be started, and why."""
 
 
 class _Stop(Exception):
     """A signal of STOP_SIGNALS came."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
 
 def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
-    """Run until a signal of STOP_SIGNALS, or raise ServeFailed.
+    """Run until a signal of STOP_SIGNALS; raise ServeFailed when the start fails.
 
-    `on_ready` is called once the gateway answers for a server that serves.
+    `on_ready` is called once the gateway answers for workers that serve.
     """
-    with _stop_on_signals(), tempfile.TemporaryDirectory(prefix="peermentor-") as directory:
-        children: dict[str, subprocess.Popen[bytes]] = {}
+    with ExitStack() as stack:
+        signals = stack.enter_context(_signals())
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="peermentor-"))
+        _check_ports(settings)
+        addresses = stack.enter_context(ports.reserved(settings.worker_count))
+        config = Path(directory) / "envoy.json"
+        config.write_text(json.dumps(gateway.configuration(settings, addresses)), encoding="utf-8")
+        supervisor = Supervisor(signals, addresses, config)
         try:
-            _check_ports(settings)
-            config = Path(directory) / "envoy.json"
-            config.write_text(json.dumps(gateway.configuration(settings)), encoding="utf-8")
-            children["the gRPC server"] = _start(_server_command())
-            children["Envoy"] = _start(gateway.command(config))
-            _wait_until_ready(settings, children)
+            supervisor.start(settings)
             on_ready()
-            while True:
-                _check_alive(children)
-                time.sleep(_POLL_S)
-        except _Stop:
-            pass
-        finally:
-            _stop_all(children)
+            supervisor.run()
+        except _Stop as stop:
+            supervisor.stop(stop.number)
+        except BaseException:
+            supervisor.stop(signal.SIGINT)
+            raise
+
+
+class Part:
+    """A child process that is started again when it dies."""
+
+    def __init__(self, name: str, command: Sequence[str], *, says_ready: bool) -> None:
+        self.name = name
+        self._command, self._says_ready = command, says_ready
+        self._early_deaths = 0
+        self._resume_at = 0.0
+        self.child: Child | None = None
+
+    def start(self) -> None:
+        """Start the process."""
+        self.child = self.launch()
+
+    def launch(self) -> Child:
+        """Start a process of this part, beside the one that there is."""
+        child = Child(self._command, says_ready=self._says_ready)
+        _log.info("started", part=self.name, pid=child.pid)
+        return child
+
+    def tend(self) -> None:
+        """Start the process again when it has died, unless it does so again and again."""
+        if self.child is not None and (end := self.child.end()):
+            pause = self._pause_after(time.monotonic() - self.child.started)
+            _log.error("died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause)
+            self.child.await_end()
+            self.child, self._resume_at = None, time.monotonic() + pause
+        if self.child is None and time.monotonic() >= self._resume_at:
+            self.start()
+
+    def _pause_after(self, lifetime: float) -> float:
+        self._early_deaths = 0 if lifetime > STEADY_S else self._early_deaths + 1
+        if self._early_deaths <= 1:
+            return 0
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._early_deaths - 2))
+
+
+class Supervisor:
+    """The parts of a running service: the workers, and Envoy in front of them."""
+
+    def __init__(
+        self, signals: "queue.SimpleQueue[int]", addresses: Sequence[Address], config: Path
+    ) -> None:
+        self._signals = signals
+        self._workers = [
+            Part(f"worker {number}", _worker_command(number, address), says_ready=True)
+            for number, address in enumerate(addresses, 1)
+        ]
+        self._envoy = Part("Envoy", gateway.command(config), says_ready=False)
+        # Predecessors that finish their calls, and successors that are not ready yet.
+        self._others: list[Child] = []
+
+    def start(self, settings: Settings) -> None:
+        """Start all parts; return when the gateway answers, or raise ServeFailed."""
+        for part in (*self._workers, self._envoy):
+            part.start()
+        url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (all(map(_is_ready, self._workers)) and _answers(url)):
+            for part in (*self._workers, self._envoy):
+                if part.child and (end := part.child.end()):
+                    raise ServeFailed(f"{part.name} ended with {end}; stopping everything")
+            if time.monotonic() > deadline:
+                raise ServeFailed(
+                    f"no answer from {settings.rest_address} in {START_TIMEOUT_S} seconds"
+                )
+            self._check_signals()
+
+    def run(self) -> None:
+        """Tend the parts until _Stop is raised."""
+        while True:
+            if self._tend():
+                self._replace_workers()
+
+    def stop(self, number: int) -> None:
+        """End all parts. The workers first: the gateway passes on what they still answer."""
+        _log.info("stopping")
+        running = [part.child for part in self._workers if part.child]
+        stop_all([*running, *self._others], number)
+        stop_all([self._envoy.child] if self._envoy.child else [], signal.SIGTERM)
+
+    def _tend(self) -> bool:
+        """Look after all parts once; tell whether the workers are to be replaced."""
+        for part in (*self._workers, self._envoy):
+            part.tend()
+        self._others = [child for child in self._others if child.end() is None]
+        return self._check_signals()
+
+    def _check_signals(self) -> bool:
+        """Wait a moment for a signal; tell whether the workers are to be replaced."""
+        try:
+            number = self._signals.get(timeout=_POLL_S)
+        except queue.Empty:
+            return False
+        if number in STOP_SIGNALS:
+            raise _Stop(number)
+        return True
+
+    def _replace_workers(self) -> None:
+        for worker in self._workers:
+            self._replace(worker)
+        _log.info("workers replaced")
+
+    def _replace(self, worker: Part) -> None:
+        """Let a new process take the place, and the port, of a worker; then let that one go."""
+        successor = worker.launch()
+        self._others.append(successor)
+        self._wait(lambda: successor.end() is not None or successor.is_ready(), START_TIMEOUT_S)
+        if successor.end() or not successor.is_ready():
+            _log.error("not replaced", part=worker.name, end=successor.end())
+            successor.send(signal.SIGTERM)
+            return
+        self._others.remove(successor)
+        predecessor, worker.child = worker.child, successor
+        if predecessor is not None:
+            _log.info("draining", part=worker.name, pid=predecessor.pid)
+            self._others.append(predecessor)
+            predecessor.send(signal.SIGTERM)
+            self._wait(lambda: predecessor.end() is not None, START_TIMEOUT_S)
+            _log.info("drained", part=worker.name, pid=predecessor.pid)
+        self._wait(lambda: False, SETTLE_S)
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Go on tending until the condition holds, or for as long."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            self._tend()
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        # A second signal must not break the orderly stop that the first one began.
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise _Stop
+def _signals() -> Iterator["queue.SimpleQueue[int]"]:
+    """Collect the signals that this process understands, instead of ending by them."""
+    came: queue.SimpleQueue[int] = queue.SimpleQueue()
+    had_terminal = _has_terminal()
 
-    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    def collect(number: int, _frame: FrameType | None) -> None:
+        # SIGHUP also comes when the terminal is closed: then nobody is left to stop us.
+        closed = number == signal.SIGHUP and had_terminal and not _has_terminal()
+        came.put(signal.SIGTERM if closed else number)
+
+    numbers = (*STOP_SIGNALS, signal.SIGHUP)
+    previous = {number: signal.signal(number, collect) for number in numbers}
     try:
-        yield
+        yield came
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -88,53 +232,19 @@ def _check_ports(settings: Settings) -> None:
     problems = [
         f"{variable}: cannot listen on {address}: {problem}"
         for variable, address in addresses.items()
-        if (problem := _why_not_free(address))
+        if (problem := ports.why_not_free(address))
     ]
     if problems:
         raise ServeFailed("\n".join(problems))
 
 
-def _why_not_free(address: Address) -> str | None:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            return (error.strerror or "unknown reason").lower()
-    return None
+def _worker_command(number: int, address: Address) -> list[str]:
+    program = [sys.executable, "-m", "peermentor_server", "worker"]
+    return [*program, "--number", str(number), "--address", str(address)]
 
 
-def _server_command() -> list[str]:
-    return [sys.executable, "-m", "peermentor_server", "serve", "--no-gateway"]
-
-
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    # In a session of its own, so that Ctrl-C reaches this process alone, which then stops
-    # the children in order. preexec_fn is safe here: this process has a single thread.
-    return subprocess.Popen(  # noqa: S603
-        command,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509
-    )
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to end this process with its parent; only Linux can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _wait_until_ready(settings: Settings, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        _check_alive(children)
-        if _answers(url):
-            return
-        time.sleep(_POLL_S)
-    raise ServeFailed(f"no answer from {settings.rest_address} in {START_TIMEOUT_S} seconds")
+def _is_ready(part: Part) -> bool:
+    return part.child is not None and part.child.is_ready()
 
 
 def _answers(url: str) -> bool:
@@ -147,21 +257,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _check_alive(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    for name, child in children.items():
-        status = child.poll()
-        if status is not None:
-            how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-            raise ServeFailed(f"{name} ended with {how}; stopping everything")
-
-
-def _stop_all(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    # The gateway first: it lets go of callers while the server still answers.
-    for child in reversed(list(children.values())):
-        if child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(timeout=STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

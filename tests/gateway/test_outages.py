@@ -135,7 +135,7 @@ def test_configured_hosts_are_served_too(free_settings: Settings, tmp_path: Path
 def test_beyond_loopback_any_host_is_served(free_settings: Settings) -> None:
     elsewhere = Address("192.0.2.1", free_settings.rest_address.port)
     settings = free_settings.model_copy(update={"rest_address": elsewhere})
-    config = gateway.configuration(settings)
+    config = gateway.configuration(settings, [settings.grpc_address])
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
     (host,) = manager["typed_config"]["route_config"]["virtual_hosts"]
     assert host["domains"] == ["*"]

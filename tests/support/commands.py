@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 PROGRAM = str(Path(sys.executable).with_name("peermentor-server"))
 
@@ -22,11 +23,18 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
     """Start a command that goes on, such as serve."""
+    return start_with_log(subprocess.PIPE, *arguments, **environment)
+
+
+def start_with_log(
+    log: IO[str] | int, *arguments: str, **environment: str
+) -> "subprocess.Popen[str]":
+    """Start a command that logs into a file: more than a pipe holds while nobody reads it."""
     return subprocess.Popen(
         [PROGRAM, *arguments],
         env=_environment(environment),
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=log,
         text=True,
     )
 

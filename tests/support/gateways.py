@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 
 from peermentor_server import gateway
-from peermentor_server.settings import Settings
+from peermentor_server.settings import Address, Settings
+from support.ports import free_ports
 
 
 @contextmanager
@@ -20,11 +21,14 @@ def running_gateway(
     directory: Path,
     adjust: Callable[[dict[str, Any]], None] = lambda _config: None,
 ) -> Iterator[httpx.Client]:
-    """Run Envoy for these settings, and give a client whose base URL is the gateway.
+    """Run Envoy in front of the server of these settings; give a client of its REST routes.
 
     `adjust` may change the configuration, such as to shorten a timeout.
     """
-    config = gateway.configuration(settings)
+    # The server itself has the address of the settings.
+    (port,) = free_ports(1)
+    own = settings.model_copy(update={"grpc_address": Address("127.0.0.1", port)})
+    config = gateway.configuration(own, [settings.grpc_address])
     adjust(config)
     file = directory / f"envoy-{settings.rest_address.port}.json"
     file.write_text(json.dumps(config))

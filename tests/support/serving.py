@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 import psutil
 
-from support.commands import start
+from support.commands import start_with_log
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,14 @@ class Running:
     environment: dict[str, str]
 
     def child(self, name: str) -> psutil.Process:
-        """Return the child process whose command line holds `name`."""
-        (found,) = [child for child in self.children if name in " ".join(child.cmdline())]
+        """Return the child process of now whose command line holds `name`."""
+        (found,) = self.named(name)
         return found
+
+    def named(self, name: str) -> list[psutil.Process]:
+        """Return the child processes of now whose command lines hold `name`."""
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if is_alive(child) and name in _command(child)]
 
     def wait(self) -> tuple[int, str]:
         """Wait for the end; return the exit status and what went to standard error."""
@@ -44,17 +50,32 @@ def settings_for(database_url: str, ports: list[int]) -> dict[str, str]:
 
 
 @contextmanager
-def serving(environment: dict[str, str]) -> Iterator[Running]:
+def serving(environment: dict[str, str], log: IO[str] | int = subprocess.PIPE) -> Iterator[Running]:
     """Run `serve` until the end of the block; whatever it left behind by then fails."""
-    with start("serve", **environment) as process:
+    with start_with_log(log, "serve", **environment) as process:
         children: list[psutil.Process] = []
         try:
             welcome = read_welcome(process)
             children = psutil.Process(process.pid).children(recursive=True)
             yield Running(process, welcome, children, environment)
         finally:
+            children += _children_of(process.pid)
             process.kill()
             assert_all_end(children)
+
+
+def _children_of(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def read_welcome(process: "subprocess.Popen[str]") -> str:

@@ -93,9 +93,13 @@ class ErrorReason(StrEnum):
     """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
+    OVERLOADED = "OVERLOADED"
+    """RESOURCE_EXHAUSTED: too many calls at once; none of this one was done. The accompanying
+    google.rpc.RetryInfo says when to come back.
+    """
 
 
-ErrorReasonName: TypeAlias = Literal["INVALID_FIELD", "MALFORMED_REQUEST", "ASSIGNMENT_NOT_FOUND", "TEMPLATE_NOT_FOUND", "DATABASE_UNAVAILABLE", "INTERNAL", "REQUEST_ID_REUSED"]
+ErrorReasonName: TypeAlias = Literal["INVALID_FIELD", "MALFORMED_REQUEST", "ASSIGNMENT_NOT_FOUND", "TEMPLATE_NOT_FOUND", "DATABASE_UNAVAILABLE", "INTERNAL", "REQUEST_ID_REUSED", "OVERLOADED"]
 """The members of ErrorReason as plain strings."""
 
 

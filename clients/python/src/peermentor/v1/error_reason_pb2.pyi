@@ -48,6 +48,10 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 7
     """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 8
+    """RESOURCE_EXHAUSTED: too many calls at once; none of this one was done. The accompanying
+    google.rpc.RetryInfo says when to come back.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable reasons of errors. The google.rpc.ErrorInfo of an error carries one of them,
@@ -71,3 +75,7 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 6
 """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
 """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 8
+"""RESOURCE_EXHAUSTED: too many calls at once; none of this one was done. The accompanying
+google.rpc.RetryInfo says when to come back.
+"""

@@ -1,0 +1,93 @@
+"""Child processes: none outlives its parent, and none hangs for ever when it is to stop."""
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+# Longer than a worker takes to finish the calls that run.
+STOP_TIMEOUT_S = 15
+_PR_SET_PDEATHSIG = 1
+
+Process = subprocess.Popen[bytes]
+
+
+class Child:
+    """A running child process, which may say that it is ready."""
+
+    def __init__(self, command: Sequence[str], *, says_ready: bool = False) -> None:
+        """Start it; one that `says_ready` is given a file descriptor to close for that."""
+        self._ready_end: int | None = None
+        passed: list[int] = []
+        if says_ready:
+            self._ready_end, child_end = os.pipe()
+            passed = [child_end]
+            command = [*command, "--ready-fd", str(child_end)]
+        self.started = time.monotonic()
+        # In a session of its own, so that Ctrl-C reaches this process alone, which then stops
+        # the children in order. preexec_fn is safe here: this process has a single thread.
+        self._process: Process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=passed,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+        )
+        for end in passed:
+            os.close(end)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def end(self) -> str | None:
+        """Say how the process ended; None while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        return f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+
+    def is_ready(self) -> bool:
+        """Tell whether the process has said that it is ready."""
+        if self._ready_end is None:
+            return True
+        if not select.select([self._ready_end], [], [], 0)[0] or not os.read(self._ready_end, 1):
+            return False
+        os.close(self._ready_end)
+        self._ready_end = None
+        return True
+
+    def send(self, number: int) -> None:
+        """Send the process a signal, if it still runs."""
+        self._process.send_signal(number)
+
+    def await_end(self) -> None:
+        """Wait until the process has ended; make it, when that takes too long."""
+        try:
+            self._process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._ready_end is not None:
+            os.close(self._ready_end)
+            self._ready_end = None
+
+
+def stop_all(children: Iterable[Child], number: int) -> None:
+    """End these children by a signal, all at the same time."""
+    children = list(children)
+    for child in children:
+        child.send(number)
+    for child in children:
+        child.await_end()
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process with its parent; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
