@@ -87,10 +87,10 @@ class Settings(BaseSettings):
     """Where the data is: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."""
 
     grpc_address: ListenAddress = Address("127.0.0.1", 50051)
-    """Where the gRPC server listens."""
+    """Where gRPC is served: by the gateway, or with --no-gateway by the server itself."""
 
     rest_address: ListenAddress = Address("127.0.0.1", 8080)
-    """Where the gateway listens: REST, gRPC-Web and gRPC."""
+    """Where REST is served; gRPC-Web and gRPC too."""
 
     admin_address: ListenAddress = Address("127.0.0.1", 9901)
     """Where the gateway's own admin pages listen; keep it on a loopback address."""

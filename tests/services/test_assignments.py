@@ -1127,7 +1127,7 @@ def test_a_token_goes_on_from_a_numbered_page_and_with_another_limit(
 def test_tokens_neither_skip_nor_repeat_while_others_insert_and_delete(
     pages: Lister, assignments: AssignmentServiceStub, clock: SettableClock
 ) -> None:
-    dice = random.Random(7)  # noqa: S311 - the same dice every time
+    dice = random.Random(7)
     clock.advance(days=60)
     lasting = {
         new_assignment(assignments, last_contact=dice.choice(DATES)).assignment_id

@@ -420,7 +420,7 @@ def _as_administrator(database: Database, statement: str) -> None:
 
 def _instants() -> list[datetime]:
     """Return the edges of time, and many in between, of many zones and to the microsecond."""
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     zones = [UTC, *(timezone(timedelta(minutes=minutes)) for minutes in (-720, -210, 345, 840))]
     last_day = date.max.toordinal()
     found = [

@@ -50,7 +50,7 @@ def crowded(
 
 
 def _fill(connection: Connection) -> None:
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     # As after some years: most assignments are over.
     statuses = ["active", "active", "paused", *["completed"] * 6, "cancelled"]
     stamps = {"created_at": NOW, "updated_at": NOW}

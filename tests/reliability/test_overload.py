@@ -1,0 +1,130 @@
+"""Far more calls than can be served: what is served stays quick, and the rest is told to wait."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from peermentor import Client, NotFound, ResourceExhausted
+from support.commands import run
+from support.databases import Postgres
+from support.flood import flood
+from support.ports import free_ports
+from support.serving import Running, serving, settings_for
+from support.torture import either, measured
+
+# How long the database takes for a create, in seconds: with 8 threads, 16 creates a second.
+SLOWNESS_S = 0.5
+THREADS = 8
+SLOW_INSERTS = (
+    (
+        "CREATE FUNCTION slow() RETURNS trigger AS "
+        f"'BEGIN PERFORM pg_sleep({SLOWNESS_S}); RETURN NEW; END' LANGUAGE plpgsql"
+    ),
+    "CREATE TRIGGER slow BEFORE INSERT ON assignments FOR EACH ROW EXECUTE FUNCTION slow()",
+)
+PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "x")
+
+
+@pytest.fixture
+def slow_service(postgres: Postgres, tmp_path: Path) -> Iterator[Running]:
+    """One worker, on a database that is slow to store."""
+    url = postgres.new_database()
+    run("migrate", PEERMENTOR_DATABASE_URL=url)
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        for statement in SLOW_INSERTS:
+            connection.execute(text(statement))
+    engine.dispose()
+    environment = settings_for(url, free_ports(3)) | {"PEERMENTOR_WORKERS": "1"}
+    with (tmp_path / "log").open("w") as log, serving(environment, log) as running:
+        yield running
+
+
+def creates(address: str, callers: int) -> list[bytes]:
+    """Return the request of each caller. Creates for one mentee would wait for each other."""
+    return [create(address, f"mentee{number}") for number in range(callers)]
+
+
+def create(address: str, mentee_id: str) -> bytes:
+    body = json.dumps(PEOPLE | {"mentee_id": mentee_id})
+    return (
+        f"POST /api/v1/assignments HTTP/1.1\r\nHost: {address}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+def failed_health_checks(running: Running) -> int:
+    admin = running.environment["PEERMENTOR_ADMIN_ADDRESS"]
+    stats = httpx.get(f"http://{admin}/stats?filter=health_check.failure").text
+    (found,) = re.findall(r"health_check\.failure: (\d+)", stats)
+    return int(found)
+
+
+def test_overload_lets_through_what_can_be_served_and_refuses_the_rest(
+    slow_service: Running,
+) -> None:
+    address = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
+    peak = flood(address, creates(address, 2 * THREADS), either(8, 30))
+    assert set(peak.counts) == {200}
+    failed = failed_health_checks(slow_service)
+
+    over = flood(address, creates(address, 500), either(12, 60), pause=0.4)
+
+    assert set(over.counts) == {200, 429}
+    assert failed_health_checks(slow_service) == failed
+    served, offered = over.rate(200) / peak.rate(200), sum(over.counts.values()) / peak.counts[200]
+    offered *= peak.seconds / over.seconds
+    measured(
+        f"peak {peak.rate(200):.0f}/s, p99 {peak.p99():.2f} s; offered {offered:.0f} times as "
+        f"much: {over.rate(200):.0f}/s, p99 {over.p99():.2f} s"
+    )
+    assert offered > 20
+    assert served >= 0.9
+    assert over.p99() <= 3 * peak.p99()
+
+    after = flood(address, creates(address, 2 * THREADS), 6)
+    assert set(after.counts) == {200}
+    assert after.rate(200) >= 0.75 * peak.rate(200)
+
+
+def test_a_refusal_says_when_to_come_back(slow_service: Running) -> None:
+    address = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
+    over = flood(address, creates(address, 60), 2, 0.1)
+    assert json.loads(over.bodies[429]) == {
+        "code": 8,
+        "message": "too many calls at once; try again later",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "OVERLOADED",
+                "domain": "peermentor",
+                "metadata": {},
+            },
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
+        ],
+    }
+
+
+def test_a_refusal_over_grpc_says_so_too(slow_service: Running) -> None:
+    rest = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
+    calls = threading.Thread(target=flood, args=(rest, creates(rest, 60), 4, 0.1))
+    refused: list[ResourceExhausted] = []
+    with Client(slow_service.environment["PEERMENTOR_GRPC_ADDRESS"], retries=0) as client:
+        calls.start()
+        while calls.is_alive():
+            try:
+                client.assignments.get("asgn_404")
+            except ResourceExhausted as error:
+                refused.append(error)
+            except NotFound:
+                pass
+        calls.join()
+        assert {(each.reason, each.retry_after) for each in refused} == {("OVERLOADED", 1.0)}
+    with Client(slow_service.environment["PEERMENTOR_GRPC_ADDRESS"]) as client:
+        assert client.assignments.list(limit=1).page(1).items
