@@ -67,6 +67,13 @@ class Postgres:
         finally:
             self._server.ensure_postgres_running()
 
+    def break_connections(self) -> None:
+        """End every connection, whatever it is doing."""
+        self._execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
     def stop(self) -> None:
         """Stop the server and remove its data."""
         self._server.cleanup()

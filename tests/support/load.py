@@ -5,8 +5,9 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import func, select
@@ -20,7 +21,11 @@ PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "load")
 
 
 class Failed(Exception):
-    """A call that was not answered with success."""
+    """A call that was not answered with success; the status is 0 when no answer came."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class RestCaller:
@@ -33,23 +38,25 @@ class RestCaller:
     def create(self, mentee_id: str) -> str:
         headers = {"Idempotency-Key": mentee_id} if self._keyed else {}
         body = PEOPLE | {"mentee_id": mentee_id}
-        return str(self._call("POST", BASE, body, headers)["assignment_id"])
+        return str(self.call("POST", BASE, body, headers)["assignment_id"])
 
     def update(self, assignment_id: str, value: str) -> None:
-        self._call("PUT", f"{BASE}/{assignment_id}", {"coordinator_id": value}, {})
+        self.call("PUT", f"{BASE}/{assignment_id}", {"coordinator_id": value}, {})
 
     def read(self, assignment_id: str) -> str:
-        return str(self._call("GET", f"{BASE}/{assignment_id}", None, {})["coordinator_id"])
+        return str(self.call("GET", f"{BASE}/{assignment_id}", None, {})["coordinator_id"])
 
     def list(self) -> None:
-        self._call("GET", f"{BASE}?limit=5", None, {})
+        self.call("GET", f"{BASE}?limit=5", None, {})
 
-    def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
+    def call(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Any:
         connection = self._connection or http.client.HTTPConnection(self._address, timeout=30)
         self._connection = None
         data = None if body is None else json.dumps(body)
         try:
-            connection.request(method, path, data, headers | {"Content-Type": "application/json"})
+            connection.request(method, path, data, {**headers, "Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -57,7 +64,7 @@ class RestCaller:
             raise Failed(f"{method} {type(error).__name__} {error}") from None
         if response.status != 200:
             connection.close()
-            raise Failed(f"{method} {response.status} {text.decode()}")
+            raise Failed(f"{method} {response.status} {text.decode()}", response.status)
         self._connection = connection
         return json.loads(text)
 
