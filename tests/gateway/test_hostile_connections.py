@@ -24,6 +24,7 @@ from peermentor.v1.assignments_pb2 import ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.settings import Address, Settings
 from support.commands import run, start
+from support.factories import NEW_TEMPLATE
 from support.gateways import running_gateway
 from support.http2 import END_HEADERS, END_STREAM, Kind, frame, get, header, send_until_cut, streams
 from support.ports import free_ports
@@ -32,6 +33,7 @@ from support.torture import either
 from support.waiting import wait_until
 
 A = "/api/v1/assignments"
+T = "/api/v1/recurring-templates"
 POST = f"POST {A} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
 MIB = 1024 * 1024
 IDLE_CONNECTIONS = 5000
@@ -46,9 +48,13 @@ class Edge:
     settings: Settings
     processes: dict[str, psutil.Process]
 
-    def connect(self) -> socket.socket:
-        address = self.settings.rest_address
-        return socket.create_connection((address.host, address.port), timeout=20)
+    def connect(self, receive_bytes: int = 65536) -> socket.socket:
+        """Connect, with this much room for what comes."""
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(20)
+        connection.connect((self.settings.rest_address.host, self.settings.rest_address.port))
+        return connection
 
     def stat(self, name: str) -> int:
         """Return one of the numbers that Envoy keeps."""
@@ -102,8 +108,8 @@ def shorten_timeouts(config: dict[str, Any]) -> None:
     manager = manager_of(config)
     common = manager["common_http_protocol_options"]
     for part, name, seconds, shortened in (
-        (manager, "request_headers_timeout", "5s", "0.5s"),
-        (manager, "request_timeout", "10s", "1s"),
+        (manager, "request_headers_timeout", "5s", "0.4s"),
+        (manager, "request_timeout", "10s", "0.5s"),
         (manager, "stream_idle_timeout", "30s", "2s"),
         (common, "idle_timeout", "60s", "4s"),
     ):
@@ -321,6 +327,30 @@ def test_a_flood_ends_its_connection_and_no_other(flood: str, edge: Edge) -> Non
 def monitors_of(config: dict[str, Any], name: str) -> list[dict[str, Any]]:
     monitors = config["overload_manager"]["resource_monitors"]
     return [x["typed_config"] for x in monitors if x["name"] == f"envoy.resource_monitors.{name}"]
+
+
+def test_callers_who_do_not_read_their_answers_soon_lose_them(tmp_path: Path) -> None:
+    """Otherwise they would shut everybody out until their connections have been idle."""
+
+    def leave_64_mib(config: dict[str, Any]) -> None:
+        (monitor,) = monitors_of(config, "fixed_heap")
+        monitor["max_heap_size_bytes"] = 64 * MIB
+        config["stats_flush_interval"] = f"{FLUSH_S}s"
+
+    large = NEW_TEMPLATE | {
+        "notes_template": "🧑" * 5000,
+        "mentor_ids": [f"{number:0128d}" for number in range(100)],
+    }
+    with edge_with(tmp_path, leave_64_mib) as edge, ExitStack() as stack:
+        for _ in range(50):
+            edge.rest.post(T, json=large).raise_for_status()
+        page = f"GET {T}?limit=50 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        # What they hold is the gateway's, when the sockets are full.
+        for _ in range(200):
+            caller = stack.enter_context(edge.connect(receive_bytes=4096))
+            caller.sendall(page)
+        wait_until(lambda: edge.stat("http.rest.downstream_cx_active") < 150, 30)
+        wait_until(edge.answers, 10)
 
 
 def leave_no_memory(config: dict[str, Any]) -> None:
