@@ -1,107 +1,36 @@
 """Slow, idle and flooding callers, and a gateway that is short of connections or memory.
 
-The server is a process of its own here, so that its memory can be told from the tests'. The
-gateway has shorter timeouts than in envoy.yaml; all else is as it stands there.
+The gateway has shorter timeouts than in envoy.yaml here; all else is as it stands there.
 """
 
 import http.client
 import resource
 import socket
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
-import psutil
 import pytest
 
 from peermentor.v1.assignments_pb2 import ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.settings import Address, Settings
-from support.commands import run, start
+from support.edges import MIB, Edge, edge_with, manager_of, monitors_of
 from support.factories import NEW_TEMPLATE
 from support.gateways import running_gateway
 from support.http2 import END_HEADERS, END_STREAM, Kind, frame, get, header, send_until_cut, streams
 from support.ports import free_ports
-from support.serving import settings_for
 from support.torture import either
 from support.waiting import wait_until
 
 A = "/api/v1/assignments"
 T = "/api/v1/recurring-templates"
 POST = f"POST {A} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
-MIB = 1024 * 1024
 IDLE_CONNECTIONS = 5000
-FLUSH_S = 0.2
-
-
-@dataclass(frozen=True)
-class Edge:
-    """A gateway in front of a server, and the two processes."""
-
-    rest: httpx.Client
-    settings: Settings
-    processes: dict[str, psutil.Process]
-
-    def connect(self, receive_bytes: int = 65536) -> socket.socket:
-        """Connect, with this much room for what comes."""
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        connection.settimeout(20)
-        connection.connect((self.settings.rest_address.host, self.settings.rest_address.port))
-        return connection
-
-    def stat(self, name: str) -> int:
-        """Return one of the numbers that Envoy keeps."""
-        answer = httpx.get(f"http://{self.settings.admin_address}/stats?filter=^{name}$")
-        return int(answer.text.partition(": ")[2])
-
-    def in_use(self) -> int:
-        """Return how many bytes Envoy has in use."""
-        time.sleep(2 * FLUSH_S)
-        return self.stat("server.memory_allocated")
-
-    def answers(self) -> bool:
-        """Tell whether a good request on a new connection is answered."""
-        return httpx.get(f"{self.rest.base_url}{A}", timeout=10).status_code == 200
-
-    def memory(self) -> dict[str, int]:
-        """Return how many MiB of memory each process holds."""
-        return {name: each.memory_info().rss // MIB for name, each in self.processes.items()}
-
-
-@contextmanager
-def edge_with(directory: Path, adjust: Callable[[dict[str, Any]], None]) -> Iterator[Edge]:
-    environment = settings_for(f"sqlite:///{directory}/edge.db", free_ports(3))
-    # Nobody reads the log.
-    environment["PEERMENTOR_LOG_LEVEL"] = "error"
-    settings = Settings.model_validate(
-        {name.removeprefix("PEERMENTOR_").lower(): value for name, value in environment.items()}
-    )
-    run("migrate", **environment)
-    with start("serve", "--no-gateway", **environment) as server:
-        try:
-            with running_gateway(settings, directory, adjust) as rest:
-                wait_until(lambda: rest.get(A).status_code != 503, 20)
-                (envoy,) = [
-                    each
-                    for each in psutil.Process().children(recursive=True)
-                    if any(str(directory) in word for word in each.cmdline())
-                ]
-                yield Edge(rest, settings, {"envoy": envoy, "server": psutil.Process(server.pid)})
-        finally:
-            server.kill()
-
-
-def manager_of(config: dict[str, Any]) -> dict[str, Any]:
-    (listener,) = [x for x in config["static_resources"]["listeners"] if x["name"] == "rest"]
-    manager: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    return manager
 
 
 def shorten_timeouts(config: dict[str, Any]) -> None:
@@ -116,8 +45,6 @@ def shorten_timeouts(config: dict[str, Any]) -> None:
         assert part[name] == seconds
         part[name] = shortened
     assert common["max_connection_duration"] == "600s"
-    # How often Envoy looks how much memory it has.
-    config["stats_flush_interval"] = f"{FLUSH_S}s"
 
 
 @pytest.fixture(scope="module")
@@ -324,32 +251,26 @@ def test_a_flood_ends_its_connection_and_no_other(flood: str, edge: Edge) -> Non
 # Short of memory --------------------------------------------------------------------------
 
 
-def monitors_of(config: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    monitors = config["overload_manager"]["resource_monitors"]
-    return [x["typed_config"] for x in monitors if x["name"] == f"envoy.resource_monitors.{name}"]
-
-
 def test_callers_who_do_not_read_their_answers_soon_lose_them(tmp_path: Path) -> None:
     """Otherwise they would shut everybody out until their connections have been idle."""
 
-    def leave_64_mib(config: dict[str, Any]) -> None:
+    def leave_24_mib(config: dict[str, Any]) -> None:
         (monitor,) = monitors_of(config, "fixed_heap")
-        monitor["max_heap_size_bytes"] = 64 * MIB
-        config["stats_flush_interval"] = f"{FLUSH_S}s"
+        monitor["max_heap_size_bytes"] = 24 * MIB
 
     large = NEW_TEMPLATE | {
         "notes_template": "🧑" * 5000,
         "mentor_ids": [f"{number:0128d}" for number in range(100)],
     }
-    with edge_with(tmp_path, leave_64_mib) as edge, ExitStack() as stack:
-        for _ in range(50):
+    with edge_with(tmp_path, leave_24_mib) as edge, ExitStack() as stack:
+        for _ in range(40):
             edge.rest.post(T, json=large).raise_for_status()
-        page = f"GET {T}?limit=50 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        page = f"GET {T}?limit=40 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         # What they hold is the gateway's, when the sockets are full.
-        for _ in range(200):
+        for _ in range(100):
             caller = stack.enter_context(edge.connect(receive_bytes=4096))
             caller.sendall(page)
-        wait_until(lambda: edge.stat("http.rest.downstream_cx_active") < 150, 30)
+        wait_until(lambda: edge.stat("http.rest.downstream_cx_active") < 75, 30)
         wait_until(edge.answers, 10)
 
 

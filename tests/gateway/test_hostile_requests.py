@@ -8,6 +8,7 @@ import http.client
 import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 from peermentor.v1 import assignments_pb2, templates_pb2
+from support.edges import edge_with
+from support.torture import either
 
 ENVOY_YAML = (Path(__file__).parents[2] / "envoy.yaml").read_text(encoding="utf-8")
 
@@ -468,6 +471,9 @@ HARMLESS = [
 ]
 
 
+EVERY = [*ROWS, *HARMLESS]
+
+
 @pytest.mark.parametrize("case", HARMLESS, ids=[case.name for case in HARMLESS])
 def test_harmless(case: Row, rest: httpx.Client) -> None:
     answer = send(rest, case.request)
@@ -512,6 +518,23 @@ def test_a_body_of_64_kib_is_read(rest: httpx.Client) -> None:
     answer = rest.post(T, content=body, headers={"content-type": "application/json"})
     assert len(body) == 64 * KIB
     assert "notes_template" in answer.text
+
+
+def test_memory_returns(tmp_path: Path) -> None:
+    """All these requests over and over, 16 at a time, and what both processes hold then."""
+    with edge_with(tmp_path) as edge, ThreadPoolExecutor(16) as callers:
+
+        def send_all() -> None:
+            statuses = callers.map(lambda case: send(edge.rest, case.request).status_code, EVERY)
+            assert all(status < 500 or status == 501 for status in statuses)
+
+        send_all()
+        before = edge.memory()
+        for _ in range(int(either(2, 200))):
+            send_all()
+        after = edge.memory()
+        assert all(after[name] < before[name] * 1.25 + 20 for name in before), (before, after)
+        assert edge.answers()
 
 
 # The tables that the gateway keeps of the .proto files ------------------------------------
