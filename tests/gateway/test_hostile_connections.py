@@ -6,6 +6,7 @@ The gateway has shorter timeouts than in envoy.yaml here; all else is as it stan
 import http.client
 import resource
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import islice, repeat
@@ -263,18 +264,20 @@ def test_callers_who_do_not_read_their_answers_soon_lose_them(tmp_path: Path) ->
         "mentor_ids": [f"{number:0128d}" for number in range(100)],
     }
     with edge_with(tmp_path, leave_32_mib) as edge, ExitStack() as stack:
-        for _ in range(40):
+        for _ in range(100):
             edge.rest.post(T, json=large).raise_for_status()
-        page = f"GET {T}?limit=40 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        # 3.3 MB: what the sockets do not hold stays with the gateway.
+        page = f"GET {T}?limit=100 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
-        def one_more_is_too_much() -> bool:
-            # What it does not read stays with the gateway once the sockets are full.
-            caller = stack.enter_context(edge.connect(receive_bytes=4096))
-            caller.sendall(page)
+        def ten_more_are_too_many() -> bool:
+            for _ in range(10):
+                caller = stack.enter_context(edge.connect(receive_bytes=4096))
+                caller.sendall(page)
+            time.sleep(0.5)  # the server is slower
             # Nobody has been idle yet for the minute that callers have otherwise.
             return edge.stat("http.rest.downstream_cx_idle_timeout") > 0
 
-        wait_until(one_more_is_too_much, 30)
+        wait_until(ten_more_are_too_many, 40)
         wait_until(edge.answers, 20)
 
 

@@ -55,8 +55,11 @@ class Edge:
         return httpx.get(f"{self.rest.base_url}{PATH}", timeout=10).status_code == 200
 
     def memory(self) -> dict[str, int]:
-        """Return how many MiB of memory each process holds."""
-        return {name: each.memory_info().rss // MIB for name, each in self.processes.items()}
+        """Return how many MiB of memory each holds, with its child processes."""
+        return {
+            name: sum(each.memory_info().rss for each in (top, *top.children(True))) // MIB
+            for name, top in self.processes.items()
+        }
 
 
 @contextmanager
