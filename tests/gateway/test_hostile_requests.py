@@ -8,6 +8,7 @@ import http.client
 import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 from peermentor.v1 import assignments_pb2, templates_pb2
+from support.edges import edge_with
+from support.torture import either
 
 ENVOY_YAML = (Path(__file__).parents[2] / "envoy.yaml").read_text(encoding="utf-8")
 
@@ -25,6 +28,7 @@ A = "/api/v1/assignments"
 T = "/api/v1/recurring-templates"
 JSON = "Content-Type: application/json"
 KIB = 1024
+MIB = 1024 * KIB
 
 # The gRPC codes that an answer of this status may carry.
 CODES = {
@@ -91,6 +95,10 @@ PATHS = [
     row("base path three times", f"GET {A}{A}{A}", 404),
     row("two base paths", f"GET {A}{T}", 404),
     row("climbing out", f"GET {A}/../../../etc/passwd", 404),
+    row("climbing out of a route", f"GET {A}/asgn_001/../../../../admin", 404),
+    row("climbing out, dots with a semicolon", f"GET {A}/..;/secret", 404),
+    row("climbing out, encoded twice", f"GET {A}/%252e%252e", 404),
+    row("climbing out, slash encoded", f"GET {A}/..%2f..%2fsecret", 400),
     row("climbing out, encoded", f"GET {A}/%2e%2e/%2e%2e/secret", 404),
     row("backslash", f"GET {A}/asgn\\001", 404),
     row("gRPC path", "GET /peermentor.v1.AssignmentService/GetAssignment", 404),
@@ -121,7 +129,13 @@ PATHS = [
     row("Unicode id", f"GET {A}/%F0%9F%98%80", 404),
     row("digits of another script", f"GET {A}/asgn_%D9%A0%D9%A0%D9%A1", 404),
     row("encoded slash", f"GET {A}/a%2Fb", 400),
+    row("encoded slash in lower case", f"GET {A}/a%2fb", 400),
+    row("encoded slashes for all", "GET /api%2Fv1%2Fassignments", 400),
     row("encoded backslash", f"GET {A}/a%5Cb", 400),
+    row("raw NUL in the path", f"GET {A}/a\0b", 400),
+    row("raw control character in the path", f"GET {A}/a\x01b", 400),
+    row("control character in the path", f"GET {A}/a%01b", 404),
+    row("line break in the path", f"GET {A}/a%0D%0AX-Test:%201", 404),
     row("NUL in the path", f"GET {A}/a%00b", 400),
     row("invalid UTF-8 in the path", f"GET {A}/%FF%FE", 400, "UTF-8"),
     row("overlong UTF-8 in the path", f"GET {A}/%C0%AF", 400, "UTF-8"),
@@ -156,6 +170,8 @@ QUERIES = [
     row("parameter of a parameter", f"GET {A}?page.x=1", 400, "page"),
     row("parameter without a value", f"GET {A}?page", 400, "page"),
     row("parameter without a name", f"GET {A}?=1", 400, "must be a name and a value"),
+    row("2,000 parameters", f"GET {A}?" + "a=1&" * 2000, 400, "unknown query parameter"),
+    row("10,000 parameters", f"GET {A}?" + "a=1&" * 10_000, 431),
     row("parameter twice", f"GET {A}?page=1&page=2", 400, "page: given more than once"),
     row("parameter in both spellings", f"GET {A}?page_token=a&pageToken=b", 400, "page_token"),
     row("other id in the query", f"GET {A}/asgn_001?assignment_id=asgn_002", 400, "assignment_id"),
@@ -166,6 +182,9 @@ QUERIES = [
     row("page that is text", f"GET {A}?page=abc", 400, "page: must be a whole number"),
     row("page that is empty", f"GET {A}?page=", 400, "page"),
     row("page 1.5", f"GET {A}?page=1.5", 400, "page"),
+    row("page 1e3", f"GET {A}?page=1e3", 400, "page"),
+    row("page 2^64", f"GET {A}?page=18446744073709551616", 400, "page"),
+    row("page -2^31-1", f"GET {A}?page=-2147483649", 400, "page"),
     row("page 2^31", f"GET {A}?page=2147483648", 400, "page"),
     row("page 0", f"GET {A}?page=0", 400),
     row("page -1", f"GET {A}?page=-1", 400),
@@ -179,6 +198,12 @@ QUERIES = [
     row("NUL in the query", f"GET {A}?org_id=a%00b", 400),
     row("invalid UTF-8 in the query", f"GET {A}?org_id=%FF", 400, "UTF-8"),
     row("broken percent sign in the query", f"GET {A}?org_id=%z", 400, "percent-encoded"),
+    row("surrogate in the query", f"GET {A}?org_id=%ED%A0%80", 400, "UTF-8"),
+    row("cut UTF-8 in the query", f"GET {A}?org_id=%F0%9F%98", 400, "UTF-8"),
+    row("raw NUL in the query", f"GET {A}?org_id=a\0b", 400),
+    row("control character in a filter", f"GET {A}?org_id=a%01b", 400),
+    row("cutoff in the year 0", f"GET {A}/overdue?cutoff_date=0000-01-01", 400),
+    row("cutoff that is too long", f"GET {A}/overdue?cutoff_date=2026-01-01{'0' * 1000}", 400),
     row("line break in a filter", f"GET {A}?org_id=a%0Ab", 400),
 ]
 
@@ -189,6 +214,12 @@ NOT_JSON = [
     post("single quotes", "{'name':'a'}", 400, "malformed JSON"),
     post("name without quotes", "{name:1}", 400, "malformed JSON"),
     post("comment", '{"name":"a"/**/}', 400, "malformed JSON"),
+    post("line comment", '{"name":"a"} // text', 400, "malformed JSON"),
+    post("comment in front", '/* text */ {"name":"a"}', 400, "must be a JSON object"),
+    post("hash comment", '{"name":"a"}\n# text', 400, "malformed JSON"),
+    post("text behind", '{"name":"a"} and more', 400, "malformed JSON"),
+    post("NUL behind", '{"name":"a"}\0', 400, "malformed JSON"),
+    post("single quotes within", "{\"name\":'a'}", 400, "malformed JSON"),
     post("two documents", '{"name":"a"}{"name":"b"}', 400, "malformed JSON"),
     post("byte order mark", "\ufeff{}", 400),
     post("list", "[]", 400, "must be a JSON object"),
@@ -207,12 +238,18 @@ NOT_JSON = [
     post("raw line break in a text", '{"name":"a\nb"}', 400, "malformed JSON"),
     post("raw NUL in a text", '{"name":"a\0b"}', 400, "malformed JSON"),
     post("invalid UTF-8", b'{"name":"\xff"}', 400, "UTF-8"),
+    post("invalid UTF-8 in a name", b'{"na\xffme":"a"}', 400, "UTF-8"),
+    post("raw DEL and C1 in a name", '{"a\x7f\x85":1}', 400),
+    post("raw tab in a text", '{"name":"a\tb"}', 400, "malformed JSON"),
     post("cut UTF-8", b'{"name":"\xf0\x9f\x98"}', 400, "UTF-8"),
     post("overlong UTF-8", b'{"name":"\xc0\xaf"}', 400, "UTF-8"),
     post("surrogate in UTF-8", b'{"name":"\xed\xa0\x80"}', 400, "UTF-8"),
     post("UTF-16", '{"name":"a"}'.encode("utf-16"), 400, "UTF-8"),
     post("10,000 objects deep", '{"a":' * 10_000, 400, "nested too deeply"),
+    post("30,000 lists deep", '{"a":' + "[" * 30_000, 400, "nested too deeply"),
+    post("30,000 lists deep, closed", f'{{"a":{"[" * 30_000}{"]" * 30_000}}}', 400, "too deeply"),
     post("100,000 lists deep", '{"a":' + "[" * 100_000, 413),
+    post("100,000 objects deep", '{"a":' * 100_000, 413),
     post("30,000 values", '{"a":[' + ",".join("1" * 30_000) + "]}", 400, "too many values"),
 ]
 
@@ -228,6 +265,12 @@ WRONG_FIELDS = [
     post("number as text", '{"duration_minutes":"abc"}', 400, "duration_minutes: must be a whole"),
     post("fraction", '{"duration_minutes":1.5}', 400, "duration_minutes: must be a whole number"),
     post("2^40", '{"duration_minutes":1099511627776}', 400, "duration_minutes: must be a whole"),
+    post("2^31", '{"duration_minutes":2147483648}', 400, "duration_minutes: must be a whole"),
+    post("-2^31-1", '{"duration_minutes":-2147483649}', 400, "duration_minutes: must be a whole"),
+    post("2^64 as text", '{"duration_minutes":"18446744073709551616"}', 400, "duration_minutes"),
+    post("400 digits", f'{{"duration_minutes":{"9" * 400}}}', 400, "too large"),
+    post("float", '{"duration_minutes":6.02e23}', 400, "duration_minutes: must be a whole"),
+    post("tiny float", '{"duration_minutes":1e-9}', 400, "duration_minutes: must be a whole"),
     post("true as number", '{"duration_minutes":true}', 400, "duration_minutes"),
     post(
         "list as number", '{"duration_minutes":[60]}', 400, "duration_minutes: must not be a list"
@@ -240,6 +283,7 @@ WRONG_FIELDS = [
     post("list in a list", '{"mentor_ids":[["a"]]}', 400, "mentor_ids: must be a list of texts"),
     post("number as text field", '{"name":5}', 400, "name: must be a text"),
     post("object as text field", '{"name":{"first":"a"}}', 400, "name: must not be an object"),
+    post("control character in a text", r'{"name":"a\u0001b"}', 400, "name"),
     post("NUL in a text", r'{"name":"a\u0000b"}', 400),
     put("no field", "{}", 400),
     put("unknown fields only", '{"colour":"red"}', 400),
@@ -256,6 +300,17 @@ WRONG_FIELDS = [
     put("30 February", '{"reminder_sent_at":"2026-02-30T00:00:00Z"}', 400, "reminder_sent_at"),
     put("year 10000", '{"reminder_sent_at":"10000-01-01T00:00:00Z"}', 400, "reminder_sent_at"),
     put("year 0", '{"reminder_sent_at":"0000-01-01T00:00:00Z"}', 400, "reminder_sent_at"),
+    put("year 99999", '{"reminder_sent_at":"99999-12-31T23:59:59Z"}', 400, "reminder_sent_at"),
+    put("year -1", '{"reminder_sent_at":"-0001-01-01T00:00:00Z"}', 400, "reminder_sent_at"),
+    put(
+        "year 10000 by offset",
+        '{"reminder_sent_at":"9999-12-31T23:59:59-01:00"}',
+        400,
+        "reminder_sent_at",
+    ),
+    put(
+        "year 0 by offset", '{"reminder_sent_at":"0001-01-01T00:00:00+01:00"}', 400, "reminder_sent"
+    ),
     put("number as time", '{"reminder_sent_at":5}', 400, "reminder_sent_at: must be"),
     put(
         "object as time", '{"reminder_sent_at":{}}', 400, "reminder_sent_at: must not be an object"
@@ -266,9 +321,9 @@ WRONG_FIELDS = [
 ]
 
 
-def chunked(content: bytes) -> bytes:
-    """Encode a body as one chunk."""
-    return f"{len(content):x}\r\n".encode() + content + b"\r\n0\r\n\r\n"
+def chunked(content: bytes, times: int = 1) -> bytes:
+    """Encode a body in chunks of the same content."""
+    return (f"{len(content):x}\r\n".encode() + content + b"\r\n") * times + b"0\r\n\r\n"
 
 
 CHUNKED = (
@@ -277,9 +332,22 @@ CHUNKED = (
 
 BODIES = [
     post("body one byte too large", '{"name":"' + "a" * (64 * KIB - 10) + '"}', 413, "too large"),
+    post("body of 10 MB", b"a" * 10 * MIB, 413, "too large"),
+    Row("chunks of 10 MB", CHUNKED + chunked(b"a" * 64 * KIB, times=160), 413, "too large"),
+    Row("10 MB in one chunk", CHUNKED + chunked(b"a" * 10 * MIB), 413, "too large"),
+    row("GET with 10 MB", f"GET {A}", 413, body=b"a" * 10 * MIB),
+    Row(
+        "GET with 10 MB of chunks",
+        f"GET {A} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        + chunked(b"a" * 64 * KIB, times=160),
+        413,
+        "too large",
+    ),
     post("body of a megabyte", '{"name":"' + "a" * KIB * KIB + '"}', 413, "too large"),
     Row("chunks, too large", CHUNKED + chunked(b"a" * 65 * KIB), 413, "too large"),
     Row("chunks, cut JSON", CHUNKED + chunked(b"{"), 400, "malformed JSON"),
+    Row("chunk of 2^64 bytes", CHUNKED + b"10000000000000000\r\na", 400),
+    Row("chunk of negative size", CHUNKED + b"-1\r\na", 400),
     Row("chunks without size", CHUNKED + b"zz\r\n", 400),
     row("GET with a body", f"GET {A}", 400, "GET takes no request body", body="{}"),
     row("GET with a large body", f"GET {A}", 413, body=b"a" * 65 * KIB),
@@ -308,6 +376,14 @@ BODIES = [
         headers=("Content-Type: application/grpc-web+x",),
         body="{}",
     ),
+    row(
+        "JSON in a comment",
+        f"POST {T}",
+        415,
+        headers=("Content-Type: text/json (json)",),
+        body="{}",
+    ),
+    row("gzip", f"POST {T}", 400, headers=(JSON, "Content-Encoding: gzip"), body=b"\x1f\x8b\x08"),
     row("no type", f"POST {T}", 415, headers=(), body="{}"),
     row("empty type", f"POST {T}", 415, headers=("Content-Type:",), body="{}"),
     row("two types", f"POST {T}", 415, headers=(JSON, "Content-Type: text/plain"), body="{}"),
@@ -324,10 +400,22 @@ PROTOCOL = [
     row("header without colon", f"GET {A}", 400, headers=("nonsense",)),
     row("NUL in a header", f"GET {A}", 400, headers=("X-Test: a\0b",)),
     row("two lengths", f"POST {T}", 400, headers=("Content-Length: 3",), body="{}"),
+    row("the same length twice", f"POST {T}", 400, headers=(JSON, "Content-Length: 2"), body="{}"),
+    row("length that is none", f"POST {T}", 400, headers=(JSON, "Content-Length: two")),
+    row("two lengths in one header", f"POST {T}", 400, headers=(JSON, "Content-Length: 2, 3")),
+    row("length of 2^64", f"POST {T}", 400, headers=(JSON, "Content-Length: 18446744073709551616")),
     row("negative length", f"POST {T}", 400, headers=("Content-Length: -1",)),
     row("length and chunks", f"POST {T}", 400, headers=("Transfer-Encoding: chunked",), body="{}"),
     row("unknown encoding", f"POST {T}", 501, headers=("Transfer-Encoding: br, chunked",)),
+    row("header with an underscore", f"GET {A}", 400, "underscores", headers=("x_request_id: 1",)),
     row("header of 20,000 bytes", f"GET {A}", 431, headers=("X-Test: " + "a" * 20_000,)),
+    row("header of 100 KB", f"GET {A}", 431, headers=("X-Test: " + "a" * 100 * KIB,)),
+    row("name of 100 KB", f"GET {A}", 431, headers=("a" * 100 * KIB + ": 1",)),
+    row("200 headers", f"GET {A}", 431, headers=tuple(f"X-Test-{n}: 1" for n in range(200))),
+    row("200 headers of one name", f"GET {A}", 431, headers=("X-Test: 1",) * 200),
+    row("line feed alone in a header", f"GET {A}", 400, headers=("X-Test: a\nb",)),
+    row("control character in a header", f"GET {A}", 400, headers=("X-Test: a\x01b",)),
+    row("expecting the impossible", f"POST {T}", 400, headers=(JSON, "Expect: 200-ok"), body="{}"),
     row("100 headers", f"GET {A}", 431, headers=tuple(f"X-Test-{n}: 1" for n in range(100))),
     row("long user agent", f"GET {A}", 431, headers=("User-Agent: " + "a" * 8000,)),
 ]
@@ -360,15 +448,30 @@ HARMLESS = [
     row("absolute URL", f"GET http://localhost{A}", 200),
     row("encoding of gRPC", f"GET {A}", 200, headers=("grpc-encoding: gzip",)),
     row("timeout of gRPC", f"GET {A}", 200, headers=("grpc-timeout: 1n",)),
-    row("timeout of Envoy", f"GET {A}", 200, headers=("x-envoy-upstream-rq-timeout-ms: 0",)),
+    row("long timeout of gRPC", f"GET {A}", 200, headers=("grpc-timeout: 99999999H",)),
+    row("timeout of gRPC that is none", f"GET {A}", 200, headers=("grpc-timeout: soon",)),
+    row("timeout of Envoy", f"GET {A}", 200, headers=("x-envoy-upstream-rq-timeout-ms: 1",)),
+    row("try timeout", f"GET {A}", 200, headers=("x-envoy-upstream-rq-per-try-timeout-ms: 1",)),
+    row("expected timeout", f"GET {A}", 200, headers=("x-envoy-expected-rq-timeout-ms: 1",)),
+    row("other cluster", f"GET {A}", 200, headers=("x-envoy-upstream-alt-stat-name: a",)),
+    row("retries", f"GET {A}", 200, headers=("x-envoy-retry-on: 5xx", "x-envoy-max-retries: 99")),
+    row("internal", f"GET {A}", 200, headers=("x-envoy-internal: true", "X-Forwarded-For: ::1")),
+    row("other path", f"GET {A}", 200, headers=("x-envoy-original-path: /secret",)),
+    row("other method", f"GET {A}", 200, headers=("x-envoy-original-method: DELETE",)),
+    row("decorator", f"GET {A}", 200, headers=("x-envoy-decorator-operation: a",)),
+    row("forced trace", f"GET {A}", 200, headers=("x-envoy-force-trace: 1",)),
+    row("original URL", f"GET {A}", 200, headers=("X-Original-URL: /secret",)),
     row("metadata that is not base64", f"GET {A}", 200, headers=("x-test-bin: !!!",)),
     row("header that is not ASCII", f"GET {A}", 200, headers=("X-Test: é",)),
     row("request id that is not ASCII", f"GET {A}", 200, headers=("X-Request-Id: é",)),
-    row("header with an underscore", f"GET {A}", 200, headers=("x_request_id: 1",)),
+    row("folded header", f"GET {A}", 200, headers=("X-Test: 1", " folded")),
     row("method override", f"GET {A}", 200, headers=("X-HTTP-Method-Override: DELETE",)),
     row("15 KB of cookies", f"GET {A}", 200, headers=("Cookie: " + "a" * 15_000,)),
     row("text type without a body", f"GET {A}", 200, headers=("Content-Type: text/plain",)),
 ]
+
+
+EVERY = [*ROWS, *HARMLESS]
 
 
 @pytest.mark.parametrize("case", HARMLESS, ids=[case.name for case in HARMLESS])
@@ -417,6 +520,23 @@ def test_a_body_of_64_kib_is_read(rest: httpx.Client) -> None:
     assert "notes_template" in answer.text
 
 
+def test_memory_returns(tmp_path: Path) -> None:
+    """All these requests over and over, 16 at a time, and what both processes hold then."""
+    with edge_with(tmp_path) as edge, ThreadPoolExecutor(16) as callers:
+
+        def send_all() -> None:
+            statuses = callers.map(lambda case: send(edge.rest, case.request).status_code, EVERY)
+            assert all(status < 500 or status == 501 for status in statuses)
+
+        send_all()
+        before = edge.memory()
+        for _ in range(int(either(2, 200))):
+            send_all()
+        after = edge.memory()
+        assert all(after[name] < before[name] * 1.25 + 20 for name in before), (before, after)
+        assert edge.answers()
+
+
 # The tables that the gateway keeps of the .proto files ------------------------------------
 
 
@@ -441,6 +561,26 @@ def test_the_gateway_knows_the_kinds_of_body_fields() -> None:
         found = re.search(rf'local {name} = (?:"|\[\[)([^"\]]*)', ENVOY_YAML)
         assert found is not None
         assert set(found[1].split()) == fields
+
+
+def test_the_gateway_knows_the_fields_of_every_body() -> None:
+    expected: dict[str, set[str]] = {}
+    for rpc in rpcs():
+        rule = rpc.GetOptions().Extensions[annotations_pb2.http]
+        verb = str(rule.WhichOneof("pattern"))
+        if rule.body:
+            fields = {field.name for field in rpc.input_type.fields}
+            expected[f"{verb.upper()} {getattr(rule, verb)}"] = fields
+    table = re.findall(r'\["([A-Z]+ /api/[^"]+)"\] = \[\[([^\]]*)\]\]', ENVOY_YAML)
+    assert {request: set(names.split()) for request, names in table} == expected
+
+
+def test_no_field_of_a_body_holds_an_object() -> None:
+    """So that what the gateway does not know can only be a name of the outermost object."""
+    in_json_a_text = {"google.protobuf.Timestamp", "google.protobuf.FieldMask"}
+    for rpc in rpcs():
+        for field in rpc.input_type.fields:
+            assert field.message_type is None or field.message_type.full_name in in_json_a_text
 
 
 def rpcs() -> Iterator[MethodDescriptor]:

@@ -10,6 +10,7 @@ import yaml
 from google.protobuf.descriptor import Descriptor
 
 from peermentor.v1 import assignments_pb2, templates_pb2
+from support.edges import manager_of
 
 ENVOY = Path(__file__).parents[2] / "envoy.yaml"
 NEW = {
@@ -58,9 +59,7 @@ def test_a_key_to_insert_before_stands_in_every_assignment_and_in_no_other_answe
 
 def lua_lists() -> list[dict[str, Any]]:
     config = yaml.safe_load(ENVOY.read_text(encoding="utf-8"))
-    (listener,) = config["static_resources"]["listeners"]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    host = manager["route_config"]["virtual_hosts"][0]
+    host = manager_of(config)["route_config"]["virtual_hosts"][0]
     contexts = [
         route.get("typed_per_filter_config", {})
         .get("envoy.filters.http.lua", {})
