@@ -12,7 +12,7 @@ from support.torture import either
 from support.writers import Report, writing
 
 PROCESSES = 8
-SECONDS = either(4, 60)
+SECONDS = either(3, 60)
 
 
 def _count(directory: Path, task: str, seconds: float = SECONDS) -> tuple[int, list[Report]]:
@@ -21,8 +21,8 @@ def _count(directory: Path, task: str, seconds: float = SECONDS) -> tuple[int, l
     schema.migrate(database)
     with database.write() as connection:
         assignments.name_mentee(connection, COUNTER, "0")
-    names = [f"writer_{number}" for number in range(PROCESSES)]
-    with writing(task, directory / "own.db", seconds, names) as writers:
+    files = [directory / f"writer_{number}" for number in range(PROCESSES)]
+    with writing(task, database.location, files, seconds) as writers:
         reports = [writer.report() for writer in writers]
     with database.read() as connection:
         number = int(connection.execute(select(mentees.c.mentee_name)).scalar_one())
@@ -36,7 +36,7 @@ def test_the_transactions_of_the_driver_lose_updates(tmp_path: Path) -> None:
     for attempt in range(5):
         place = tmp_path / str(attempt)
         place.mkdir()
-        number, reports = _count(place, "count-by-driver", either(2, 10))
+        number, reports = _count(place, "count-by-driver", either(3, 10))
         lost += sum(report.written for report in reports) - number
         if lost:
             break

@@ -1,14 +1,14 @@
-"""A program that writes to a SQLite database until its time is up, or until it is killed.
+"""A program that writes to a database until its time is up, or until it is killed.
 
-    python -m support.busy_writer TASK DATABASE NAME SECONDS
+    python -m support.busy_writer TASK URL FILE SECONDS
 
 It says "ready", waits for a line on standard input, and ends with a line of JSON: how many
 writes it made, how many were refused, and how long the slowest took, in seconds. TASK is
 
 - `count`: add one to the number in the name of the mentee `counter`, by reading and writing;
-- `count-by-driver`: the same in the transactions that the driver makes by itself;
-- `add`: add mentees NAME-0, NAME-1 and so on, each a line in the file NAME beside the database
-  once it is acknowledged.
+- `count-by-driver`: the same in the transactions that the driver of SQLite makes by itself;
+- `add`: add mentees named like FILE, with a number each, and write each into FILE, in a line of
+  its own, once it is acknowledged.
 """
 
 import json
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pysqlite3 import dbapi2 as sqlite
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments
@@ -57,13 +57,12 @@ def _count_by_driver(connection: sqlite.Connection) -> None:
         raise Refused from error
 
 
-def _adder(file: Path, name: str) -> Callable[[], None]:
-    database = Database(f"sqlite:///{file}")
-    acknowledged = (file.parent / name).open("a")
+def _adder(database: Database, file: Path) -> Callable[[], None]:
+    acknowledged = file.open("a")
     numbers = iter(range(10**9))
 
     def add() -> None:
-        key = f"{name}-{next(numbers)}"
+        key = f"{file.name}-{next(numbers)}"
         with database.write() as connection:
             assignments.name_mentee(connection, key, "Nobody")
         acknowledged.write(f"{key}\n")
@@ -72,19 +71,17 @@ def _adder(file: Path, name: str) -> Callable[[], None]:
     return add
 
 
-def _task(task: str, file: Path, name: str) -> Callable[[], None]:
-    if task == "count":
-        database = Database(f"sqlite:///{file}")
-        return lambda: _count(database)
+def _task(task: str, url: str, file: Path) -> Callable[[], None]:
     if task == "count-by-driver":
-        connection = sqlite.connect(str(file), timeout=5)
+        connection = sqlite.connect(str(make_url(url).database), timeout=5)
         return lambda: _count_by_driver(connection)
-    return _adder(file, name)
+    database = Database(url)
+    return _adder(database, file) if task == "add" else lambda: _count(database)
 
 
-def main(task: str, file: str, name: str, seconds: str) -> None:
+def main(task: str, url: str, file: str, seconds: str) -> None:
     """Write, and tell."""
-    work = _task(task, Path(file), name)
+    work = _task(task, url, Path(file))
     _say("ready")
     sys.stdin.readline()
     written = refused = 0

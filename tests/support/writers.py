@@ -1,4 +1,4 @@
-"""Processes that write to one SQLite database at the same time; see `busy_writer`."""
+"""Processes that write to one database at the same time; see `busy_writer`."""
 
 import json
 import subprocess
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from support.waiting import wait_until
 
 TESTS = Path(__file__).parents[1]
 
@@ -24,10 +26,10 @@ class Report:
 class Writer:
     """One process."""
 
-    def __init__(self, task: str, file: Path, name: str, seconds: float) -> None:
-        self._acknowledged = file.parent / name
+    def __init__(self, task: str, url: str, file: Path, seconds: float) -> None:
+        self._file = file
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "support.busy_writer", task, str(file), name, str(seconds)],
+            [sys.executable, "-m", "support.busy_writer", task, url, str(file), str(seconds)],
             cwd=TESTS,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -58,16 +60,21 @@ class Writer:
 
     def acknowledged(self) -> set[str]:
         """Return the mentees that it has been told are stored."""
-        if not self._acknowledged.exists():
+        if not self._file.exists():
             return set()
         # A last line without its end was being written when it was killed.
-        return set(self._acknowledged.read_text().rpartition("\n")[0].split())
+        return set(self._file.read_text().rpartition("\n")[0].split())
+
+    def wait_for_more(self) -> None:
+        """Return when it has been told of more writes, begun after this call."""
+        before = len(self.acknowledged())
+        wait_until(lambda: len(self.acknowledged()) > before + 1, 20)
 
 
 @contextmanager
-def writing(task: str, file: Path, seconds: float, names: list[str]) -> Iterator[list[Writer]]:
-    """Let a process for each name write from now on; all of them end with the block."""
-    writers = [Writer(task, file, name, seconds) for name in names]
+def writing(task: str, url: str, files: list[Path], seconds: float) -> Iterator[list[Writer]]:
+    """Let a process for each file write from now on; all of them end with the block."""
+    writers = [Writer(task, url, file, seconds) for file in files]
     try:
         for writer in writers:
             writer.wait_until_ready()
