@@ -4,6 +4,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select, text
 
 from peermentor_server.storage import schema
@@ -14,6 +15,7 @@ from support.writers import Writer, writing
 
 PROCESSES = 4
 ROUNDS = int(either(2, 100))
+pytestmark = pytest.mark.timeout(either(120, 3600))
 
 
 def _lost(database: Database, writers: list[Writer]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from peermentor_server.storage import assignments, schema
@@ -13,6 +14,7 @@ from support.writers import Report, writing
 
 PROCESSES = 8
 SECONDS = either(3, 60)
+pytestmark = pytest.mark.timeout(either(120, 3600))
 
 
 def _count(directory: Path, task: str, seconds: float = SECONDS) -> tuple[int, list[Report]]:

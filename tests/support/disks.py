@@ -120,9 +120,10 @@ def after_power_cut(
             del files.setdefault(event.name, bytearray())[event.number :]
         elif event.what == "write":
             file = files.setdefault(event.name, bytearray())
-            for start in range(0, len(event.data), SECTOR):
+            size = len(event.data) if safe else SECTOR
+            for start in range(0, len(event.data), size):
                 if safe or chance.random() < survives:
-                    _put(file, event.number + start, event.data[start : start + SECTOR])
+                    _put(file, event.number + start, event.data[start : start + size])
     return files
 
 
