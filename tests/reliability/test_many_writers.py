@@ -49,6 +49,6 @@ def test_no_update_is_lost_and_every_process_gets_its_turn(tmp_path: Path) -> No
     number, reports = _count(tmp_path, "count")
     assert number == sum(report.written for report in reports) > PROCESSES
     assert [report.refused for report in reports] == [0] * PROCESSES
-    # Under 0.3 s on two cores that do nothing else; a queue without order took seconds.
+    # 0.2 to 0.5 s on two busy cores; without turns it was seconds.
     assert max(report.slowest for report in reports) < 5, reports
     assert min(report.written for report in reports) > number / PROCESSES / 10, reports

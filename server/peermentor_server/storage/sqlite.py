@@ -23,7 +23,7 @@ def create(url: URL, options: dict[str, Any]) -> Engine:
     if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
         raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
     engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
-    # By links, all names of a file lead to one queue.
+    # Resolved, so that a link to the file leads to the same queue.
     queue = WriteQueue(Path(str(url.database)).resolve())
     event.listen(engine, "connect", partial(_prepare, queue))
     event.listen(engine, "begin", _begin)
