@@ -18,7 +18,7 @@ UNREACHABLE = "postgresql://user:secret@127.0.0.1:1/name"
 def test_help_lists_every_command() -> None:
     result = run("--help")
     assert result.returncode == 0
-    for command in ("serve", "migrate", "demo", "import-mentees"):
+    for command in ("serve", "migrate", "demo", "import-mentees", "backup"):
         assert f"\n    {command}" in result.stdout
 
 
@@ -98,6 +98,65 @@ def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Pa
     assert result.returncode == 1
     assert "nothing imported\nline 3: mentee_id: must be of ASCII" in result.stderr
     assert "Ann" not in result.stderr
+
+
+def test_backup_tells_what_it_copied_and_no_names(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "backup.db"
+    run("demo", PEERMENTOR_DATABASE_URL=url)
+    result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (
+        f"backed up {url} to {file}, and checked it: "
+        "47 assignments, 46 contacts, 48 mentees, 0 requests, 8 templates\n"
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert {each.name for each in tmp_path.glob("*backup*")} == {"backup.db"}
+
+
+def test_backup_replaces_no_file(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "backup.db"
+    run("migrate", PEERMENTOR_DATABASE_URL=url)
+    file.write_text("dear")
+    result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr == f"peermentor-server: {file} is there already; name a file that is not\n"
+    assert file.read_text() == "dear"
+
+
+def test_backup_of_an_older_schema_leaves_it_as_it_is(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/own.db")
+    schema.migrate(database, "0001")
+    file = tmp_path / "backup.db"
+    result = run("backup", str(file), PEERMENTOR_DATABASE_URL=database.location)
+    assert result.returncode == 0
+    assert schema.state(database) is schema.State.BEHIND
+    database.close()
+
+
+def test_backup_of_no_database_makes_none(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    result = run("backup", str(tmp_path / "backup.db"), PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr == f"peermentor-server: {url} holds nothing to back up\n"
+    (tmp_path / "own.db").touch()
+    assert run("backup", str(tmp_path / "backup.db"), PEERMENTOR_DATABASE_URL=url).returncode == 1
+    assert not (tmp_path / "backup.db").exists()
+
+
+def test_backup_into_a_directory_that_is_not_there_says_so(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "nowhere" / "backup.db"
+    run("migrate", PEERMENTOR_DATABASE_URL=url)
+    result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr == f"peermentor-server: cannot write {file}: No such file or directory\n"
+
+
+def test_backup_of_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None:
+    file = tmp_path / "backup"
+    result = run("backup", str(file), PEERMENTOR_DATABASE_URL=UNREACHABLE)
+    assert result.returncode == 1
+    assert f"pg_dump --format=custom --file={file}" in result.stderr
+    assert "secret" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])

@@ -74,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     mentees.add_argument("file", metavar="FILE.csv", type=Path)
     mentees.set_defaults(run=_import_mentees)
+    backup = commands.add_parser(
+        "backup",
+        help="copy a SQLite database into a new file, while the server runs",
+        description="Copy a SQLite database into a new file, while the server runs. The file "
+        "appears when it is whole and checked. A PostgreSQL database is backed up by pg_dump.",
+    )
+    backup.add_argument("file", metavar="FILE", type=Path)
+    backup.set_defaults(run=_backup)
     return parser
 
 
@@ -115,6 +123,12 @@ def _import_mentees(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
     print(commands.import_mentees(configured, options.file))
+
+
+def _backup(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server import commands
+
+    print(commands.back_up(configured, options.file))
 
 
 def _welcome(configured: Settings) -> str:

@@ -14,7 +14,7 @@ from peermentor_server import demo, mentee_file
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, InternalFault
 from peermentor_server.settings import Settings
-from peermentor_server.storage import assignments, schema
+from peermentor_server.storage import assignments, backup, schema
 from peermentor_server.storage.database import Database, InvalidUrl
 
 T = TypeVar("T")
@@ -110,6 +110,28 @@ def import_mentees(configured: Settings, file: Path) -> str:
 def _store_names(database: Database, names: Mapping[str, str]) -> None:
     with database.write() as connection:
         assignments.name_mentees(connection, names)
+
+
+def back_up(configured: Settings, file: Path) -> str:
+    """Copy a SQLite database into a new file, whoever writes to it meanwhile."""
+    database = _open(configured)
+    if database.dialect != "sqlite":
+        raise CommandFailed(
+            f"{database.location} is backed up by PostgreSQL's own tools: "
+            f"pg_dump --format=custom --file={file} (README.md says more)"
+        )
+    try:
+        counts = _with_database(database, lambda: backup.write(database, file))
+    except FileExistsError:
+        raise CommandFailed(f"{file} is there already; name a file that is not") from None
+    except OSError as error:
+        raise CommandFailed(f"cannot write {file}: {error.strerror}") from None
+    except backup.NothingToCopy:
+        raise CommandFailed(f"{database.location} holds nothing to back up") from None
+    except backup.InvalidCopy:
+        raise CommandFailed(f"{database.location} is damaged; nothing is backed up") from None
+    rows = ", ".join(f"{count} {table}" for table, count in counts.items())
+    return f"backed up {database.location} to {file}, and checked it: {rows}"
 
 
 def _open(configured: Settings) -> Database:

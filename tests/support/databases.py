@@ -39,6 +39,10 @@ class Postgres:
                 connection.execute(text(statement))
         engine.dispose()
 
+    def tool(self, name: str) -> str:
+        """Return the path of a program that comes with the server, such as pg_dump."""
+        return str(self._server.bin_path / name)
+
     def pid(self) -> int:
         """Return the process id of the server."""
         pid = self._server.get_pid()

@@ -65,7 +65,7 @@ class Database:
             # What the write-ahead log still holds of them. The deletion itself is committed:
             # should a long reader or a full disk be in the way, a later checkpoint does it.
             with suppress(DatabaseUnavailable), self.read() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                sqlite.truncate_log(connection)
 
     def ping(self) -> None:
         """Return when the database answers; otherwise raise DatabaseUnavailable."""

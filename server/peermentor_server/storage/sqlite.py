@@ -1,6 +1,8 @@
 """SQLite: how its engine is made, so that what was acknowledged survives."""
 
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pysqlite3 import dbapi2 as sqlite
@@ -8,6 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from peermentor_server.storage import limits
+from peermentor_server.storage.write_queue import WriteQueue
 
 # SQLite before this version may corrupt a WAL file that several connections share.
 FIRST_SAFE_VERSION = (3, 51, 3)
@@ -19,13 +22,71 @@ def create(url: URL, options: dict[str, Any]) -> Engine:
     """Return an engine for this database."""
     if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
         raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
-    engine = create_engine(url, module=sqlite, **options)
-    event.listen(engine, "connect", _prepare)
+    engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
+    # Resolved, so that a link to the file leads to the same queue.
+    queue = WriteQueue(Path(str(url.database)).resolve())
+    event.listen(engine, "connect", partial(_prepare, queue))
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _prepare(connection: Any, _record: Any) -> None:
+class _Connection(sqlite.Connection):  # type: ignore[misc]
+    """A connection of the driver that ends its turn as a writer along with its transaction."""
+
+    queue: WriteQueue
+    _has_turn = False
+
+    def begin_turn(self) -> None:
+        """Wait for the other writers of this file."""
+        self.queue.enter(limits.LOCK_TIMEOUT_MS / 1000)
+        self._has_turn = True
+
+    def end_turn(self) -> None:
+        """Let the next writer go on."""
+        if self._has_turn:
+            self._has_turn = False
+            self.queue.leave()
+
+    def commit(self) -> None:
+        """Commit."""
+        try:
+            super().commit()
+        finally:
+            self._end_turn_with_transaction()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        try:
+            super().rollback()
+        finally:
+            self._end_turn_with_transaction()
+
+    def close(self) -> None:
+        """Close, which ends a transaction too."""
+        try:
+            super().close()
+        finally:
+            self.end_turn()
+
+    def _end_turn_with_transaction(self) -> None:
+        # A commit that failed may have left it open.
+        if not self.in_transaction:
+            self.end_turn()
+
+
+def truncate_log(connection: Connection) -> None:
+    """Move everything from the write-ahead log to the database file, and empty the log."""
+    driver: Any = connection.connection.driver_connection
+    # It locks writers out while it works: without a turn it waits for seconds among many.
+    driver.begin_turn()
+    try:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        driver.end_turn()
+
+
+def _prepare(queue: WriteQueue, connection: Any, _record: Any) -> None:
+    connection.queue = queue
     # The driver's own transactions begin too late and lose updates; _begin does it.
     connection.isolation_level = None
     for pragma in (
@@ -58,7 +119,14 @@ def _switch_to_wal(connection: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a transaction that first reads and then
-    # writes would otherwise fail as soon as another one writes in between.
-    if not connection.get_execution_options().get(READ_ONLY):
+    if connection.get_execution_options().get(READ_ONLY):
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.begin_turn()
+    try:
+        # IMMEDIATE takes the write lock at once: a transaction that first reads and then
+        # writes would otherwise fail as soon as another one writes in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except BaseException:
+        driver.end_turn()
+        raise

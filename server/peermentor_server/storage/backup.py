@@ -1,0 +1,82 @@
+"""A copy of a SQLite database, made while others write to it."""
+
+import os
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from pysqlite3 import dbapi2 as sqlite
+from sqlalchemy import text
+
+from peermentor_server.storage.database import Database
+
+
+class InvalidCopy(Exception):
+    """The copy does not hold together: the database itself is damaged."""
+
+
+class NothingToCopy(Exception):
+    """There is no such database, or it has no tables."""
+
+
+def write(database: Database, file: Path) -> dict[str, int]:
+    """Copy a SQLite database into a new file; return the number of rows of each table.
+
+    The copy holds what was committed when it began, and nothing of what was deleted by then.
+    The file appears under its name when it is whole, checked and safe on the disk. Raises
+    FileExistsError, or OSError where it cannot be written.
+    """
+    if file.exists():
+        raise FileExistsError
+    if not Path(str(database.engine.url.database)).exists():
+        # To connect would make one.
+        raise NothingToCopy
+    # Its owner's alone. In the same directory, since it is to be renamed.
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
+    part = Path(name)
+    try:
+        _copy(database, part)
+        counts = _check(part)
+        os.fsync(descriptor)
+        _rename(part, file)
+    finally:
+        os.close(descriptor)
+        part.unlink(missing_ok=True)
+    return counts
+
+
+def _copy(database: Database, part: Path) -> None:
+    # One statement reads one state, however long it takes and whoever writes meanwhile. A copy
+    # by pages would begin anew with each write, and take along what deleted rows left behind.
+    with database.read() as connection:
+        connection.execute(text("VACUUM INTO :file"), {"file": str(part)})
+
+
+def _check(part: Path) -> dict[str, int]:
+    # Not opened for reading alone: SQLite would then leave out the CHECK constraints.
+    with closing(sqlite.connect(str(part))) as connection:
+        if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
+            raise InvalidCopy
+        if connection.execute("PRAGMA foreign_key_check").fetchall():
+            raise InvalidCopy
+        tables = connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
+            "AND name <> 'alembic_version' ORDER BY name"
+        ).fetchall()
+        if not tables:
+            raise NothingToCopy
+        return {
+            table: connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
+            for (table,) in tables
+        }
+
+
+def _rename(part: Path, file: Path) -> None:
+    # The name is taken first: a rename alone would replace a file that is there by now.
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    part.replace(file)
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
