@@ -31,7 +31,7 @@ def test_no_acknowledged_write_is_lost(tmp_path: Path) -> None:
     for number in range(ROUNDS):
         files = [tmp_path / f"round_{number}_{process}" for process in range(PROCESSES)]
         with writing("add", database.location, files, 60) as writers:
-            time.sleep(random.uniform(0.2, 0.6))  # noqa: S311
+            time.sleep(random.uniform(0.2, 0.6))
             for writer in writers[1:]:
                 writer.kill()
             # Whoever held the turn holds nobody up.

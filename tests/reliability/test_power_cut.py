@@ -51,7 +51,7 @@ def _record(directory: Path, synchronous: str = "as it is") -> list[Event]:
 
 
 def _cut_often(events: list[Event], directory: Path, survives: float, seed: int) -> Damage:
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     damage = Damage()
     for number in range(CUTS):
         before = events[: chance.randrange(len(events))]
@@ -96,7 +96,7 @@ def test_a_sqlite_that_does_not_wait_for_the_disk_loses_writes(tmp_path: Path) -
 @pytest.mark.parametrize("survives", [0, 0.5])
 def test_no_acknowledged_write_is_lost(tmp_path: Path, survives: float) -> None:
     events = _record(tmp_path)
-    seed = random.randrange(1000)  # noqa: S311
+    seed = random.randrange(1000)
     damage = _cut_often(events, tmp_path, survives, seed)
     assert damage.acknowledged > CUTS
     assert (damage.lost, damage.returned) == (0, 0), f"with seed {seed}"

@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -36,8 +37,12 @@ class RestCaller:
         self._connection: http.client.HTTPConnection | None = None
 
     def create(self, mentee_id: str) -> str:
-        headers = {"Idempotency-Key": mentee_id} if self._keyed else {}
-        body = PEOPLE | {"mentee_id": mentee_id}
+        body, headers = PEOPLE | {"mentee_id": mentee_id}, {}
+        # Either way is as good as the other.
+        if self._keyed and random.random() < 0.5:
+            headers["Idempotency-Key"] = mentee_id
+        elif self._keyed:
+            body["request_id"] = mentee_id
         return str(self.call("POST", BASE, body, headers)["assignment_id"])
 
     def update(self, assignment_id: str, value: str) -> None:
