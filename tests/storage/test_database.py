@@ -408,7 +408,9 @@ def test_a_server_that_has_turned_read_only_is_left_for_a_new_connection(
 
 
 def _as_administrator(database: Database, statement: str) -> None:
-    other = Database(database.engine.url.render_as_string(hide_password=False))
+    # The URL's own wish counts: else a read-only server would not even be talked to.
+    url = database.engine.url.update_query_dict({"target_session_attrs": "any"})
+    other = Database(url.render_as_string(hide_password=False))
     with other.read() as connection:
         connection.execute(text("SET default_transaction_read_only = off"))
         connection.execute(text(statement))
