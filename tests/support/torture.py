@@ -1,4 +1,4 @@
-"""How long the tests of tests/reliability go on: shortly among the others, long in `make torture`."""
+"""How long the tests of tests/reliability go on: short by default, long in `make torture`."""
 
 import os
 
