@@ -116,10 +116,16 @@ class Node:
             self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         self.execute("SELECT pg_reload_conf()")
 
-    def execute(self, statement: str) -> list[tuple[Any, ...]]:
-        """Execute a statement as the administrator."""
+    @contextmanager
+    def connection(self) -> Iterator["psycopg.Connection[Any]"]:
+        """Connect as the administrator."""
         url = f"postgresql://postgres@{self.address}/peermentor?connect_timeout=10"
         with psycopg.connect(url, autocommit=True) as connection:
+            yield connection
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Execute a statement as the administrator."""
+        with self.connection() as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
