@@ -496,6 +496,7 @@ def test_instants_do_not_depend_on_the_time_zone_of_the_session(postgresql: Data
         f"postgres://peermentor:{PRIVATE}@127.0.0.1/peermentor",
         f"postgresql+psycopg://peermentor:{PRIVATE}@127.0.0.1/peermentor",
         f"postgresql://127.0.0.1/peermentor?user=peermentor&password={PRIVATE}",
+        f"postgresql://peermentor:{PRIVATE}@/peermentor?host=127.0.0.1:1&host=127.0.0.1:2",
         f"postgresql:///peermentor?host=/run/a&host=/run/b&password={PRIVATE}&sslpassword={PRIVATE}",
     ],
 )
