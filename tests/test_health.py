@@ -329,7 +329,10 @@ def test_a_server_ends_while_its_database_hangs(
 
 
 @pytest.mark.usefixtures("quick")
-def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
+def test_health_is_answered_while_every_thread_is_busy(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CALL_S", 30)
     other = Database(_url(own))
     with _serving(own) as channel:
         stub = AssignmentServiceStub(channel)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import structlog
+
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines
 
@@ -24,6 +26,7 @@ def run(work: Callable[[], T], *, repeatable: bool, is_awaited: Callable[[], boo
     `is_awaited` tells whether somebody still waits for the answer.
     """
     longest = FIRST_PAUSE_S
+    attempts = 1
     while True:
         try:
             return work()
@@ -36,6 +39,9 @@ def run(work: Callable[[], T], *, repeatable: bool, is_awaited: Callable[[], boo
             if not is_awaited():
                 raise
         longest = min(LONGEST_PAUSE_S, longest * 2)
+        attempts += 1
+        # For the line that the log gets for this call.
+        structlog.contextvars.bind_contextvars(attempts=attempts)
 
 
 def _may_repeat(error: DatabaseUnavailable, *, repeatable: bool) -> bool:

@@ -13,7 +13,12 @@ import pytest
 
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from peermentor_server.app import WORKER_THREADS, App
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage import limits
+from peermentor_server.storage.database import Database
 from support.factories import NEW_ASSIGNMENT
+from support.ports import free_ports
 from support.replication import Node, Template, running_single, template
 from support.stack import Stack, running_stack
 from support.torture import either
@@ -148,3 +153,25 @@ def _wait_until_well(stub: AssignmentServiceStub) -> None:
         return True
 
     wait_until(well, 3 * PATIENCE_S)
+
+
+def test_calls_end_while_no_connection_is_free(server: Node) -> None:
+    database = Database(f"postgresql://postgres@{server.address}/peermentor", pool_size=1)
+    [port] = free_ports(1)
+    app = App(Settings(grpc_address=Address("127.0.0.1", port)), database)
+    app.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = AssignmentServiceStub(channel)
+        request = CreateAssignmentRequest(**NEW_ASSIGNMENT)
+        with database.read():
+            started = time.monotonic()
+            calls: list[Any] = [
+                stub.CreateAssignment.future(request) for _ in range(2 * WORKER_THREADS)
+            ]
+            codes = {call.exception(timeout=30).code() for call in calls}
+            assert time.monotonic() - started < 2 * limits.POOL_TIMEOUT_S + PATIENCE_S
+        assert codes == {grpc.StatusCode.UNAVAILABLE}
+        _wait_until_well(stub)
+    assert server.execute("SELECT count(*) FROM assignments") == [(1,)]
+    app.stop()
+    database.close()
