@@ -196,6 +196,43 @@ def test_a_server_that_does_not_answer_is_noticed_in_seconds(
         assert _list(channel).pagination.total == 0
 
 
+def test_calls_end_while_the_server_does_not_answer(
+    own_postgres: Postgres, on_own_postgres: Database
+) -> None:
+    """By themselves, all that run at once, and well before a caller's own ten seconds."""
+    with _serving(on_own_postgres) as channel:
+        stub = AssignmentServiceStub(channel)
+        create = partial(refused, stub.CreateAssignment, CreateAssignmentRequest(**NEW_ASSIGNMENT))
+        assert _list(channel).pagination.total == 0
+        with own_postgres.frozen():
+            started = time.monotonic()
+            assert at_once(*[create] * WORKER_THREADS) == [OUTAGE] * WORKER_THREADS
+            assert time.monotonic() - started < 8
+        wait_until(_says(channel, SERVING), 5)
+        assert _list(channel).pagination.total == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_takes_no_more_writes_is_noticed_and_left(
+    own_postgres: Postgres, on_own_postgres: Database
+) -> None:
+    """Such as a primary that has been demoted: it goes on to answer what only reads."""
+    with _serving(on_own_postgres) as channel:
+        assert _list(channel).pagination.total == 0
+        own_postgres.configure("default_transaction_read_only", "on")
+        try:
+            wait_until(_says(channel, NOT_SERVING), 5)
+            stub = AssignmentServiceStub(channel)
+            create = CreateAssignmentRequest(**NEW_ASSIGNMENT)
+            assert refused(stub.CreateAssignment, create) == OUTAGE
+            # A stale answer would be worse than none.
+            assert refused(stub.ListAssignments, ListAssignmentsRequest()) == OUTAGE
+        finally:
+            own_postgres.configure("default_transaction_read_only", "off")
+        wait_until(_says(channel, SERVING), 5)
+        assert _list(channel).pagination.total == 0
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
     own_postgres: Postgres, on_own_postgres: Database
@@ -292,7 +329,10 @@ def test_a_server_ends_while_its_database_hangs(
 
 
 @pytest.mark.usefixtures("quick")
-def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
+def test_health_is_answered_while_every_thread_is_busy(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CALL_S", 30)
     other = Database(_url(own))
     with _serving(own) as channel:
         stub = AssignmentServiceStub(channel)

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from grpc_status import rpc_status
 
 from peermentor.v1.assignments_pb2 import GetAssignmentRequest, ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server import logs
+from peermentor_server import interceptors, logs
 from peermentor_server.app import REFLECTION_THREADS, SERVICES, WORKER_THREADS
 from peermentor_server.interceptors import CallInterceptor
 from peermentor_server.rules.errors import (
@@ -35,8 +36,10 @@ from peermentor_server.rules.errors import (
     DatabaseUnavailable,
     InternalFault,
 )
+from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.database import DriverError
 from support.factories import NEW_ASSIGNMENT, new_assignment
+from support.waiting import wait_until
 
 TELLTALE = "Bjørn Solberg, +47 000 00 000"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -174,6 +177,118 @@ def test_bytes_that_are_no_message_are_the_callers_error(log: Log) -> None:
 
 def _refuse_to_read(_data: bytes) -> Any:
     raise ValueError(TELLTALE)
+
+
+# --- Deadlines and repetition ---
+
+
+def _failing_first(*errors: Exception) -> tuple[Callable[..., bytes], list[float]]:
+    """Return a method that raises these errors one by one before it answers, and its moments."""
+    waiting = list(errors)
+    moments: list[float] = []
+
+    def behaviour(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+        moments.append(time.monotonic())
+        if waiting:
+            raise waiting.pop(0)
+        return b""
+
+    return behaviour, moments
+
+
+def test_a_call_that_was_certainly_not_stored_is_run_again(log: Log) -> None:
+    behaviour, moments = _failing_first(*[DatabaseUnavailable(passing=True) for _ in range(3)])
+    with _serving(behaviour) as channel:
+        error, _ = _call(channel)
+    assert error is None
+    assert len(moments) == 4
+    # With pauses in between.
+    assert moments[-1] - moments[0] >= 0.025 + 0.05 + 0.1
+    [access] = log()
+    assert (access["code"], access["attempts"]) == ("OK", 4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DatabaseUnavailable(), DatabaseUnavailable(passing=True, unknown_outcome=True)],
+    ids=["lasting", "unknown"],
+)
+def test_a_call_is_not_run_again_when_that_helps_nobody_or_may_harm(error: Exception) -> None:
+    behaviour, moments = _failing_first(error)
+    with _serving(behaviour) as channel:
+        raised, _ = _call(channel)
+    assert raised.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(moments) == 1
+
+
+def test_a_call_is_run_again_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CALL_S", 0.5)
+    with _serving(_raising(DatabaseUnavailable(passing=True))) as channel:
+        started = time.monotonic()
+        error, _ = _call(channel)
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert time.monotonic() - started < 3
+
+
+def test_a_call_whose_caller_has_gone_is_not_run_again() -> None:
+    behaviour, moments = _failing_first(*[DatabaseUnavailable(passing=True) for _ in range(100)])
+    with _serving(behaviour) as channel:
+        method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
+        call = method.future(b"", timeout=5)
+        wait_until(lambda: len(moments) > 0, 5)
+        call.cancel()
+        time.sleep(0.7)
+        made = len(moments)
+        time.sleep(1)
+    assert len(moments) == made
+
+
+def _deadline(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+    return str(deadlines.remaining()).encode()
+
+
+@pytest.mark.parametrize(("timeout", "most"), [(None, 3.5), (60, 3.5), (1.5, 1.5)])
+def test_a_call_has_as_long_as_its_caller_waits_and_never_long(
+    timeout: float | None, most: float
+) -> None:
+    with _serving(_deadline) as channel:
+        method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
+        left = float(method(b"", timeout=timeout))
+    # grpc rounds deadlines up.
+    assert most - 1.4 < left <= most + 0.1
+
+
+@pytest.mark.parametrize("timeout", [None, 0.5])
+def test_a_call_whose_deadline_has_passed_is_not_started(
+    log: Log, monkeypatch: pytest.MonkeyPatch, timeout: float | None
+) -> None:
+    monkeypatch.setattr(interceptors, "DEFAULT_DEADLINE_S", 0.5)
+    end = threading.Event()
+    started: list[bytes] = []
+
+    def behaviour(request: bytes, _context: grpc.ServicerContext) -> bytes:
+        started.append(request)
+        end.wait(10)
+        return b""
+
+    with _serving(behaviour) as channel:
+        method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
+        running = [method.future(b"running", timeout=10) for _ in range(2)]
+        wait_until(lambda: len(started) == 2, 5)
+        late = [method.future(b"late", timeout=timeout) for _ in range(5)]
+        time.sleep(0.8)
+        end.set()
+        codes = {call.exception(timeout=5).code() for call in late}
+        for call in running:
+            call.result(timeout=5)
+        # After all those that waited for a thread.
+        method(b"next", timeout=5)
+    assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert started == [b"running", b"running", b"next"]
+    # Of calls with deadlines of their own, grpc may have dropped some before.
+    lines = [line for line in log() if line["code"] == "DEADLINE_EXCEEDED"]
+    assert all(line["waited_ms"] > 300 for line in lines)
+    assert len(lines) == 5 or timeout is not None
 
 
 # --- Request ids ---

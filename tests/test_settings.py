@@ -87,6 +87,17 @@ def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:secret@/name?host=db1:5432&host=db2:5432",
+        "postgresql://user@/name?host=/run/a&host=/run/b&connect_timeout=5",
+    ],
+)
+def test_a_database_may_be_on_several_hosts(url: str) -> None:
+    assert Settings(database_url=url).database_url == url
+
+
 def test_addresses_must_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEERMENTOR_REST_ADDRESS", "127.0.0.1:50051")
     with pytest.raises(InvalidSettings, match=r"PEERMENTOR_GRPC_ADDRESS, .* must differ"):

@@ -9,6 +9,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from peermentor_server.rules.errors import DomainError
+from peermentor_server.storage import deadlines
 from peermentor_server.storage.database import Database
 
 PING_INTERVAL_S = 1.0
@@ -80,6 +81,6 @@ class _Ping(threading.Thread):
         self.answered = False
 
     def run(self) -> None:
-        with contextlib.suppress(DomainError):
+        with contextlib.suppress(DomainError), deadlines.within(PING_TIMEOUT_S):
             self._database.ping()
             self.answered = True

@@ -18,6 +18,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
+from peermentor_server import repeatable, retries
 from peermentor_server.rules import ids
 from peermentor_server.rules.errors import (
     DomainError,
@@ -26,11 +27,15 @@ from peermentor_server.rules.errors import (
     Kind,
     MalformedRequest,
 )
+from peermentor_server.storage import deadlines, limits
 
 ERROR_DOMAIN = "peermentor"
 REQUEST_ID = "x-request-id"
 OWN_METHODS = "/peermentor."
 _MAX_REQUEST_ID_LENGTH = 64
+# For callers who set none, as the gateway does not for REST: nobody waits for longer there.
+DEFAULT_DEADLINE_S = 10.0
+_YEAR_S = 365 * 24 * 3600
 
 STATUS_OF = {
     Kind.INVALID_ARGUMENT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -60,7 +65,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         if handler is None or not method.startswith(OWN_METHODS):
             return handler  # type: ignore[no-any-return]
         return grpc.unary_unary_rpc_method_handler(
-            _surrounded(handler.unary_unary, method),
+            _surrounded(handler.unary_unary, method, arrived=time.monotonic()),
             request_deserializer=_tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
@@ -147,15 +152,19 @@ def _tolerant_in_stream(deserialize: Callable[[bytes], Any]) -> Callable[[bytes]
     return deserialize_or_empty
 
 
-def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
+def _surrounded(behaviour: Behaviour, method: str, arrived: float) -> Behaviour:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         request_id = _request_id(context)
         structlog.contextvars.bind_contextvars(method=method, request_id=request_id)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         started = time.monotonic()
+        left = _time_left(context, waited=started - arrived)
+        if left <= 0:
+            _leave_unstarted(context, waited=started - arrived)
         error: DomainError | None = None
         try:
-            response = _run(behaviour, request, context)
+            with deadlines.within(min(left, limits.CALL_S)):
+                response = _run(behaviour, method, request, context)
         except DomainError as raised:
             error = raised
         except Exception as raised:
@@ -169,10 +178,31 @@ def _surrounded(behaviour: Behaviour, method: str) -> Behaviour:
     return call
 
 
-def _run(behaviour: Behaviour, request: Any, context: grpc.ServicerContext) -> Any:
+def _time_left(context: grpc.ServicerContext, waited: float) -> float:
+    """Return for how many seconds the caller still waits for the answer."""
+    if not context.is_active():
+        return 0
+    left = context.time_remaining()
+    # Without a deadline, grpc says that there are years left.
+    return left if left < _YEAR_S else DEFAULT_DEADLINE_S - waited
+
+
+def _leave_unstarted(context: grpc.ServicerContext, waited: float) -> NoReturn:
+    """End a call that found no thread in time: nobody would read its answer."""
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    _log.info("call", code=code.name, duration_ms=0.0, waited_ms=round(waited * 1000, 1))
+    context.abort(code, "the deadline has passed before the call could begin")
+    raise AssertionError("abort always raises")
+
+
+def _run(behaviour: Behaviour, method: str, request: Any, context: grpc.ServicerContext) -> Any:
     if isinstance(request, MalformedRequest):
         raise request
-    return behaviour(request, context)
+    return retries.run(
+        functools.partial(behaviour, request, context),
+        repeatable=repeatable.is_repeatable(method, request, context.invocation_metadata()),
+        is_awaited=context.is_active,
+    )
 
 
 def _request_id(context: grpc.ServicerContext) -> str:

@@ -408,7 +408,9 @@ def test_a_server_that_has_turned_read_only_is_left_for_a_new_connection(
 
 
 def _as_administrator(database: Database, statement: str) -> None:
-    other = Database(database.engine.url.render_as_string(hide_password=False))
+    # The URL's own wish counts: else a read-only server would not even be talked to.
+    url = database.engine.url.update_query_dict({"target_session_attrs": "any"})
+    other = Database(url.render_as_string(hide_password=False))
     with other.read() as connection:
         connection.execute(text("SET default_transaction_read_only = off"))
         connection.execute(text(statement))
@@ -494,6 +496,7 @@ def test_instants_do_not_depend_on_the_time_zone_of_the_session(postgresql: Data
         f"postgres://peermentor:{PRIVATE}@127.0.0.1/peermentor",
         f"postgresql+psycopg://peermentor:{PRIVATE}@127.0.0.1/peermentor",
         f"postgresql://127.0.0.1/peermentor?user=peermentor&password={PRIVATE}",
+        f"postgresql://peermentor:{PRIVATE}@/peermentor?host=127.0.0.1:1&host=127.0.0.1:2",
         f"postgresql:///peermentor?host=/run/a&host=/run/b&password={PRIVATE}&sslpassword={PRIVATE}",
     ],
 )

@@ -49,6 +49,10 @@ class Postgres:
         assert pid is not None
         return pid
 
+    def configure(self, name: str, value: str) -> None:
+        """Change a setting, for all sessions that are open too."""
+        self._execute(f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()")
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let the server neither answer nor refuse, until the end of the block."""

@@ -108,13 +108,19 @@ class RequestIdReused(DomainError):
 
 
 class DatabaseUnavailable(DomainError):
-    """The database did not answer, or broke the connection."""
+    """The database did not answer, or broke the connection.
+
+    `passing`: the same transaction may well succeed a moment later. `unknown_outcome`: this one
+    may have been stored all the same; otherwise it is certain that it was not.
+    """
 
     kind = Kind.UNAVAILABLE
     reason = "DATABASE_UNAVAILABLE"
 
-    def __init__(self) -> None:
+    def __init__(self, *, passing: bool = False, unknown_outcome: bool = False) -> None:
         super().__init__("the database does not answer; try again later")
+        self.passing = passing
+        self.unknown_outcome = unknown_outcome
 
 
 class InternalFault(DomainError):

@@ -5,17 +5,17 @@ from typing import Any
 
 import grpc
 
+from peermentor_server.repeatable import KEY_FIELD, KEY_HEADER
 from peermentor_server.services.checks import Checks
 from peermentor_server.storage import requests
 from peermentor_server.storage.requests import Request
-
-_HEADER = "idempotency-key"
 
 
 def request_id(check: Checks, context: grpc.ServicerContext) -> str | None:
     """Return the id that the caller gave this request, in its field or in the metadata."""
     metadata = context.invocation_metadata()
-    return check.request_id("request_id", {str(value) for key, value in metadata if key == _HEADER})
+    keys = {str(value) for key, value in metadata if key == KEY_HEADER}
+    return check.request_id(KEY_FIELD, keys)
 
 
 def identify(

@@ -7,6 +7,7 @@ as DatabaseUnavailable or InternalFault, without SQL and without values.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exc, make_url
@@ -53,8 +54,9 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Connect for a transaction: committed at the end, undone by an exception."""
-        with _translated(), self.engine.begin() as connection:
+        with _translated() as progress, self.engine.begin() as connection:
             yield connection
+            progress.committing = True
 
     @contextmanager
     def erase(self) -> Iterator[Connection]:
@@ -68,9 +70,11 @@ class Database:
                 sqlite.truncate_log(connection)
 
     def ping(self) -> None:
-        """Return when the database answers; otherwise raise DatabaseUnavailable."""
+        """Return when the database answers and can be written; else raise DatabaseUnavailable."""
         with self.read() as connection:
             connection.execute(sql("SELECT 1 FROM alembic_version"))
+            if self.dialect == "postgresql":
+                postgresql.check_writable(connection)
 
     def close(self) -> None:
         """Close all connections. The database may be used again."""
@@ -106,15 +110,32 @@ def _autocommit(connection: Connection) -> Connection:
     return connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
+@dataclass(slots=True)
+class _Progress:
+    committing: bool = False
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Iterator[_Progress]:
+    progress = _Progress()
     try:
-        yield
+        yield progress
     except (exc.DBAPIError, exc.TimeoutError) as error:
         cause = _without_values(error)
         if _is_outage(error):
-            raise DatabaseUnavailable from cause
+            raise _unavailable(error, progress) from cause
         raise InternalFault(str(cause)) from cause
+
+
+def _unavailable(
+    error: exc.DBAPIError | exc.TimeoutError, progress: _Progress
+) -> DatabaseUnavailable:
+    original = getattr(error, "orig", None)
+    return DatabaseUnavailable(
+        passing=postgresql.is_passing(original),
+        # Until COMMIT has been sent, nothing is stored that the server has not been told to.
+        unknown_outcome=progress.committing and not postgresql.is_undone(original),
+    )
 
 
 def _is_outage(error: exc.DBAPIError | exc.TimeoutError) -> bool:

@@ -1,30 +1,70 @@
-"""PostgreSQL: how its engine is made."""
+"""PostgreSQL: how its engine is made, so that it finds the primary, and leaves it in time."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, ExceptionContext
 
 from peermentor_server.storage import limits
+from peermentor_server.storage.bounded import BoundedConnection, UnconfirmedCommit
 
 _READ_ONLY_SERVER = "25006"
+_PASSING = {
+    _READ_ONLY_SERVER,
+    UnconfirmedCommit.sqlstate,
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "53300",  # too_many_connections
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+}
+_UNDONE = {"40001", "40P01"}
 
 
 def create(url: URL, options: dict[str, Any]) -> Engine:
     """Return an engine for this database."""
     engine = create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_recycle=300,
-        connect_args={
-            "connect_timeout": limits.CONNECT_TIMEOUT_S,
-            "application_name": "peermentor",
-            "options": f"-c timezone=UTC -c lock_timeout={limits.LOCK_TIMEOUT_MS}",
-        },
-        **options,
+        url, pool_pre_ping=True, pool_recycle=300, connect_args=_connect_args(url), **options
     )
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _leave_read_only_server)
     return engine
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    """Return what the URL does not say otherwise."""
+    ours: dict[str, Any] = {
+        "application_name": "peermentor",
+        "connect_timeout": limits.CONNECT_TIMEOUT_S,
+        # Of several hosts, the primary.
+        "target_session_attrs": "read-write",
+        # Notices a server that is gone without a word, from where nothing is awaited too.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 5000,
+    }
+    wanted = {name: value for name, value in ours.items() if name not in url.query}
+    return wanted | {"options": _session_options(url.query)}
+
+
+def _session_options(query: Mapping[str, Any]) -> str:
+    ours = {
+        "lock_timeout": limits.LOCK_TIMEOUT_MS,
+        "statement_timeout": limits.STATEMENT_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": limits.IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    }
+    settings = [f"-c {name}={value}" for name, value in ours.items()]
+    # The last one of a name counts: the URL's, except that instants are always read as UTC.
+    return " ".join([*settings, str(query.get("options", "")), "-c timezone=UTC"])
+
+
+def _connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> Any:
+    return BoundedConnection.connect(*arguments, **named)
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:
@@ -32,3 +72,24 @@ def _leave_read_only_server(context: ExceptionContext) -> None:
     # would hold on to it and refuse every write until the next start.
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_SERVER:
         context.is_disconnect = True
+
+
+def check_writable(connection: Connection) -> None:
+    """Fail on a server that takes no writes, in the way that writes do."""
+    # Locks no row, and so writes nothing itself.
+    connection.execute(sql("SELECT 1 FROM mentees WHERE false FOR UPDATE"))
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Tell whether the same transaction may well succeed a moment later."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        # Of the connection, not of a statement: refused, broken, or too slow to come about.
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate in _PASSING or error.sqlstate.startswith("08")
+
+
+def is_undone(error: BaseException | None) -> bool:
+    """Tell whether a commit that failed is certain to have stored nothing."""
+    return getattr(error, "sqlstate", None) in _UNDONE

@@ -66,4 +66,5 @@ def _wait_for_turn(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # However long it takes.
         connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

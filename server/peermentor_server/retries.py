@@ -1,0 +1,48 @@
+"""Runs an RPC again when the database broke it off: a failover, a restart, a deadlock.
+
+Each RPC is a check, one transaction and one message; to run it again is to run it for the
+first time. What may have been stored all the same is run again only if that is safe.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.storage import deadlines
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 0.5
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[], T], *, repeatable: bool, is_awaited: Callable[[], bool]) -> T:
+    """Return what `work` returns, run again until the deadline while that may help.
+
+    `is_awaited` tells whether somebody still waits for the answer.
+    """
+    longest = FIRST_PAUSE_S
+    attempts = 1
+    while True:
+        try:
+            return work()
+        except DatabaseUnavailable as error:
+            # Jitter: calls that failed together do not come back together.
+            pause = random.uniform(longest / 2, longest)  # noqa: S311
+            if not _may_repeat(error, repeatable=repeatable) or pause >= deadlines.remaining():
+                raise
+            time.sleep(pause)
+            if not is_awaited():
+                raise
+        longest = min(LONGEST_PAUSE_S, longest * 2)
+        attempts += 1
+        # For the line that the log gets for this call.
+        structlog.contextvars.bind_contextvars(attempts=attempts)
+
+
+def _may_repeat(error: DatabaseUnavailable, *, repeatable: bool) -> bool:
+    return error.passing and (repeatable or not error.unknown_outcome)

@@ -1,0 +1,177 @@
+"""A database that is slow or hangs: calls end, nothing piles up, and soon all is well again."""
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from peermentor.v1.assignments_pb2 import CreateAssignmentRequest
+from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from peermentor_server.app import WORKER_THREADS, App
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage import limits
+from peermentor_server.storage.database import Database
+from support.factories import NEW_ASSIGNMENT
+from support.ports import free_ports
+from support.replication import Node, Template, running_single, template
+from support.stack import Stack, running_stack
+from support.torture import either
+from support.waiting import wait_until
+
+HANGS_S = either(6, 60)
+RATE = 200
+"""Calls a second that come while the database hangs; a thread is free for two or three."""
+DEADLINE_S = 1.0
+PATIENCE_S = 8
+MEMORY_MIB = 40
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Template]:
+    """What the server is copied from."""
+    with template() as prepared:
+        yield prepared
+
+
+@pytest.fixture
+def server(servers: Template) -> Iterator[Node]:
+    """A PostgreSQL server."""
+    with running_single(servers) as started:
+        yield started
+
+
+@pytest.fixture
+def stack(server: Node, tmp_path: Path) -> Iterator[Stack]:
+    """The service on it."""
+    url = f"postgresql://postgres@{server.address}/peermentor"
+    with running_stack(url, tmp_path) as started:
+        yield started
+
+
+class Flood:
+    """Calls that come at a steady rate, whether or not the ones before have ended."""
+
+    def __init__(self, stub: AssignmentServiceStub) -> None:
+        self._stub = stub
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self.codes: Counter[grpc.StatusCode] = Counter()
+        self.slowest = 0.0
+        self.open = 0
+
+    def go_on(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            self._call()
+            time.sleep(1 / RATE)
+
+    def _call(self) -> None:
+        mentee = f"flood-{next(self._numbers)}"
+        request = CreateAssignmentRequest(**{**NEW_ASSIGNMENT, "mentee_id": mentee})
+        started = time.monotonic()
+        with self._lock:
+            self.open += 1
+        call = self._stub.CreateAssignment.future(request, timeout=DEADLINE_S)
+        call.add_done_callback(lambda done: self._note(done, time.monotonic() - started))
+
+    def _note(self, call: Any, seconds: float) -> None:
+        with self._lock:
+            self.open -= 1
+            self.codes[call.code()] += 1
+            self.slowest = max(self.slowest, seconds)
+
+
+def _hang_by_a_lock(server: Node, seconds: float, flood: Flood) -> None:
+    """Let every create wait for another one, who holds the table."""
+    with server.connection() as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE mentees IN EXCLUSIVE MODE")
+        flood.go_on(seconds)
+        other.execute("ROLLBACK")
+
+
+def _hang_by_a_freeze(server: Node, seconds: float, flood: Flood) -> None:
+    server.freeze()
+    flood.go_on(seconds)
+    server.thaw()
+
+
+@pytest.mark.parametrize("hang", [_hang_by_a_lock, _hang_by_a_freeze], ids=["lock", "freeze"])
+def test_calls_end_and_nothing_piles_up_while_the_database_hangs(
+    server: Node,
+    stack: Stack,
+    record_property: Record,
+    hang: Callable[[Node, float, Flood], None],
+) -> None:
+    stub = AssignmentServiceStub(stack.channel)
+    warm = Flood(stub)
+    warm.go_on(1)
+    wait_until(lambda: warm.open == 0, PATIENCE_S)
+    before = stack.process.memory_info().rss
+    flood = Flood(stub)
+    hang(server, HANGS_S, flood)
+    ended = time.monotonic()
+    _wait_until_well(stub)
+    well_after = time.monotonic() - ended
+    wait_until(lambda: flood.open == 0, PATIENCE_S)
+    growth = (stack.process.memory_info().rss - before) / 2**20
+    stored = server.execute("SELECT count(*) FROM assignments WHERE mentee_id LIKE 'flood-%'")
+    answered = warm.codes[grpc.StatusCode.OK] + flood.codes[grpc.StatusCode.OK]
+    figures = {
+        "codes": {code.name: number for code, number in flood.codes.items()},
+        "slowest call s": round(flood.slowest, 2),
+        "longest hold s": round(stack.longest_hold(), 2),
+        "well again after s": round(well_after, 2),
+        "memory MiB": round(growth, 1),
+    }
+    print(figures)  # noqa: T201 - measured, not asserted
+    for name, value in figures.items():
+        record_property(name, value)
+    assert flood.codes[grpc.StatusCode.DEADLINE_EXCEEDED] > 0
+    assert flood.slowest < DEADLINE_S + PATIENCE_S
+    assert stack.longest_hold() < PATIENCE_S
+    assert well_after < PATIENCE_S
+    assert growth < MEMORY_MIB
+    # What nobody waited for any more was not begun: the few that ran may have ended late.
+    assert answered <= stored[0][0] <= answered + 20 * HANGS_S
+
+
+def _wait_until_well(stub: AssignmentServiceStub) -> None:
+    def well() -> bool:
+        try:
+            stub.CreateAssignment(CreateAssignmentRequest(**NEW_ASSIGNMENT), timeout=2)
+        except grpc.RpcError:
+            return False
+        return True
+
+    wait_until(well, 3 * PATIENCE_S)
+
+
+def test_calls_end_while_no_connection_is_free(server: Node) -> None:
+    database = Database(f"postgresql://postgres@{server.address}/peermentor", pool_size=1)
+    [port] = free_ports(1)
+    app = App(Settings(grpc_address=Address("127.0.0.1", port)), database)
+    app.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = AssignmentServiceStub(channel)
+        request = CreateAssignmentRequest(**NEW_ASSIGNMENT)
+        with database.read():
+            started = time.monotonic()
+            calls: list[Any] = [
+                stub.CreateAssignment.future(request) for _ in range(2 * WORKER_THREADS)
+            ]
+            codes = {call.exception(timeout=30).code() for call in calls}
+            assert time.monotonic() - started < 2 * limits.POOL_TIMEOUT_S + PATIENCE_S
+        assert codes == {grpc.StatusCode.UNAVAILABLE}
+        _wait_until_well(stub)
+    assert server.execute("SELECT count(*) FROM assignments") == [(1,)]
+    app.stop()
+    database.close()

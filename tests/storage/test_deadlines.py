@@ -1,0 +1,267 @@
+"""PostgreSQL: no wait lasts past its deadline, and what is not certain is not said."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from sqlalchemy import Connection, text
+
+from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.storage import assignments, deadlines, limits, schema
+from peermentor_server.storage.bounded import BoundedConnection
+from peermentor_server.storage.database import Database
+from support.databases import Postgres
+from support.waiting import wait_until
+
+# Far below what would be waited without a deadline, and far above what is slow here.
+SOON_S = 10
+
+
+@pytest.fixture
+def postgresql(postgres: Postgres) -> Iterator[Database]:
+    """A PostgreSQL database of the test's own."""
+    database = Database(postgres.new_database())
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
+@contextmanager
+def _soon() -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < SOON_S
+
+
+def _pid(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
+def _store(database: Database) -> None:
+    with database.write() as connection:
+        assignments.name_mentee(connection, "user_088", "")
+
+
+def _store_slowly(database: Database) -> None:
+    with database.write() as connection:
+        assignments.name_mentee(connection, "user_088", "")
+        connection.execute(text("SELECT pg_sleep(60)"))
+
+
+def _is_stored(database: Database) -> bool:
+    with database.read() as connection:
+        return connection.execute(text("SELECT 1 FROM mentees")).all() != []
+
+
+# --- Deadlines ---
+
+
+def test_a_statement_that_is_late_is_cancelled_and_its_connection_kept(
+    postgresql: Database,
+) -> None:
+    with postgresql.read() as connection:
+        before = _pid(connection)
+    with _soon(), deadlines.within(0.2), pytest.raises(DatabaseUnavailable) as raised:
+        _store_slowly(postgresql)
+    assert str(raised.value.__cause__) == "QueryCanceled 57014"
+    assert (raised.value.passing, raised.value.unknown_outcome) == (False, False)
+    with postgresql.read() as connection:
+        assert _pid(connection) == before
+
+
+def test_a_commit_that_is_late_is_cancelled_and_may_have_been_stored(postgresql: Database) -> None:
+    _at_commit(postgresql, "PERFORM pg_sleep(60)")
+    with _soon(), deadlines.within(0.2), pytest.raises(DatabaseUnavailable) as raised:
+        _store(postgresql)
+    assert raised.value.unknown_outcome
+
+
+def test_a_server_that_does_not_even_cancel_is_left(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "cancel_safe", lambda _self, **_: None)
+    with _soon(), deadlines.within(0.2), pytest.raises(DatabaseUnavailable) as raised:
+        _store_slowly(postgresql)
+    assert str(raised.value.__cause__) == "OperationalError"
+    assert not raised.value.unknown_outcome
+    postgresql.ping()
+
+
+def test_work_without_a_deadline_takes_its_time(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CANCEL_S", 0)
+    with postgresql.read() as connection:
+        connection.execute(text("SELECT pg_sleep(0.5)"))
+
+
+def test_an_inner_deadline_ends_with_its_block() -> None:
+    with deadlines.within(100):
+        with deadlines.within(1):
+            assert deadlines.remaining() <= 1
+        assert 1 < deadlines.remaining() <= 100
+    assert deadlines.remaining() == float("inf")
+
+
+def test_hosts_that_do_not_answer_keep_nobody_past_the_deadline() -> None:
+    """Each of them alone would be waited for by the driver for two seconds or more."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(8)]
+        hosts = "&".join(f"host=127.0.0.1:{each.getsockname()[1]}" for each in silent)
+        database = Database(f"postgresql://peermentor@/peermentor?{hosts}")
+        with _soon(), deadlines.within(0.2), pytest.raises(DatabaseUnavailable) as raised:
+            database.ping()
+        database.close()
+    assert raised.value.passing
+
+
+# --- What is certain ---
+
+
+def _at_commit(database: Database, statement: str) -> None:
+    """Let every commit of a mentee first do this, in PL/pgSQL."""
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN {statement}; RETURN NULL; END $$"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE ON mentees "
+                "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_commit()"
+            )
+        )
+
+
+def test_a_commit_that_the_server_warns_of_is_not_certain(postgresql: Database) -> None:
+    _at_commit(postgresql, "RAISE WARNING 'in any language'")
+    with pytest.raises(DatabaseUnavailable) as raised:
+        _store(postgresql)
+    assert (raised.value.passing, raised.value.unknown_outcome) == (True, True)
+    assert _is_stored(postgresql)
+
+
+def test_a_commit_that_the_server_comments_on_is_certain(postgresql: Database) -> None:
+    _at_commit(postgresql, "RAISE NOTICE 'all is well'")
+    _store(postgresql)
+    assert _is_stored(postgresql)
+
+
+def test_a_warning_before_the_commit_says_nothing_of_it(postgresql: Database) -> None:
+    with postgresql.write() as connection:
+        connection.execute(text("DO $$ BEGIN RAISE WARNING 'of something else'; END $$"))
+        assignments.name_mentee(connection, "user_088", "")
+    assert _is_stored(postgresql)
+
+
+def _break_off(database: Database, waiting_in: str) -> None:
+    """Break off the connection that waits in a statement that begins with this."""
+    other = Database(database.engine.url.render_as_string(hide_password=False))
+    query = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "
+        f"wait_event = 'PgSleep' AND datname = current_database() AND query LIKE '{waiting_in}%'"
+    )
+
+    def broken() -> bool:
+        with other.read() as connection:
+            return connection.execute(text(query)).all() != []
+
+    wait_until(broken, 10)
+    other.close()
+
+
+def test_a_transaction_that_breaks_before_its_commit_is_certainly_not_stored(
+    postgresql: Database,
+) -> None:
+    breaking = threading.Thread(target=_break_off, args=[postgresql, "SELECT"])
+    breaking.start()
+    with pytest.raises(DatabaseUnavailable) as raised:
+        _store_slowly(postgresql)
+    breaking.join()
+    assert (raised.value.passing, raised.value.unknown_outcome) == (True, False)
+    assert not _is_stored(postgresql)
+
+
+def test_a_transaction_that_breaks_in_its_commit_may_have_been_stored(
+    postgresql: Database,
+) -> None:
+    _at_commit(postgresql, "PERFORM pg_sleep(60)")
+    breaking = threading.Thread(target=_break_off, args=[postgresql, "COMMIT"])
+    breaking.start()
+    with pytest.raises(DatabaseUnavailable) as raised:
+        _store(postgresql)
+    breaking.join()
+    assert (raised.value.passing, raised.value.unknown_outcome) == (True, True)
+
+
+def test_a_commit_that_the_server_undid_is_certainly_not_stored(postgresql: Database) -> None:
+    _at_commit(postgresql, "RAISE EXCEPTION USING ERRCODE = '40001'")
+    with pytest.raises(DatabaseUnavailable) as raised:
+        _store(postgresql)
+    assert (raised.value.passing, raised.value.unknown_outcome) == (True, False)
+    assert not _is_stored(postgresql)
+
+
+def test_a_row_that_another_one_holds_is_nothing_to_try_again_at_once(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
+    _store(postgresql)
+    other = Database(postgresql.engine.url.render_as_string(hide_password=False))
+    with postgresql.write() as connection:
+        assignments.name_mentee(connection, "user_088", "")
+        with pytest.raises(DatabaseUnavailable) as raised:
+            _store(other)
+    assert not raised.value.passing
+    other.close()
+
+
+def test_a_pool_without_a_free_connection_is_nothing_to_try_again_at_once(
+    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.1)
+    small = Database(postgresql.engine.url.render_as_string(hide_password=False), pool_size=1)
+    with small.read(), pytest.raises(DatabaseUnavailable) as raised:
+        small.ping()
+    assert not raised.value.passing
+    small.close()
+
+
+# --- The URL ---
+
+
+def test_what_the_url_says_of_a_session_counts(postgresql: Database) -> None:
+    url = postgresql.engine.url.update_query_dict(
+        {
+            "options": "-c lock_timeout=1234 -c timezone=Asia/Tokyo",
+            "application_name": "nightly",
+        }
+    )
+    own = Database(url.render_as_string(hide_password=False))
+    names = ("lock_timeout", "application_name", "statement_timeout", "timezone")
+    with own.read() as connection:
+        found = {name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in names}
+    assert found == {
+        "lock_timeout": "1234ms",
+        "application_name": "nightly",
+        "statement_timeout": "30s",
+        # Except for the zone: instants are read as UTC.
+        "timezone": "UTC",
+    }
+    own.close()
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_used(postgresql: Database) -> None:
+    url = postgresql.engine.url
+    silent = socket.create_server(("127.0.0.1", 0))
+    gone = silent.getsockname()[1]
+    silent.close()
+    several = url.update_query_dict({"host": [f"127.0.0.1:{gone}", str(url.query["host"])]})
+    own = Database(several.render_as_string(hide_password=False))
+    own.ping()
+    own.close()
