@@ -15,6 +15,7 @@ import pytest
 
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
+from peermentor_server import logs
 from peermentor_server.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import schema
@@ -22,6 +23,7 @@ from peermentor_server.storage.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
 from support.databases import Postgres, empty
 from support.gateways import running_gateway
+from support.names import assert_no_name_in
 from support.ports import free_ports
 
 
@@ -30,6 +32,17 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
     for name in [name for name in os.environ if name.startswith("PEERMENTOR_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def log_of_the_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the servers in this process log, and look for names in it at the end."""
+    file = tmp_path_factory.mktemp("log") / "log"
+    with file.open("w+") as log:
+        logs.configure("debug", "json", log)
+        yield
+        log.seek(0)
+        assert_no_name_in(log.read())
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ UNREACHABLE = "postgresql://user:secret@127.0.0.1:1/name"
 def test_help_lists_every_command() -> None:
     result = run("--help")
     assert result.returncode == 0
-    for command in ("serve", "migrate", "demo", "import-mentees", "backup"):
+    for command in ("serve", "check", "migrate", "demo", "import-mentees", "backup"):
         assert f"\n    {command}" in result.stdout
 
 
@@ -205,3 +205,54 @@ def test_a_database_out_of_reach_is_named_without_its_password(
     assert says in result.stderr
     assert "secret" not in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# --- check ---
+
+
+def test_check_finds_everything_well(empty_url: str) -> None:
+    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
+    result = run("check", PEERMENTOR_DATABASE_URL=empty_url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == ["ok     settings", "ok     database", "ok     gateway"]
+
+
+def test_check_makes_no_file(tmp_path: Path) -> None:
+    result = run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+    assert result.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_says_what_is_wrong_with_a_database(postgres: Postgres, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.db"
+    damaged.write_text("no database at all")
+    for url, complaint in {
+        UNREACHABLE: "cannot use postgresql+psycopg://user:***@127.0.0.1:1/name",
+        f"sqlite:///{tmp_path}/none/own.db": f"there is no directory {tmp_path}/none",
+        f"sqlite:///{damaged}": "SQLITE_NOTADB",
+        postgres.new_database(): "is behind; run: peermentor-server migrate",
+    }.items():
+        result = run("check", PEERMENTOR_DATABASE_URL=url)
+        assert result.returncode == 1
+        assert result.stderr.startswith("peermentor-server: not everything is well\n")
+        assert "wrong  database: " in result.stderr
+        assert complaint in result.stderr
+        assert "secret" not in result.stderr
+        assert "ok     gateway" in result.stderr
+
+
+def test_check_says_what_is_wrong_with_the_gateway(tmp_path: Path) -> None:
+    # A name with a wildcard that the gateway knows is refused by Envoy alone.
+    result = run(
+        "check",
+        PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/new.db",
+        PEERMENTOR_REST_HOSTS="example.org,EXAMPLE.org",
+    )
+    assert result.returncode == 1
+    assert "wrong  gateway: Envoy refuses its configuration: " in result.stderr
+
+
+def test_check_names_a_bad_setting() -> None:
+    result = run("check", PEERMENTOR_WORKERS="0")
+    assert result.returncode == 1
+    assert "PEERMENTOR_WORKERS: input should be greater than or equal to 1" in result.stderr

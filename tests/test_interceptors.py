@@ -39,6 +39,7 @@ from peermentor_server.rules.errors import (
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.database import DriverError
 from support.factories import NEW_ASSIGNMENT, new_assignment
+from support.names import FULL_NAME, assert_no_name_in
 from support.waiting import wait_until
 
 TELLTALE = "Bjørn Solberg, +47 000 00 000"
@@ -52,9 +53,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     """Returns the lines of the log so far, written as they are in production."""
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)
+    before = structlog.get_config()
     logs.configure("info", "json")
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def _no_change(data: bytes) -> bytes:
@@ -435,3 +437,15 @@ def test_open_reflection_streams_take_no_threads_from_calls_and_health(
     end.set()
     for stream in streams:
         stream.cancel()
+
+
+def test_the_log_of_the_suite_is_looked_through_for_names(
+    log: Log, assignments: AssignmentServiceStub
+) -> None:
+    """The look at the end of the suite sees what it is to see."""
+    new_assignment(assignments, mentee_name=FULL_NAME)
+    lines = log()
+    assert lines
+    assert_no_name_in("\n".join(map(json.dumps, lines)))
+    with pytest.raises(AssertionError):
+        assert_no_name_in(json.dumps({"event": f"created for {FULL_NAME}"}))

@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--address", type=Address.parse, required=True)
     worker.add_argument("--ready-fd", type=int, required=True)
     worker.set_defaults(run=_work)
+    check = commands.add_parser("check", help="look at everything that serve needs")
+    check.set_defaults(run=_check)
     migrate = commands.add_parser("migrate", help="bring the schema of the database up to date")
     migrate.set_defaults(run=_migrate)
     demo = commands.add_parser("demo", help="load sample data into an empty database")
@@ -105,6 +107,12 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
     logs.name_worker(options.number)
     own = configured.model_copy(update={"grpc_address": options.address})
     commands.serve_grpc(own, ready_fd=options.ready_fd)
+
+
+def _check(configured: Settings, _options: argparse.Namespace) -> None:
+    from peermentor_server import checkup
+
+    print(checkup.check(configured))
 
 
 def _migrate(configured: Settings, _options: argparse.Namespace) -> None:

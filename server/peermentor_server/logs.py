@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -14,9 +15,10 @@ def name_worker(number: int) -> None:
     _process["worker"] = number
 
 
-def configure(level: str, style: str) -> None:
+def configure(level: str, style: str, output: TextIO | None = None) -> None:
     """Send log lines of `level` and above to standard error, as `console` or `json`."""
-    json = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    output = output or sys.stderr
+    json = style == "json" or (style == "auto" and not output.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -26,7 +28,7 @@ def configure(level: str, style: str) -> None:
             *_renderers(json=json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
 

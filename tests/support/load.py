@@ -16,9 +16,12 @@ from sqlalchemy import func, select
 from peermentor import Client, PeermentorError
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import assignments
+from support.names import FULL_NAME
 
 BASE = "/api/v1/assignments"
-PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "load")
+PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "load") | {
+    "mentee_name": FULL_NAME
+}
 
 
 class Failed(Exception):

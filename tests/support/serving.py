@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import psutil
 
 from support.commands import start_with_log
+from support.names import assert_no_name_in
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def serving(environment: dict[str, str], log: IO[str] | int = subprocess.PIPE) -
             children += _children_of(process.pid)
             process.kill()
             assert_all_end(children)
+            if not isinstance(log, int):
+                assert_no_name_in(Path(log.name).read_text())
 
 
 def _children_of(pid: int) -> list[psutil.Process]:

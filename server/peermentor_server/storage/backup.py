@@ -28,7 +28,7 @@ def write(database: Database, file: Path) -> dict[str, int]:
     """
     if file.exists():
         raise FileExistsError
-    if not Path(str(database.engine.url.database)).exists():
+    if database.file is None or not database.file.exists():
         # To connect would make one.
         raise NothingToCopy
     # Its owner's alone. In the same directory, since it is to be renamed.

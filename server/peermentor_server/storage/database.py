@@ -8,6 +8,7 @@ as DatabaseUnavailable or InternalFault, without SQL and without values.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exc, make_url
@@ -44,6 +45,11 @@ class Database:
     def location(self) -> str:
         """The URL without its password, for people."""
         return self._url.difference_update_query(_PASSWORDS).render_as_string(hide_password=True)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database."""
+        return Path(str(self._url.database)) if self.dialect == "sqlite" else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
