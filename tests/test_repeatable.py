@@ -1,6 +1,8 @@
 """Which calls may be made again, and that the service does so when the database broke off."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -23,6 +25,7 @@ from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT, contents, refused
 from support.ports import free_ports
 
+ENVOY_YAML = Path(__file__).parents[1] / "envoy.yaml"
 SERVICE = "/peermentor.v1.AssignmentService"
 NEW = CreateAssignmentRequest(**NEW_ASSIGNMENT)
 KEYED = CreateAssignmentRequest(**NEW_ASSIGNMENT, request_id="once")
@@ -66,6 +69,14 @@ def test_a_call_is_safe_to_repeat_by_its_method_or_its_key(
     method: str, request_: object, metadata: tuple[tuple[str, str], ...], expected: bool
 ) -> None:
     assert is_repeatable(f"{SERVICE}/{method}", request_, metadata) is expected
+
+
+def test_the_gateway_repeats_the_same_calls() -> None:
+    """It has a list of its own, written from the same protos, for workers that are lost."""
+    config = ENVOY_YAML.read_text(encoding="utf-8")
+    for name, expected in (("SAFE", ALWAYS), ("SAFE_WITH_KEY", WITH_KEY)):
+        (table,) = re.findall(rf"local {name} = {{(.*?)}}", config, re.DOTALL)
+        assert set(re.findall(r'\["(.*?)"\]', table)) == expected
 
 
 # --- The service ---
