@@ -69,18 +69,19 @@ test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the T
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
+GATEWAY := envoy.yaml
 SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py)
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp  ## Write the Python code and the descriptor set anew from protos/
+generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python code, descriptor set, part of envoy.yaml
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
 		--plugin=protoc-gen-sdk=clients/generator/plugin.py --sdk_out=$(CLIENT) $(PROTOS)
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
-	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb envoy.yaml
+	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb $(GATEWAY)
 
 .PHONY: check-protos check-generated
 # protos/released.binpb is the descriptor set of the last release.
@@ -91,10 +92,10 @@ check-protos: .venv/dev.stamp .venv-generate/stamp
 	$(BIN)/buf breaking protos/peermentor.binpb --config protos/buf.yaml --against protos/released.binpb
 
 check-generated: .venv-generate/stamp
-	@mkdir -p build && cp envoy.yaml build/envoy.yaml
+	@mkdir -p build && cp $(GATEWAY) build/envoy.yaml
 	@$(MAKE) --no-print-directory generate
 	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb; \
-			cmp envoy.yaml build/envoy.yaml); \
+			cmp $(GATEWAY) build/envoy.yaml); \
 		if [ -n "$$changes" ]; then \
 			echo "Generated code differs from protos/; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi

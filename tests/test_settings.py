@@ -1,5 +1,6 @@
 """Settings: defaults, what is refused and how, and that README.md lists them all."""
 
+import os
 import re
 from pathlib import Path
 
@@ -140,4 +141,15 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
 
 
 def _shown(default: object) -> str:
+    if default is None:
+        # The one that depends on another setting.
+        return "1 on SQLite, on PostgreSQL one for each core"
     return "none" if default == () else str(default)
+
+
+def test_the_number_of_workers_follows_the_database() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert Settings().worker_count == 1
+    assert Settings(database_url="postgresql://127.0.0.1/name").worker_count == cores
+    assert Settings(database_url="postgresql://127.0.0.1/name", workers=3).worker_count == 3
+    assert Settings(workers=3).worker_count == 3

@@ -113,7 +113,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "request_id" not in text.partition(start)[2].partition("\n}")[0]:
         text = text.replace(start, start + REQUEST_ID)
     proto.write_text(text)
+    shutil.copy(ROOT / "envoy.yaml", root)
     make = ["make", "generate", f"API={root}/protos", f"CLIENT={root}/src"]
+    make.append(f"GATEWAY={root}/envoy.yaml")
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
     (root / "program.py").write_text(PROGRAM)
     return root
@@ -130,6 +132,12 @@ def test_new_methods_and_fields_are_typed_in_both_clients(changed: Path) -> None
         timeout=110,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_gateway_repeats_new_methods_too(changed: Path) -> None:
+    before, after = ((root / "envoy.yaml").read_text().splitlines() for root in (ROOT, changed))
+    added = {line.strip() for line in after} - {line.strip() for line in before}
+    assert '["/peermentor.v1.AssignmentService/MoveAssignment"] = true,' in added
 
 
 def test_new_methods_work_and_creates_are_repeated_under_one_request_id(changed: Path) -> None:

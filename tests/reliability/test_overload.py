@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def test_overload_lets_through_what_can_be_served_and_refuses_the_rest(
     assert served >= 0.9
     assert over.p99() <= 3 * peak.p99()
 
+    # What had been let through when it ended takes its time.
+    time.sleep(2)
     after = flood(address, creates(address, 2 * THREADS), 6)
     assert set(after.counts) == {200}
     assert after.rate(200) >= 0.75 * peak.rate(200)

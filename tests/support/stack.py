@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,11 +56,7 @@ class Stack:
 
 
 @contextmanager
-def running_stack(
-    database_url: str,
-    directory: Path,
-    adjust: Callable[[dict[str, Any]], None] = lambda _config: None,
-) -> Iterator[Stack]:
+def running_stack(database_url: str, directory: Path) -> Iterator[Stack]:
     """Run the service on this database until the end of the block."""
     ports = free_ports(3)
     settings = Settings(
@@ -81,7 +77,7 @@ def running_stack(
         try:
             grpc.channel_ready_future(channel).result(timeout=40)
             watching.start()
-            with running_gateway(settings, directory, adjust):
+            with running_gateway(settings, directory):
                 yield stack
         finally:
             ended.set()
