@@ -56,6 +56,15 @@ def postgres() -> Iterator[Postgres]:
         server.stop()
 
 
+@pytest.fixture
+def postgresql(postgres: Postgres) -> Iterator[Database]:
+    """A PostgreSQL database of the test's own."""
+    database = Database(postgres.new_database())
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which kind of database this test runs on."""

@@ -20,7 +20,6 @@ from peermentor_server.storage import assignments, limits, schema
 from peermentor_server.storage.database import Database, InvalidUrl
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
-from support.databases import Postgres
 from support.ports import free_ports
 
 NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
@@ -40,15 +39,6 @@ def second(database: Database) -> Iterator[Database]:
     second = Database(database.engine.url.render_as_string(hide_password=False))
     yield second
     second.close()
-
-
-@pytest.fixture
-def postgresql(postgres: Postgres) -> Iterator[Database]:
-    """A PostgreSQL database of the test's own."""
-    database = Database(postgres.new_database())
-    schema.migrate(database)
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -10,23 +10,13 @@ import pytest
 from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage import assignments, deadlines, limits, schema
+from peermentor_server.storage import assignments, deadlines, limits
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.database import Database
-from support.databases import Postgres
 from support.waiting import wait_until
 
 # Far below what would be waited without a deadline, and far above what is slow here.
 SOON_S = 10
-
-
-@pytest.fixture
-def postgresql(postgres: Postgres) -> Iterator[Database]:
-    """A PostgreSQL database of the test's own."""
-    database = Database(postgres.new_database())
-    schema.migrate(database)
-    yield database
-    database.close()
 
 
 @contextmanager
