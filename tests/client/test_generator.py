@@ -60,6 +60,7 @@ def sync(client: Client) -> int | None:
     moved: Assignment = client.assignments.move(
         "asgn_001", org_id="org_04", moved_at=datetime.now(UTC), last_day=date(2026, 1, 1))
     at: datetime | None = moved.moved_at
+    client.assignments.list(org_id=None, status=None)
     client.assignments.create(
         mentee_id="user_088", peer_mentor_id="m", coordinator_id="c", org_id="org_03")
     return moved.moves

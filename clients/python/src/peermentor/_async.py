@@ -1,4 +1,4 @@
-"""What of the asynchronous client is of grpc.aio: its connection and its lists.
+"""What waits in the asynchronous client: its connection and its lists.
 
 Written by clients/generator; never edited.
 """

@@ -1,4 +1,4 @@
-"""What of the synchronous client is of grpc: its connection and its lists.
+"""What waits in the synchronous client: its connection and its lists.
 
 Written by clients/generator; never edited.
 """
