@@ -1,6 +1,8 @@
 """Every method of the SDK, on both clients and against the real server."""
 
+import dataclasses
 import inspect
+import json
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -178,6 +180,12 @@ def test_an_idempotency_key_of_the_metadata_stands_for_the_request_id(
         made = own.assignments.create(**NEW_ASSIGNMENT)
         assert own.assignments.create(**NEW_ASSIGNMENT) == made
     assert client.assignments.list().total == 1
+
+
+def test_values_become_json_as_the_readme_says(client: Any) -> None:
+    made = client.assignments.create(**NEW_ASSIGNMENT)
+    told = json.loads(json.dumps(dataclasses.asdict(made), default=str))
+    assert (told["status"], told["start_date"]) == ("active", "2026-03-26")
 
 
 def test_unset_shows_itself_as_nothing() -> None:
