@@ -4,6 +4,7 @@ BIN := .venv/bin
 GENERATE_BIN := .venv-generate/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 API := protos
+GATEWAY := envoy.yaml
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -80,7 +81,7 @@ generate: .venv-generate/stamp  ## Write the Python code and the descriptor set 
 		--plugin=protoc-gen-sdk=clients/generator/plugin.py --sdk_out=$(CLIENT) $(PROTOS)
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
-	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb envoy.yaml
+	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb $(GATEWAY)
 
 .PHONY: check-protos check-generated
 # protos/released.binpb is the descriptor set of the last release.

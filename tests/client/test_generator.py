@@ -125,7 +125,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "request_id" not in text.partition(start)[2].partition("\n}")[0]:
         text = text.replace(start, start + REQUEST_ID)
     proto.write_text(text)
-    make = ["make", "generate", f"API={root}/protos", f"CLIENT={root}/src"]
+    shutil.copy(ROOT / "envoy.yaml", root)
+    make = ["make", "generate"]
+    make += [f"API={root}/protos", f"CLIENT={root}/src", f"GATEWAY={root}/envoy.yaml"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
     (root / "program.py").write_text(PROGRAM)
     return root
