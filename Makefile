@@ -4,6 +4,7 @@ BIN := .venv/bin
 GENERATE_BIN := .venv-generate/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 API := protos
+GATEWAY := envoy.yaml
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -69,8 +70,7 @@ test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the T
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
-GATEWAY := envoy.yaml
-SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py)
+SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py _sync.py _async.py)
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """A plugin of protoc that writes the models and the clients of the Python SDK.
 
-It reads a CodeGeneratorRequest and answers with three files: models.py, client.py and
-async_client.py, the last two from the same templates. What follows from a proto:
+It reads a CodeGeneratorRequest and answers with models.py and, for each client, with two files
+from the same templates: client.py and _sync.py, async_client.py and _async.py. What follows
+from a proto:
 
 - A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
   `list_overdue`. A path variable of the HTTP rule is positional; other fields go by keyword.
 - An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
 - A message that answers hold becomes a dataclass. A field whose comment says `Null:` may be
-  None; a string whose comment says `YYYY-MM-DD` is a date.
+  None; a string whose comment says `YYYY-MM-DD` is a date, or an instant if it says that, too.
+- A request field of the behaviour REQUIRED is an argument that must be given. In a list, None
+  is no filter; in an update, None clears a field that is a message.
+- A sentence about `update_mask` is left out of the comment of a field: the client writes it.
 """
 
 import re
@@ -18,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -51,11 +55,67 @@ WRAPPERS = {
 # The numbers of fields in descriptor.proto, of which the paths of comments are made.
 FILE_MESSAGES, FILE_ENUMS, FILE_SERVICES = 4, 5, 6
 MESSAGE_FIELDS, MESSAGE_MESSAGES, MESSAGE_ENUMS, ENUM_VALUES, SERVICE_METHODS = 2, 3, 4, 2, 2
+REQUEST_ID = "request_id"
 TIMEOUT = "Seconds that the call may take with its repetitions. Default: the client's."
 
 
 class Unsupported(Exception):
     """Something in the protos that the templates have no words for."""
+
+
+# What differs between the two clients in templates that both come from.
+SYNC = {
+    "kind": "synchronous",
+    "concurrency": "; may be used from many threads",
+    "channels": "may be used from many threads",
+    "Async": "",
+    "async_": "",
+    "await_": "",
+    "a": "",
+    "calls": "_sync",
+    "waiting": "os",
+    "iterators": "Iterator",
+    "library": "grpc",
+    "key": "os.getpid()",
+    "cancelled": "",
+    "pause": "self._closing.wait",
+    "total": "int",
+    "keep": """\
+            # Should another thread have been quicker, its channel counts.
+            kept = self._channels.setdefault(os.getpid(), channel)
+            if kept is not channel:
+                channel.close()
+            channel = kept""",
+}
+ASYNC = {
+    "kind": "asynchronous",
+    "concurrency": " in an event loop",
+    "channels": "has a channel for each event loop",
+    "Async": "Async",
+    "async_": "async ",
+    "await_": "await ",
+    "a": "a",
+    "calls": "_async",
+    "waiting": "asyncio",
+    "iterators": "AsyncIterator, Awaitable",
+    "library": "grpc.aio",
+    "key": "asyncio.get_running_loop()",
+    "cancelled": """\
+            except asyncio.CancelledError:
+                # Of this call alone by close(), or of the caller's task, which is then to end.
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():
+                    self._check_open()
+                raise
+""",
+    "pause": "asyncio.sleep",
+    "total": "Awaitable[int]",
+    "keep": """\
+            # A channel holds its loop, and nothing else would let go of those that are over.
+            for loop in [each for each in list(self._channels) if each.is_closed()]:
+                self._channels.pop(loop, None)
+            self._channels[asyncio.get_running_loop()] = channel""",
+}
 
 
 @dataclass(frozen=True)
@@ -147,6 +207,10 @@ class Protos:
     def is_list(self, message: Message) -> bool:
         """Tell whether a message is a page of a list."""
         return any(field.name == "next_page_token" for field in message.proto.field)
+
+    def is_paged(self, request: Message) -> bool:
+        """Tell whether a message asks for a list."""
+        return any(field.name == "page_token" for field in request.proto.field)
 
     def items(self, message: Message) -> Message:
         """Return what a page of a list holds."""
@@ -251,19 +315,12 @@ class Protos:
 
     # --- Clients ---
 
-    def client(self, *, is_async: bool) -> str:
+    def client(self, words: dict[str, str]) -> str:
         """Write client.py or async_client.py."""
-        words = {
-            "Async": "Async" if is_async else "",
-            "async_": "async " if is_async else "",
-            "await_": "await " if is_async else "",
-        }
         resources = [_resource(service.name) for _, service, _, _ in self.services]
         attributes = [_snake(each) for each in resources]
         return _render(
             "client.py",
-            kind="asynchronous" if is_async else "synchronous",
-            concurrency=" in an event loop" if is_async else "; may be used from many threads",
             imports=self._imports(),
             exports=_exports([words["Async"] + each for each in ["Client", *resources]]),
             overview="\n".join(f"    - `{each}`" for each in attributes),
@@ -320,21 +377,20 @@ class Protos:
             for each in request.proto.field
             if each.name not in positional and each.type_name != FIELD_MASK
         ]
-        partial = "update_mask" in names
         parameters = [f"        {each.name}: {self._argument(each, request)}," for each in identity]
         parameters.append("        *,")
-        for each in others:
-            kinds = self._argument(each, request)
-            nullable = " | None" if partial and each.type == Field.TYPE_MESSAGE else ""
-            parameters.append(f"        {each.name}: {kinds}{nullable} | Unset = UNSET,")
+        parameters += [
+            f"        {each.name}: {self._parameter(each, request)},"
+            for each in sorted(others, key=_is_required, reverse=True)
+        ]
         arguments = [
-            f"    {each.name}: {_indented(request.comments[each.name], 8)}"
+            f"    {each.name}: {_indented(_argument_comment(each, request), 8)}"
             for each in [*identity, *others]
         ]
         arguments.append(f"    timeout: {TIMEOUT}")
         repeatable = (
             method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
-            or "request_id" in names
+            or REQUEST_ID in names
         )
         returns, answer, waits = self._answer(method, response, words)
         return _render(
@@ -349,10 +405,20 @@ class Protos:
             response=response.python,
             repeatable=repeatable,
             identity=", ".join(f'"{each.name}": {each.name}' for each in identity),
-            fields="".join(f'\n                "{each.name}": {each.name},' for each in others)
+            fields="".join(f'\n                "{each.name}": {_value(each)},' for each in others)
             + "\n            " * bool(others),
+            dates=", ".join(_dates([*identity, *others], request)),
             answer=answer,
         )
+
+    def _parameter(self, field: FieldDescriptorProto, request: Message) -> str:
+        """Return the type of an argument that goes by keyword, and its default."""
+        kind = self._argument(field, request)
+        if _is_required(field):
+            return kind
+        if self.is_paged(request):
+            return f"{kind} | None = None"
+        return f"{kind}{' | None' * _is_clearable(field, request)} | Unset = UNSET"
 
     def _argument(self, field: FieldDescriptorProto, request: Message) -> str:
         if field.type_name == TIMESTAMP:
@@ -366,6 +432,8 @@ class Protos:
             kind = SCALARS[field.type]
             if _is_date(field, request.comments[field.name]):
                 kind = "str | date"
+            elif field.name == REQUEST_ID:
+                kind = "str | UUID"
         else:
             raise Unsupported(f"{request.python}.{field.name}: a request field of this type")
         return f"Sequence[{kind}]" if field.label == Field.LABEL_REPEATED else kind
@@ -431,6 +499,45 @@ def _is_date(field: FieldDescriptorProto, comment: str) -> bool:
     return field.type == Field.TYPE_STRING and "YYYY-MM-DD" in comment
 
 
+def _is_required(field: FieldDescriptorProto) -> bool:
+    behaviour = field.options.Extensions[field_behavior_pb2.field_behavior]
+    return field_behavior_pb2.REQUIRED in behaviour
+
+
+def _is_clearable(field: FieldDescriptorProto, request: Message) -> bool:
+    return field.type == Field.TYPE_MESSAGE and any(
+        each.type_name == FIELD_MASK for each in request.proto.field
+    )
+
+
+def _value(field: FieldDescriptorProto) -> str:
+    """Return the expression for an argument; a request id that is not given is made up."""
+    return (
+        f"self._connection._{field.name}({field.name})" if field.name == REQUEST_ID else field.name
+    )
+
+
+def _dates(fields: Iterable[FieldDescriptorProto], request: Message) -> Iterator[str]:
+    """Yield the entries of a dict: how to write the fields that are dates."""
+    for field in fields:
+        comment = request.comments[field.name]
+        if _is_date(field, comment):
+            yield f'"{field.name}": {"day_or_instant" if "instant" in comment else "day"}'
+
+
+def _argument_comment(field: FieldDescriptorProto, request: Message) -> str:
+    """Return the comment of a request field in the words of the client."""
+    sentences = re.split(r"(?<=\.)\s+", request.comments[field.name])
+    if not any("update_mask" in each for each in sentences):
+        return request.comments[field.name]
+    told = [each for each in sentences if "update_mask" not in each]
+    if _is_clearable(field, request):
+        told.append("None clears it.")
+    elif field.label == Field.LABEL_REPEATED:
+        told.append("An empty list clears it.")
+    return " ".join(told)
+
+
 def _unindented(comment: str) -> str:
     return "\n".join(line.removeprefix(" ") for line in comment.rstrip().split("\n"))
 
@@ -464,8 +571,10 @@ def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
     try:
         files = {
             "models": protos.models(),
-            "client": protos.client(is_async=False),
-            "async_client": protos.client(is_async=True),
+            "client": protos.client(SYNC),
+            "async_client": protos.client(ASYNC),
+            "_sync": _render("calls.py", **SYNC),
+            "_async": _render("calls.py", **ASYNC),
         }
     except Unsupported as error:
         response.error = f"the SDK generator knows no {error}"

@@ -1,11 +1,16 @@
 """Every method of the SDK, on both clients and against the real server."""
 
+import dataclasses
+import inspect
+import json
+import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from peermentor import AssignmentStatus, InvalidArgument, NotFound
+from peermentor import UNSET, AssignmentStatus, Client, InvalidArgument, NotFound
+from support.clients import opened
 from support.clock import CONTRACT_DAY
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
 
@@ -85,29 +90,115 @@ def test_templates(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "error", "message"),
+    ("fields", "message"),
     [
-        ({"org_id": None}, TypeError, "org_id: None is no value"),
-        ({"org_id": 3}, TypeError, "org_id: "),
-        ({"status": "late"}, ValueError, "status: 'late' is none of unspecified, active"),
+        ({"org_id": 3}, "org_id: a str is needed, not int"),
+        ({"org_id": b"org_03"}, "org_id: a str is needed, not bytes"),
+        ({"org_id": date(2026, 3, 1)}, "org_id: a str is needed, not date"),
+        ({"status": []}, "status: a str is needed, not list"),
+        ({"limit": "5"}, "limit: an int is needed, not str"),
+        ({"limit": True}, "limit: an int is needed, not bool"),
+        ({"limit": 2.5}, "limit: an int is needed, not float"),
+        ({"cutoff_date": 20260301}, "cutoff_date: a str is needed, not int"),
+        (
+            {"started_before": datetime(2026, 3, 1, tzinfo=UTC)},
+            "started_before: a date is needed, not a datetime",
+        ),
+    ],
+)
+def test_wrong_types_are_named_before_anything_is_sent(
+    client: Any, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{message}"):
+        client.assignments.list_overdue(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"status": "late"}, "status: 'late' is none of active, paused, completed, cancelled$"),
+        ({"status": AssignmentStatus.UNSPECIFIED}, "status: 'unspecified' is none of active,"),
+        ({"org_id": "\ud800"}, "org_id: .*surrogates not allowed"),
+        ({"limit": 2**40}, "limit: Value out of range"),
+        ({"cutoff_date": datetime(2026, 3, 1)}, "cutoff_date: the datetime has no time zone"),  # noqa: DTZ001
     ],
 )
 def test_wrong_values_are_named_before_anything_is_sent(
-    client: Any, fields: dict[str, Any], error: type[Exception], message: str
+    client: Any, fields: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(error, match=message):
-        client.assignments.list(**fields)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        client.assignments.list_overdue(**fields)
 
 
 def test_wrong_times_and_lists_are_named(client: Any) -> None:
+    tell = client.assignments.update_last_contact
     with pytest.raises(ValueError, match="contact_date: the datetime has no time zone"):
-        client.assignments.update_last_contact("asgn_001", contact_date=datetime(2026, 3, 1))  # noqa: DTZ001
-    with pytest.raises(TypeError, match="contact_date: a datetime is needed"):
-        client.assignments.update_last_contact("asgn_001", contact_date="2026-03-01")
-    with pytest.raises(TypeError, match="mentor_ids: a sequence is needed"):
-        client.templates.create(mentor_ids="mentor-482")
+        tell("asgn_001", contact_date=datetime(2026, 3, 1))  # noqa: DTZ001
+    with pytest.raises(TypeError, match="contact_date: a datetime is needed, not str"):
+        tell("asgn_001", contact_date="2026-03-01")
+    with pytest.raises(ValueError, match=r"^contact_date: "):
+        tell("asgn_001", contact_date=datetime.max.replace(tzinfo=timezone(timedelta(hours=-2))))
+    with pytest.raises(TypeError, match="start_date: a date is needed, not a datetime"):
+        client.assignments.create(**{**NEW_ASSIGNMENT, "start_date": CONTRACT_DAY})
+    for mentors in ("mentor-482", b"mentor-482", 482):
+        with pytest.raises(TypeError, match="mentor_ids: a sequence is needed"):
+            client.templates.create(**{**NEW_TEMPLATE, "mentor_ids": mentors})
+    with pytest.raises(TypeError, match="mentor_ids: a str is needed, not int"):
+        client.templates.create(**{**NEW_TEMPLATE, "mentor_ids": [482]})
     with pytest.raises(TypeError, match="assignment_id: None is no value"):
         client.assignments.get(None)
+    with pytest.raises(TypeError, match="mentee_name: None is no value"):
+        client.assignments.create(**NEW_ASSIGNMENT, mentee_name=None)
+
+
+def test_none_is_no_filter(client: Any) -> None:
+    made = client.assignments.create(**NEW_ASSIGNMENT)
+    assert list(client.assignments.list(org_id=None, status=None, limit=None)) == [made]
+    assert list(client.assignments.list(org_id=UNSET)) == [made]
+
+
+def test_what_is_required_has_to_be_given(client: Any) -> None:
+    with pytest.raises(TypeError, match="required keyword-only argument"):
+        client.assignments.create(mentee_id="user_088")
+    with pytest.raises(TypeError, match="contact_date"):
+        client.assignments.update_last_contact("asgn_001")
+
+
+def test_a_request_id_may_be_a_uuid(client: Any) -> None:
+    request_id = uuid.uuid4()
+    made = client.assignments.create(**NEW_ASSIGNMENT, request_id=request_id)
+    assert client.assignments.create(**NEW_ASSIGNMENT, request_id=str(request_id)) == made
+    with pytest.raises(TypeError, match="request_id: a str is needed, not int"):
+        client.assignments.create(**NEW_ASSIGNMENT, request_id=7)
+
+
+def test_an_idempotency_key_of_the_metadata_stands_for_the_request_id(
+    client_kind: str, client: Any
+) -> None:
+    metadata = {"Idempotency-Key": "import-7"}
+    with opened(client_kind, client.address, metadata=metadata) as own:
+        made = own.assignments.create(**NEW_ASSIGNMENT)
+        assert own.assignments.create(**NEW_ASSIGNMENT) == made
+    assert client.assignments.list().total == 1
+
+
+def test_values_become_json_as_the_readme_says(client: Any) -> None:
+    made = client.assignments.create(**NEW_ASSIGNMENT)
+    told = json.loads(json.dumps(dataclasses.asdict(made), default=str))
+    assert (told["status"], told["start_date"]) == ("active", "2026-03-26")
+
+
+def test_unset_shows_itself_as_nothing() -> None:
+    assert repr(UNSET) == "UNSET"
+    assert not UNSET
+
+
+def test_docstrings_speak_of_arguments_alone() -> None:
+    update = inspect.getdoc(Client("127.0.0.1:1").assignments.update) or ""
+    assert "reminder_sent_at: When the reminder of this cycle went out. None clears it." in update
+    for owner in (Client("127.0.0.1:1").assignments, Client("127.0.0.1:1").templates):
+        for _, method in inspect.getmembers(owner, inspect.ismethod):
+            assert "update_mask" not in (method.__doc__ or "")
 
 
 def test_values_are_frozen_and_slotted(client: Any) -> None:

@@ -4,8 +4,11 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,12 @@ import httpx
 import pytest
 from google.protobuf.message import Message
 
-from peermentor import AsyncClient, Client, NotFound, Unavailable
+from peermentor import AsyncClient, Cancelled, Client, NotFound, Unavailable, __version__
 from peermentor.v1 import assignments_pb2
 from peermentor_server.settings import Settings
 from support.clients import opened, scripted_server
 from support.factories import NEW_ASSIGNMENT
+from support.ports import free_ports
 from support.racing import at_once
 
 
@@ -31,7 +35,7 @@ def test_the_address_comes_from_the_environment(
     client: Any, client_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PEERMENTOR_ADDRESS", client.address)
-    with opened(client_kind, "") as default:
+    with opened(client_kind) as default:
         assert list(default.assignments.list()) == []
     monkeypatch.delenv("PEERMENTOR_ADDRESS")
     assert Client().address == AsyncClient().address == "127.0.0.1:50051"
@@ -84,6 +88,21 @@ def test_the_others_serve_when_one_is_gone(client_kind: str) -> None:
     [
         ("http://127.0.0.1:50051", "is no address such as"),
         ("127.0.0.1", "is no address such as"),
+        ("", "'' is no address such as"),
+        ([], "'' is no address such as"),
+        (":1", "':1' is no address such as"),
+        ("127.0.0.1:0", "is no address such as"),
+        ("127.0.0.1:65536", "'127.0.0.1:65536' is no address such as"),
+        ("127.0.0.1:115587", "is no address such as"),
+        ("127.0.0.1:\u0665\u0660", "is no address such as"),
+        ("256.0.0.1:1", "is no address such as"),
+        ("::1:50051", "is no address such as"),
+        ("[::::]:1", "is no address such as"),
+        ("user@a.example:1", "is no address such as"),
+        ("a example:1", "is no address such as"),
+        ("a.example:1;b.example:1", "is no address such as"),
+        ("127.0.0.1:1,", "'' is no address such as"),
+        (["127.0.0.1:1,127.0.0.1:2"], "is no address such as"),
         (["a.example:1", "b.example:2"], "must be IP addresses of one kind"),
         (["127.0.0.1:1", "[::1]:2"], "must be IP addresses of one kind"),
     ],
@@ -95,6 +114,44 @@ def test_what_is_no_address_is_refused(
         pass
 
 
+@pytest.mark.parametrize("address", [b"127.0.0.1:1", [b"127.0.0.1:1"], [1]])
+def test_an_address_is_text(client_kind: str, address: Any) -> None:
+    with pytest.raises(TypeError, match=r"^address: a str such as"), opened(client_kind, address):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("address", "proxied"),
+    [
+        ("127.0.0.1:1", False),
+        ("127.8.8.8:1", False),
+        ("[::1]:1", False),
+        ("localhost:1", False),
+        (["10.0.0.1:1", "10.0.0.2:1"], False),
+        ("10.0.0.1:1", True),
+        ("peermentor.example.org:443", True),
+    ],
+)
+def test_a_proxy_is_passed_by_where_it_cannot_help(
+    client_kind: str, address: Any, *, proxied: bool
+) -> None:
+    with opened(client_kind, address) as client:
+        assert (("grpc.enable_http_proxy", 0) not in client._options) is proxied
+
+
+def test_a_server_nearby_is_reached_without_the_proxy_of_the_environment(
+    client_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with scripted_server(answer) as first, scripted_server(answer) as second:
+        for address in (first, [first, second]):
+            with opened(client_kind, address, retries=0) as client:
+                client.assignments.get("asgn_001")
+
+
 def test_a_token_and_metadata_go_with_each_call(client_kind: str) -> None:
     seen: list[dict[str, str | bytes]] = []
 
@@ -104,13 +161,83 @@ def test_a_token_and_metadata_go_with_each_call(client_kind: str) -> None:
 
     tokens = iter(["one", "two"])
     with scripted_server(behaviour) as address:
-        with opened(client_kind, address, token="secret", metadata={"x-tenant": "7"}) as client:  # noqa: S106
+        with opened(client_kind, address, token="secret", metadata={"X-Tenant": "7"}) as client:  # noqa: S106
             client.assignments.get("asgn_001")
         with opened(client_kind, address, token=lambda: next(tokens)) as client:
             client.assignments.get("asgn_001")
             client.assignments.get("asgn_001")
     assert seen[0]["x-tenant"] == "7"
+    assert str(seen[0]["user-agent"]).startswith(f"peermentor-python/{__version__} ")
     assert [each["authorization"] for each in seen] == ["Bearer secret", "Bearer one", "Bearer two"]
+
+
+async def later() -> str:
+    return "secret"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"metadata": {"x tenant": "7"}}, ValueError, "metadata 'x tenant': only printable"),
+        ({"metadata": {"x-tenant": "s3cret\n"}}, ValueError, "metadata 'x-tenant': only"),
+        ({"metadata": {"x-tenant": "s3cret\u00e6"}}, ValueError, "metadata 'x-tenant': only"),
+        ({"metadata": {"x-tenant": None}}, TypeError, "metadata 'x-tenant': a str is needed"),
+        ({"metadata": {"Authorization": "a"}, "token": "s3cret"}, ValueError, "not both"),
+        ({"token": "s3cret\n"}, ValueError, "token: only printable ASCII"),
+        ({"token": "s3cret\u00e6"}, ValueError, "token: only printable ASCII"),
+        ({"token": ""}, ValueError, "token: only printable ASCII"),
+        ({"token": b"s3cret"}, TypeError, "token: a str is needed, not bytes"),
+        ({"token": later}, TypeError, "token: a plain function is needed"),
+        ({"timeout": "5"}, TypeError, "timeout: a number of seconds is needed, not str"),
+        ({"timeout": None}, TypeError, "timeout: a number of seconds is needed, not None"),
+        ({"timeout": True}, TypeError, "timeout: a number of seconds is needed, not bool"),
+        ({"timeout": 1e10}, ValueError, "timeout must be a positive number of seconds below"),
+        ({"retries": -1}, ValueError, "retries must be 0 or more, not -1"),
+        ({"retries": True}, TypeError, "retries: an int is needed, not bool"),
+        ({"retries": 1.5}, TypeError, "retries: an int is needed, not float"),
+        ({"server_name": "a.example"}, ValueError, "give tls=True with them"),
+        ({"server_name": "", "tls": True}, ValueError, "server_name is empty"),
+        ({"ca_certificate": b""}, ValueError, "give tls=True with them"),
+        ({"ca_certificate": b"", "tls": True}, ValueError, "ca_certificate is empty"),
+        ({"ca_certificate": "/dev/null", "tls": True}, ValueError, "ca_certificate is empty"),
+        ({"client_key": b"-----BEGIN ", "tls": True}, ValueError, "together or not at all"),
+        ({"client_certificate": b"-----BEGIN ", "tls": True}, ValueError, "together or not"),
+        (
+            {"client_certificate": b"-----BEGIN ", "client_key": b"", "tls": True},
+            ValueError,
+            "client_key is empty",
+        ),
+    ],
+)
+def test_wrong_options_are_refused_at_once(
+    client_kind: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with (
+        pytest.raises(error, match=message) as raised,
+        opened(client_kind, "127.0.0.1:1", **options),
+    ):
+        pass
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("token", "error"), [("s3cret\n", ValueError), (None, TypeError), (b"s3cret", TypeError)]
+)
+def test_a_token_is_checked_with_each_call(
+    client_kind: str, token: Any, error: type[Exception]
+) -> None:
+    with (
+        opened(client_kind, "127.0.0.1:1", token=lambda: token) as client,
+        pytest.raises(error, match=r"^token: ") as raised,
+    ):
+        client.assignments.get("asgn_001")
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_client_shows_its_address(client_kind: str) -> None:
+    with opened(client_kind, "127.0.0.1:1", token="s3cret") as client:  # noqa: S106
+        shown = repr(getattr(client, "_target", client) if client_kind == "async" else client)
+    assert shown.endswith("Client('127.0.0.1:1')")
 
 
 @pytest.fixture(scope="module")
@@ -179,20 +306,104 @@ def test_mutual_tls(client_kind: str, certificates: Path) -> None:
         refused(client_kind, address, **options)
 
 
-def test_certificates_without_tls_are_refused(client_kind: str) -> None:
-    with (
-        pytest.raises(ValueError, match="give tls=True"),
-        opened(client_kind, "127.0.0.1:1", ca_certificate=b"..."),
-    ):
-        pass
-
-
 def test_a_closed_client_says_so(client: Any) -> None:
     client.assignments.list()
     client.close()
     client.close()
     with pytest.raises(RuntimeError, match="this client is closed"):
         client.assignments.get("asgn_001")
+
+
+@contextmanager
+def deaf_server() -> Iterator[str]:
+    """Serve, and answer nothing before the end of the block."""
+    release = threading.Event()
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> Message:
+        release.wait(20)
+        return answer(request, context)
+
+    with scripted_server(behaviour) as address:
+        try:
+            yield address
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("pausing", [False, True])
+def test_close_ends_calls_under_way(*, pausing: bool) -> None:
+    (port,) = free_ports(1)
+    with deaf_server() as address, ThreadPoolExecutor() as threads:
+        client = Client(f"127.0.0.1:{port}" if pausing else address, retries=9)
+        calls = [threads.submit(client.assignments.get, "asgn_001") for _ in range(4)]
+        time.sleep(0.5)
+        client.close()
+        for call in calls:
+            with pytest.raises(Cancelled, match="this client was closed during the call"):
+                call.result(timeout=5)
+
+
+@pytest.mark.parametrize("pausing", [False, True])
+def test_close_ends_asynchronous_calls_under_way(*, pausing: bool) -> None:
+    (port,) = free_ports(1)
+
+    async def use(address: str) -> None:
+        client = AsyncClient(address, retries=9)
+        calls = [asyncio.ensure_future(client.assignments.get("asgn_001")) for _ in range(4)]
+        await asyncio.sleep(0.5)
+        await client.close()
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(result, Cancelled), repr(result)
+
+    with deaf_server() as address:
+        asyncio.run(use(f"127.0.0.1:{port}" if pausing else address))
+
+
+def test_a_cancelled_task_stays_cancelled() -> None:
+    async def use(address: str) -> None:
+        async with AsyncClient(address) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await client.assignments.get("asgn_001")
+            task = asyncio.ensure_future(client.assignments.get("asgn_001"))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await client.close()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with deaf_server() as address:
+        asyncio.run(use(address))
+
+
+def test_close_while_calls_begin_leaks_no_error_of_grpc() -> None:
+    with scripted_server(answer) as address, ThreadPoolExecutor(16) as threads:
+        for _ in range(20):
+            client = Client(address)
+
+            def use(client: Client = client) -> None:
+                while True:
+                    client.assignments.get("asgn_001")
+
+            calls = [threads.submit(use) for _ in range(8)]
+            time.sleep(0.02)
+            client.close()
+            errors = [call.exception(timeout=5) for call in calls]
+            assert {type(error) for error in errors} <= {Cancelled, RuntimeError}, errors
+
+
+def test_an_async_client_lets_go_of_loops_that_are_over(
+    settings: Settings, channel: grpc.Channel
+) -> None:
+    del channel
+    client = AsyncClient(str(settings.grpc_address))
+
+    async def use() -> None:
+        await client.assignments.list().total
+
+    for _ in range(5):
+        asyncio.run(use())
+    assert len(client._channels) == 1
 
 
 def test_many_threads_share_a_client(settings: Settings, channel: grpc.Channel) -> None:

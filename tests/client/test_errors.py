@@ -6,10 +6,21 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 import peermentor
-from peermentor import Internal, InvalidArgument, NotFound, PeermentorError, Unavailable, errors
+from peermentor import (
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PeermentorError,
+    ResourceExhausted,
+    Unavailable,
+    errors,
+)
 from peermentor.v1 import assignments_pb2
 from support.clients import fail, opened, scripted_server
 from support.factories import NEW_TEMPLATE
@@ -43,6 +54,44 @@ def test_every_code_arrives_as_its_class(client_kind: str, code: grpc.StatusCode
         client.assignments.get("asgn_001")
     error = raised.value
     assert (error.code, error.reason, error.message) == (code, "BECAUSE", "scripted")
+
+
+BROKEN_DETAIL = AnyMessage(type_url=f"a/{ErrorInfo.DESCRIPTOR.full_name}", value=b"\xff")
+
+
+@pytest.mark.parametrize("sent", [b"\xff", Status(details=[BROKEN_DETAIL]).SerializeToString()])
+def test_details_that_cannot_be_read_leave_the_error(client_kind: str, sent: bytes) -> None:
+    def behaviour(_request: bytes, context: grpc.ServicerContext) -> assignments_pb2.Assignment:
+        context.set_trailing_metadata((("grpc-status-details-bin", sent),))
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details("scripted")
+        return assignments_pb2.Assignment()
+
+    with (
+        scripted_server(behaviour) as address,
+        opened(client_kind, address) as client,
+        pytest.raises(NotFound, match="scripted") as raised,
+    ):
+        client.assignments.get("asgn_001")
+    assert (raised.value.reason, raised.value.retry_after) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(-5, 0.0), (2, 2.0), (-(10**15), 0.0), (10**15, 1e15)]
+)
+def test_a_server_may_ask_for_any_pause(client_kind: str, seconds: int, expected: float) -> None:
+    def behaviour(_request: bytes, context: grpc.ServicerContext) -> assignments_pb2.Assignment:
+        delay = Duration(seconds=seconds)
+        fail(context, grpc.StatusCode.RESOURCE_EXHAUSTED, RetryInfo(retry_delay=delay))
+        return assignments_pb2.Assignment()
+
+    with (
+        scripted_server(behaviour) as address,
+        opened(client_kind, address, retries=1, timeout=1) as client,
+        pytest.raises(ResourceExhausted) as raised,
+    ):
+        client.assignments.get("asgn_001")
+    assert raised.value.retry_after == expected
 
 
 def test_refused_fields_come_all_at_once(client: Any) -> None:

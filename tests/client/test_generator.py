@@ -30,7 +30,7 @@ message MoveAssignmentRequest {
   // The assignment.
   optional string assignment_id = 1;
   // The new organization.
-  optional string org_id = 2;
+  optional string org_id = 2 [(google.api.field_behavior) = REQUIRED];
   // From when on.
   google.protobuf.Timestamp moved_at = 3;
   // The last day in the old one, `YYYY-MM-DD`.
@@ -52,11 +52,17 @@ PROGRAM = """
 from datetime import UTC, date, datetime
 from peermentor import AsyncClient, Assignment, Client, UNSET
 
+PAIR = {
+    "mentee_id": "user_088", "peer_mentor_id": "m", "coordinator_id": "c", "org_id": "org_03"
+}
+
 def sync(client: Client) -> int | None:
     moved: Assignment = client.assignments.move(
         "asgn_001", org_id="org_04", moved_at=datetime.now(UTC), last_day=date(2026, 1, 1))
     at: datetime | None = moved.moved_at
-    client.assignments.create(mentee_id="user_088")
+    client.assignments.list(org_id=None, status=None)
+    client.assignments.create(
+        mentee_id="user_088", peer_mentor_id="m", coordinator_id="c", org_id="org_03")
     return moved.moves
 
 async def other(client: AsyncClient) -> int | None:
@@ -65,7 +71,7 @@ async def other(client: AsyncClient) -> int | None:
 CALLS = """
 import asyncio, sys
 import grpc
-from program import sync, other
+from program import PAIR, other, sync
 from peermentor import AsyncClient, Client
 from peermentor.v1 import assignments_pb2 as pb
 sys.path.insert(0, sys.argv[1])
@@ -84,12 +90,18 @@ def behaviour(request, context):
 with scripted_server(behaviour) as address:
     with Client(address) as client:
         assert sync(client) == 7
-        client.assignments.create(mentee_id="user_088")
-        client.assignments.create(mentee_id="user_088", request_id="mine")
+        client.assignments.create(**PAIR)
+        client.assignments.create(**PAIR, request_id="mine")
     assert asyncio.run(other(AsyncClient(address))) == 7
 assert len(ids) == 5 and len(ids[0]) == 36, ids
 assert ids[0] == ids[1] == ids[2] != ids[3] and ids[4] == "mine", ids
 assert "new organization" in client.assignments.move.__doc__
+try:
+    client.assignments.move("asgn_001")
+except TypeError as error:
+    assert "org_id" in str(error)
+else:
+    raise AssertionError("org_id is required")
 """
 
 
@@ -114,8 +126,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = text.replace(start, start + REQUEST_ID)
     proto.write_text(text)
     shutil.copy(ROOT / "envoy.yaml", root)
-    make = ["make", "generate", f"API={root}/protos", f"CLIENT={root}/src"]
-    make.append(f"GATEWAY={root}/envoy.yaml")
+    make = ["make", "generate"]
+    make += [f"API={root}/protos", f"CLIENT={root}/src", f"GATEWAY={root}/envoy.yaml"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
     (root / "program.py").write_text(PROGRAM)
     return root

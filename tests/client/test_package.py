@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from support.tours import tour_blocks
 
 CLIENTS = Path(peermentor.__file__).parents[3]
 PACKAGE = Path(peermentor.__file__).parent
-CORE = ("connection.py", "errors.py", "retries.py", "paging.py", "requests.py")
+GENERATED = {f"{name}.py" for name in ("models", "client", "async_client", "_sync", "_async")}
+CORE = {file.name for file in PACKAGE.glob("*.py")} - GENERATED - {"__init__.py"}
 
 
 def signatures(owner: type) -> dict[str, str]:
     """Return every public name of a class with its signature, as of the synchronous client."""
     return {
-        re.sub("^__a(?=enter|exit|iter)", "__", name): re.sub("Async", "", str(_signature(member)))
+        re.sub("^__a(?=enter|exit|iter)", "__", name): re.sub(
+            "Async|_a?sync[.]", "", str(_signature(member))
+        )
         for name, member in inspect.getmembers(owner)
         if not name.startswith("_") or name in {"__init__", "__enter__", "__aenter__"}
     }
@@ -46,6 +50,11 @@ def test_both_clients_have_the_same_names_and_signatures() -> None:
     assert len(pairs) == 4
     for one, other in pairs:
         assert signatures(one) == signatures(other)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["project"]
+    assert peermentor.__version__ == project["version"]
 
 
 def test_both_clients_take_the_same_options() -> None:
@@ -115,7 +124,8 @@ def test_it_needs_only_grpc_and_protobuf() -> None:
     ("program", "complaint"),
     [
         ("from peermentor import Client\nClient().assignments.create(mentee='x')", "mentee"),
-        ("from peermentor import Client\nClient().assignments.list(org_id=None)", "arg-type"),
+        ("from peermentor import Client\nClient().assignments.list(org_id=7)", "arg-type"),
+        ("from peermentor import Client\nClient().assignments.create(mentee_id='x')", "call-arg"),
         ("from peermentor import Client\nClient().assignments.list(status='late')", "arg-type"),
         (
             "from peermentor import Client\nx: int = Client().templates.get('a').name",

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.message import Message
 
+from peermentor import Internal
+from peermentor.v1.assignments_pb2 import Assignment, ListAssignmentsResponse
+from support.clients import opened, scripted_server
 from support.factories import NEW_ASSIGNMENT
 
 
@@ -40,6 +45,18 @@ def test_a_list_goes_on_from_a_token_or_a_page(client: Any) -> None:
 def test_an_empty_list(client: Any) -> None:
     listing = client.assignments.list()
     assert (list(listing), listing.total, len(listing.page(1))) == ([], 0, 0)
+
+
+def test_a_server_that_repeats_itself_is_left(client_kind: str) -> None:
+    def behaviour(_request: bytes, _context: grpc.ServicerContext) -> Message:
+        return ListAssignmentsResponse(data=[Assignment()], next_page_token="again")  # noqa: S106
+
+    with (
+        scripted_server(behaviour) as address,
+        opened(client_kind, address) as client,
+        pytest.raises(Internal, match="gives the same page again"),
+    ):
+        list(client.assignments.list())
 
 
 def test_nothing_is_asked_before_it_is_needed(client: Any) -> None:

@@ -18,6 +18,7 @@ from peermentor_server.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.database import Database
 from support.clients import Behaviour, fail, opened, scripted_server
+from support.clock import CONTRACT_DAY
 from support.ports import free_ports
 
 BUSY = RetryInfo(retry_delay=Duration(nanos=300_000_000))
@@ -48,7 +49,7 @@ def test_a_call_that_is_safe_to_repeat_is_made_again(client_kind: str) -> None:
     "update",
     [
         lambda c: c.assignments.update("asgn_001", status="paused"),
-        lambda c: c.assignments.update_last_contact("asgn_001", contact_type="call"),
+        lambda c: c.assignments.update_last_contact("asgn_001", contact_date=CONTRACT_DAY),
     ],
 )
 def test_an_update_is_safe_to_repeat(client_kind: str, update: Callable[[Any], object]) -> None:
@@ -143,6 +144,32 @@ def test_a_server_may_come_up_late(
     finally:
         timer.join()
         app.stop()
+
+
+def test_a_server_that_was_long_away_is_found_by_the_next_call(client_kind: str) -> None:
+    (port,) = free_ports(1)
+    with opened(client_kind, f"127.0.0.1:{port}") as client:
+        gone = time.monotonic() + 8
+        while time.monotonic() < gone:
+            with pytest.raises(Unavailable):
+                client.assignments.get("asgn_001", timeout=2)
+        with scripted_server(Script(0, grpc.StatusCode.UNAVAILABLE), port=port):
+            client.assignments.get("asgn_001")
+
+
+def test_each_repetition_is_logged_without_values(
+    client_kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = Script(2, grpc.StatusCode.UNAVAILABLE)
+    caplog.set_level("DEBUG", "peermentor")
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        client.assignments.get("asgn_001")
+    told = [record.getMessage() for record in caplog.records if record.name == "peermentor"]
+    path = "/peermentor.v1.AssignmentService/GetAssignment"
+    assert [line.rpartition(",")[0] for line in told] == [
+        f"{path}: attempt {number} ended with UNAVAILABLE" for number in (1, 2)
+    ]
+    assert "asgn_001" not in "".join(told)
 
 
 def test_pauses_grow_with_jitter_and_stay_bounded() -> None:

@@ -169,6 +169,7 @@ def test_a_request_without_anything_is_told_all_that_is_required(channel: grpc.C
 
     assert assignment.violations.keys() == set(NEW_ASSIGNMENT) - {"start_date"}
     assert template.violations.keys() == set(NEW_TEMPLATE) - {"mentor_ids", "notes_template"}
+    assert template.violations["recurrence_rule"] == "is required and must not be blank"
 
 
 def test_no_error_repeats_what_the_caller_sent(service: Service) -> None:
@@ -409,7 +410,6 @@ def test_a_rule_has_at_most_500_characters(service: Service, rpc: str) -> None:
 @pytest.mark.parametrize("rpc", ["CreateTemplate", "UpdateTemplate"])
 def test_refused_rules_name_the_part_at_fault(service: Service, rpc: str) -> None:
     for rule, part in {
-        "": "RRULE",
         "garbage": "GARBAGE",
         "FREQ=DAILY;": "RRULE",
         "FREQ=DAILY\nEXRULE:FREQ=DAILY": "RRULE",
@@ -430,6 +430,9 @@ def test_refused_rules_name_the_part_at_fault(service: Service, rpc: str) -> Non
         call = service.refuse(rpc, recurrence_rule=rule)
         assert call.violations.keys() == {"recurrence_rule"}, rule
         assert call.violations["recurrence_rule"].startswith(f"{part}: "), rule
+    for rule in ("", " "):
+        call = service.refuse(rpc, recurrence_rule=rule)
+        assert call.violations == {"recurrence_rule": "is required and must not be blank"}
 
 
 def test_a_rule_needs_an_occurrence_from_now_on(service: Service, clock: SettableClock) -> None:

@@ -44,7 +44,7 @@ class Awaited:
 
 
 @contextmanager
-def opened(kind: str, address: str | list[str], **options: Any) -> Iterator[Any]:
+def opened(kind: str, address: Any = None, **options: Any) -> Iterator[Any]:
     """Open a `sync` or an `async` client, which a test uses in the same way."""
     if kind == "sync":
         with Client(address, **options) as client:
@@ -70,7 +70,7 @@ def scripted_server(behaviour: Behaviour, **options: Any) -> Iterator[str]:
     server = grpc.server(ThreadPoolExecutor(4), handlers=[Everything()])
     credentials = options.get("credentials")
     if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{options.get('port', 0)}")
     else:
         port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()

@@ -133,6 +133,9 @@ class Checks:
     def recurrence_rule(self, field: str, now: datetime) -> str:
         """Return an RRULE that has an occurrence from now on."""
         value: str = getattr(self._request, field)
+        if not value.strip():
+            self.refuse(field, "is required and must not be blank")
+            return value
         refusal = recurrence.refusal(value, now)
         if refusal is not None:
             reason = refusal.description.removeprefix(f"{refusal.part} ").removesuffix(".")

@@ -5,8 +5,11 @@ raise. `peermentor.v1` holds the generated messages and stubs underneath.
 """
 
 from peermentor import models
+from peermentor._async import AsyncListing
+from peermentor._sync import Listing
 from peermentor.async_client import AsyncClient
 from peermentor.client import Client
+from peermentor.connection import __version__
 from peermentor.errors import (
     Aborted,
     AlreadyExists,
@@ -26,7 +29,7 @@ from peermentor.errors import (
     Unimplemented,
 )
 from peermentor.models import *  # noqa: F403 - every model, as its __all__ says
-from peermentor.paging import AsyncListing, Listing, Page
+from peermentor.paging import Page
 from peermentor.requests import UNSET, Unset
 
 __all__ = [
@@ -53,5 +56,6 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Unset",
+    "__version__",
 ]
 __all__ += models.__all__

@@ -6,11 +6,12 @@ Written by clients/generator from protos/; never edited.
 from collections.abc import Sequence
 from datetime import date, datetime
 from functools import cached_property, partial
+from uuid import UUID
 
 from peermentor import models
-from peermentor.connection import Connection, Method
-from peermentor.paging import Listing
-from peermentor.requests import UNSET, Unset, fill
+from peermentor._sync import Connection, Listing
+from peermentor.connection import Method
+from peermentor.requests import UNSET, Unset, day, day_or_instant, fill
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
@@ -74,14 +75,14 @@ class Assignments:
     def list(
         self,
         *,
-        status: models.AssignmentStatus | models.AssignmentStatusName | Unset = UNSET,
-        org_id: str | Unset = UNSET,
-        coordinator_id: str | Unset = UNSET,
-        peer_mentor_id: str | Unset = UNSET,
-        mentee_id: str | Unset = UNSET,
-        page: int | Unset = UNSET,
-        limit: int | Unset = UNSET,
-        page_token: str | Unset = UNSET,
+        status: models.AssignmentStatus | models.AssignmentStatusName | None = None,
+        org_id: str | None = None,
+        coordinator_id: str | None = None,
+        peer_mentor_id: str | None = None,
+        mentee_id: str | None = None,
+        page: int | None = None,
+        limit: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Listing[models.Assignment]:
         """Lists assignments by ascending id; without `status`, the open ones (active or paused).
@@ -118,6 +119,7 @@ class Assignments:
                 "limit": limit,
                 "page_token": page_token,
             },
+            {},
         )
         fetch = partial(self._connection.call, method, timeout=timeout)
         return Listing(fetch, request, models.Assignment.from_message)
@@ -146,19 +148,20 @@ class Assignments:
             assignments_pb2.GetAssignmentRequest(),
             {"assignment_id": assignment_id},
             {},
+            {},
         )
         return models.Assignment.from_message(self._connection.call(method, request, timeout))
 
     def create(
         self,
         *,
-        mentee_id: str | Unset = UNSET,
-        peer_mentor_id: str | Unset = UNSET,
-        coordinator_id: str | Unset = UNSET,
-        org_id: str | Unset = UNSET,
+        mentee_id: str,
+        peer_mentor_id: str,
+        coordinator_id: str,
+        org_id: str,
         start_date: str | date | Unset = UNSET,
         mentee_name: str | Unset = UNSET,
-        request_id: str | Unset = UNSET,
+        request_id: str | UUID | Unset = UNSET,
         timeout: float | None = None,
     ) -> models.Assignment:
         """Creates an assignment, which is active and has had no contact yet; once for each
@@ -196,8 +199,9 @@ class Assignments:
                 "org_id": org_id,
                 "start_date": start_date,
                 "mentee_name": mentee_name,
-                "request_id": request_id,
+                "request_id": self._connection._request_id(request_id),
             },
+            {"start_date": day},
         )
         return models.Assignment.from_message(self._connection.call(method, request, timeout))
 
@@ -229,9 +233,8 @@ class Assignments:
             start_date: The first day, `YYYY-MM-DD`.
             mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
                 characters. Empty clears it.
-            reminder_sent_at: When the reminder of this cycle went out. Cleared by naming it in `update_mask`
-                without a value here.
-            escalation_sent_at: When the escalation of this cycle went out. Cleared like `reminder_sent_at`.
+            reminder_sent_at: When the reminder of this cycle went out. None clears it.
+            escalation_sent_at: When the escalation of this cycle went out. None clears it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
         """
         method = Method(
@@ -253,6 +256,7 @@ class Assignments:
                 "reminder_sent_at": reminder_sent_at,
                 "escalation_sent_at": escalation_sent_at,
             },
+            {"start_date": day},
         )
         return models.Assignment.from_message(self._connection.call(method, request, timeout))
 
@@ -281,6 +285,7 @@ class Assignments:
             assignments_pb2.DeleteAssignmentRequest(),
             {"assignment_id": assignment_id},
             {},
+            {},
         )
         self._connection.call(method, request, timeout)
 
@@ -288,7 +293,7 @@ class Assignments:
         self,
         assignment_id: str,
         *,
-        contact_date: datetime | Unset = UNSET,
+        contact_date: datetime,
         contact_type: str | Unset = UNSET,
         timeout: float | None = None,
     ) -> models.Assignment:
@@ -322,22 +327,23 @@ class Assignments:
                 "contact_date": contact_date,
                 "contact_type": contact_type,
             },
+            {},
         )
         return models.Assignment.from_message(self._connection.call(method, request, timeout))
 
     def list_overdue(
         self,
         *,
-        cutoff_date: str | date | Unset = UNSET,
-        started_before: str | date | Unset = UNSET,
-        status: models.AssignmentStatus | models.AssignmentStatusName | Unset = UNSET,
-        org_id: str | Unset = UNSET,
-        coordinator_id: str | Unset = UNSET,
-        peer_mentor_id: str | Unset = UNSET,
-        mentee_id: str | Unset = UNSET,
-        page: int | Unset = UNSET,
-        limit: int | Unset = UNSET,
-        page_token: str | Unset = UNSET,
+        cutoff_date: str | date | None = None,
+        started_before: str | date | None = None,
+        status: models.AssignmentStatus | models.AssignmentStatusName | None = None,
+        org_id: str | None = None,
+        coordinator_id: str | None = None,
+        peer_mentor_id: str | None = None,
+        mentee_id: str | None = None,
+        page: int | None = None,
+        limit: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Listing[models.Assignment]:
         """Lists the active assignments without contact since the cutoff, the longest-silent
@@ -382,6 +388,7 @@ class Assignments:
                 "limit": limit,
                 "page_token": page_token,
             },
+            {"cutoff_date": day_or_instant, "started_before": day},
         )
         fetch = partial(self._connection.call, method, timeout=timeout)
         return Listing(fetch, request, models.Assignment.from_message)
@@ -400,9 +407,9 @@ class Templates:
     def list(
         self,
         *,
-        page: int | Unset = UNSET,
-        limit: int | Unset = UNSET,
-        page_token: str | Unset = UNSET,
+        page: int | None = None,
+        limit: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Listing[models.RecurringTemplate]:
         """Lists templates by ascending id.
@@ -429,6 +436,7 @@ class Templates:
                 "limit": limit,
                 "page_token": page_token,
             },
+            {},
         )
         fetch = partial(self._connection.call, method, timeout=timeout)
         return Listing(fetch, request, models.RecurringTemplate.from_message)
@@ -457,22 +465,23 @@ class Templates:
             templates_pb2.GetTemplateRequest(),
             {"id": id},
             {},
+            {},
         )
         return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
 
     def create(
         self,
         *,
-        coordinator_id: str | Unset = UNSET,
-        organization_id: str | Unset = UNSET,
-        name: str | Unset = UNSET,
-        activity_type: str | Unset = UNSET,
-        recurrence_rule: str | Unset = UNSET,
-        duration_minutes: int | Unset = UNSET,
+        coordinator_id: str,
+        organization_id: str,
+        name: str,
+        activity_type: str,
+        recurrence_rule: str,
+        duration_minutes: int,
         mentor_ids: Sequence[str] | Unset = UNSET,
         notes_template: str | Unset = UNSET,
         is_active: bool | Unset = UNSET,
-        request_id: str | Unset = UNSET,
+        request_id: str | UUID | Unset = UNSET,
         timeout: float | None = None,
     ) -> models.RecurringTemplate:
         """Creates a template; once for each `request_id`.
@@ -522,8 +531,9 @@ class Templates:
                 "mentor_ids": mentor_ids,
                 "notes_template": notes_template,
                 "is_active": is_active,
-                "request_id": request_id,
+                "request_id": self._connection._request_id(request_id),
             },
+            {},
         )
         return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
 
@@ -555,8 +565,7 @@ class Templates:
             activity_type: What kind of activity it is.
             recurrence_rule: When it comes again.
             duration_minutes: How long it takes, in minutes.
-            mentor_ids: The mentors who take part. Replaces all; an empty list counts as absent unless
-                `update_mask` names it.
+            mentor_ids: The mentors who take part. Replaces all. An empty list clears it.
             notes_template: What to begin the notes of each activity with. Empty clears it.
             is_active: Whether activities are to be made from it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
@@ -581,6 +590,7 @@ class Templates:
                 "notes_template": notes_template,
                 "is_active": is_active,
             },
+            {},
         )
         return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
 
@@ -608,6 +618,7 @@ class Templates:
             templates_pb2.DeleteTemplateRequest(),
             {"id": id},
             {},
+            {},
         )
         self._connection.call(method, request, timeout)
 
@@ -615,9 +626,9 @@ class Templates:
         self,
         coordinator_id: str,
         *,
-        page: int | Unset = UNSET,
-        limit: int | Unset = UNSET,
-        page_token: str | Unset = UNSET,
+        page: int | None = None,
+        limit: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Listing[models.RecurringTemplate]:
         """Lists the templates of one coordinator by ascending id.
@@ -645,6 +656,7 @@ class Templates:
                 "limit": limit,
                 "page_token": page_token,
             },
+            {},
         )
         fetch = partial(self._connection.call, method, timeout=timeout)
         return Listing(fetch, request, models.RecurringTemplate.from_message)
@@ -653,9 +665,9 @@ class Templates:
         self,
         organization_id: str,
         *,
-        page: int | Unset = UNSET,
-        limit: int | Unset = UNSET,
-        page_token: str | Unset = UNSET,
+        page: int | None = None,
+        limit: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Listing[models.RecurringTemplate]:
         """Lists the templates of one organization by ascending id.
@@ -684,6 +696,7 @@ class Templates:
                 "limit": limit,
                 "page_token": page_token,
             },
+            {},
         )
         fetch = partial(self._connection.call, method, timeout=timeout)
         return Listing(fetch, request, models.RecurringTemplate.from_message)

@@ -5,34 +5,40 @@ gRPC works in the child only with GRPC_ENABLE_FORK_SUPPORT=1, and never after an
 used; then a call in the child says so instead of hanging.
 """
 
-import asyncio
 import json
+import logging
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Generic, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
-from peermentor.errors import from_rpc
-from peermentor.retries import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Schedule, checked_timeout
+from peermentor import options
+from peermentor.errors import Cancelled, from_rpc
+from peermentor.options import Pem, Token
+from peermentor.requests import UNSET, Unset
+from peermentor.retries import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Schedule
 
+__version__ = "0.1.0"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     # A name may stand for several servers, too.
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
     # Finds a server that comes up within the pauses of retries.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.primary_user_agent", f"peermentor-python/{__version__}"),
 )
-RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
 # Which process was the first to use grpc, and which grpc.aio.
 _first_processes: dict[Any, int] = {}
+_log = logging.getLogger("peermentor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +51,19 @@ class Method(Generic[RequestT, ResponseT]):
     repeatable: bool
 
 
-class _Connection:
-    _by_key: ClassVar[type[Any]] = dict
+class BaseConnection:
+    """What both connections have in common: all but the waiting."""
 
     def __init__(  # noqa: PLR0913 - all by keyword
         self,
         address: str | Sequence[str] | None = None,
         *,
         tls: bool = False,
-        ca_certificate: str | Path | bytes | None = None,
-        client_certificate: str | Path | bytes | None = None,
-        client_key: str | Path | bytes | None = None,
+        ca_certificate: Pem = None,
+        client_certificate: Pem = None,
+        client_key: Pem = None,
         server_name: str | None = None,
-        token: str | Callable[[], str] | None = None,
+        token: Token = None,
         metadata: Mapping[str, str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
@@ -77,152 +83,59 @@ class _Connection:
         `timeout` is how many seconds a call may take with all its repetitions; `retries` is
         how often a call that is safe to repeat is repeated.
         """
-        address = address or os.environ.get("PEERMENTOR_ADDRESS") or DEFAULT_ADDRESS
-        addresses = address.split(",") if isinstance(address, str) else address
-        self.address = ", ".join(each.strip() for each in addresses)
-        self.timeout, self.retries = checked_timeout(timeout), retries
-        self._target = _target(self.address.split(", "))
-        self._certificates = [
-            _pem(each) for each in (ca_certificate, client_key, client_certificate)
-        ]
-        if any(self._certificates) and not tls:
-            raise ValueError("certificates are for TLS: give tls=True with them")
-        self._tls, self._token = tls, token
-        self._metadata = tuple((metadata or {}).items())
+        if address is None:
+            address = os.environ.get("PEERMENTOR_ADDRESS") or DEFAULT_ADDRESS
+        self.address, self._target, proxied = options.places(address)
+        self.timeout, self.retries = options.seconds(timeout), options.count(retries)
+        self._token, self._metadata = token, options.headers(token, metadata or {})
+        given = (ca_certificate, client_key, client_certificate)
+        if not tls and any(each is not None for each in (*given, server_name)):
+            raise ValueError("certificates and server_name are for TLS: give tls=True with them")
+        if server_name == "":
+            raise ValueError("server_name is empty")
+        self._certificates = options.certificates(*given) if tls else None
         self._options = _OPTIONS
         if server_name is not None:
             self._options += (("grpc.ssl_target_name_override", server_name),)
-        self._channels: Any = self._by_key()
-        self._closed = False
+        if not proxied:
+            # What the environment names as a proxy cannot reach them, or not as a list.
+            self._options += (("grpc.enable_http_proxy", 0),)
+        self._channels: dict[Any, Any] = {}
+        self._closing = threading.Event()
 
-    def _channel(self, library: Any, key: Any) -> Any:
-        if self._closed:
-            raise RuntimeError("this client is closed")
-        _check_fork(library)
-        if key not in self._channels:
-            opened = self._open(library)
-            # Should another thread have been quicker, its channel counts.
-            if self._channels.setdefault(key, opened) is not opened:
-                opened.close()
-        return self._channels[key]
+    def __repr__(self) -> str:
+        """Show the address, and no secrets."""
+        return f"{type(self).__name__}({self.address!r})"
 
-    def _open(self, library: Any) -> Any:
-        if not self._tls:
-            return library.insecure_channel(self._target, self._options)
-        credentials = grpc.ssl_channel_credentials(*self._certificates)
-        return library.secure_channel(self._target, credentials, self._options)
+    def _request_id(self, given: str | uuid.UUID | Unset) -> str | Unset:
+        """Return the id of a create: the caller's, or one made up, so that it can be repeated."""
+        if given is UNSET and "idempotency-key" not in dict(self._metadata):
+            given = uuid.uuid4()
+        return str(given) if isinstance(given, uuid.UUID) else given
 
-    def _stub(self, channel: Any, method: Method[Any, Any]) -> Any:
-        return channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
+    def _schedule(self, method: Method[Any, Any], timeout: float | None) -> Schedule:
+        timeout = self.timeout if timeout is None else options.seconds(timeout)
+        return Schedule(timeout, self.retries if method.repeatable else 0)
 
-    def _headers(self) -> tuple[tuple[str, str], ...]:
-        token = self._token() if callable(self._token) else self._token
-        return self._metadata + ((("authorization", f"Bearer {token}"),) if token else ())
-
-    def _pause_after(self, raised: grpc.RpcError, schedule: Schedule) -> float:
+    def _pause_after(
+        self, raised: grpc.RpcError, method: Method[Any, Any], schedule: Schedule
+    ) -> float:
+        self._check_open()
         error = from_rpc(raised, self.address)
         if (pause := schedule.pause_after(error)) is None:
             raise error from raised
+        attempt = (method.path, schedule.made, error.code.name, pause)
+        _log.debug("%s: attempt %d ended with %s, again in %.2f s", *attempt)
         return pause
 
-    def _schedule(self, method: Method[Any, Any], timeout: float | None) -> Schedule:
-        timeout = self.timeout if timeout is None else checked_timeout(timeout)
-        return Schedule(timeout, self.retries if method.repeatable else 0)
+    def _check_open(self) -> None:
+        """Raise Cancelled when the client was closed during a call."""
+        if self._closing.is_set():
+            raise Cancelled(grpc.StatusCode.CANCELLED, "this client was closed during the call")
 
 
-class Connection(_Connection):
-    """Makes calls and waits for their answers; may be used from many threads."""
-
-    def call(
-        self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
-    ) -> ResponseT:
-        """Call an RPC, again where that is safe, and return its answer."""
-        schedule = self._schedule(method, timeout)
-        stub = self._stub(self._channel(grpc, os.getpid()), method)
-        while True:
-            left = schedule.remaining()
-            try:
-                return cast(ResponseT, stub(request, timeout=left, metadata=self._headers()))
-            except grpc.RpcError as raised:
-                pause = self._pause_after(raised, schedule)
-            time.sleep(pause)
-
-    def close(self) -> None:
-        """Give up the calls that still run, and close the connection for good."""
-        self._closed = True
-        if channel := self._channels.pop(os.getpid(), None):
-            channel.close()
-
-    def __enter__(self) -> Self:
-        """Close at the end of the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
-
-
-class AsyncConnection(_Connection):
-    """Makes calls and awaits their answers; has a channel for each event loop."""
-
-    _by_key = WeakKeyDictionary
-
-    async def call(
-        self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
-    ) -> ResponseT:
-        """Call an RPC, again where that is safe, and return its answer."""
-        schedule = self._schedule(method, timeout)
-        stub = self._stub(self._channel(grpc.aio, asyncio.get_running_loop()), method)
-        while True:
-            left = schedule.remaining()
-            try:
-                return cast(ResponseT, await stub(request, timeout=left, metadata=self._headers()))
-            except grpc.RpcError as raised:
-                pause = self._pause_after(raised, schedule)
-            await asyncio.sleep(pause)
-
-    async def close(self) -> None:
-        """Give up the calls that still run, and close the connection for good."""
-        self._closed = True
-        if channel := self._channels.pop(asyncio.get_running_loop(), None):
-            await channel.close()
-
-    async def __aenter__(self) -> Self:
-        """Close at the end of the block."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close."""
-        await self.close()
-
-
-def _pem(certificate: str | Path | bytes | None) -> bytes | None:
-    if certificate is None or isinstance(certificate, bytes):
-        return certificate
-    return Path(certificate).read_bytes()
-
-
-def _target(addresses: Sequence[str]) -> str:
-    for address in addresses:
-        if not address.rpartition(":")[2].isdigit() or "/" in address:
-            raise ValueError(f"{address!r} is no address such as 127.0.0.1:50051")
-    if len(addresses) == 1:
-        return addresses[0]
-    hosts = [address.rpartition(":")[0] for address in addresses]
-    kinds = {6 if host.startswith("[") else 4 * host.replace(".", "").isdigit() for host in hosts}
-    if kinds not in ({4}, {6}):
-        raise ValueError(
-            "several addresses must be IP addresses of one kind, such as 10.0.0.1:50051; "
-            "one name that stands for several servers does as well"
-        )
-    return f"ipv{kinds.pop()}:{','.join(addresses)}"
-
-
-def _check_fork(library: Any) -> None:
+def check_fork(library: Any) -> None:
+    """Raise an error where gRPC would hang: in a child of a process that used it."""
     me = os.getpid()
     _first_processes.setdefault(library, me)
     supported = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in {"1", "true", "yes"}

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -140,8 +140,7 @@ CLASS_OF: dict[grpc.StatusCode, type[PeermentorError]] = {
 def from_rpc(raised: Any, address: str) -> PeermentorError:
     """Return the error for what gRPC raised, `grpc.RpcError` or `grpc.aio.AioRpcError`."""
     trailers: dict[str, Any] = dict(raised.trailing_metadata() or ())
-    code, text = raised.code(), raised.details() or ""
-    details = Status.FromString(trailers.get(_DETAILS, b"")).details
+    code, text, details = raised.code(), raised.details() or "", trailers.get(_DETAILS, b"")
     info, retry = _unpack(details, ErrorInfo), _unpack(details, RetryInfo)
     if not trailers.get(_REQUEST_ID) and not details:
         text = _from_no_server(code, text, address)
@@ -149,7 +148,7 @@ def from_rpc(raised: Any, address: str) -> PeermentorError:
     error.reason = info.reason
     error.request_id = trailers.get(_REQUEST_ID, "") or info.metadata.get("request_id", "")
     if retry.HasField("retry_delay"):
-        error.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+        error.retry_after = max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
     error.field_violations = tuple(
         FieldViolation(each.field, each.description)
         for each in _unpack(details, BadRequest).field_violations
@@ -157,17 +156,20 @@ def from_rpc(raised: Any, address: str) -> PeermentorError:
     return error
 
 
-def _unpack(details: Any, kind: type[_MessageT]) -> _MessageT:
+def _unpack(details: bytes, kind: type[_MessageT]) -> _MessageT:
     found = kind()
-    any(detail.Unpack(found) for detail in details)
+    try:
+        any(detail.Unpack(found) for detail in Status.FromString(details).details)
+    except DecodeError:
+        return kind()  # the error counts, though its details cannot be read
     return found
 
 
 def _from_no_server(code: grpc.StatusCode, text: str, address: str) -> str:
     advice = {
         grpc.StatusCode.UNAVAILABLE: f": check that the server runs and listens there, that the "
-        f"address is right (the argument `address`, or PEERMENTOR_ADDRESS), and that both sides "
-        f"use TLS or neither does ({text})",
+        f"address is right (the argument `address`, or PEERMENTOR_ADDRESS), that both sides use "
+        f"TLS or neither does, and that the certificate is for this name ({text})",
         grpc.StatusCode.DEADLINE_EXCEEDED: " in time: check it, or give a longer `timeout`",
     }
     return f"no answer from {address}{advice[code]}" if code in advice else text

@@ -1,8 +1,12 @@
 """Lists, fetched page by page as they are needed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
+
+import grpc
+
+from peermentor.errors import Internal
 
 T = TypeVar("T")
 
@@ -35,8 +39,11 @@ class Page(Sequence[T]):
         return len(self.items)
 
 
-class _Listing(Generic[T]):
+class BaseListing(Generic[T]):
+    """What both listings have in common: all but the waiting."""
+
     def __init__(self, call: Callable[[Any], Any], request: Any, read: Callable[[Any], T]) -> None:
+        """Remember how to fetch a page; nothing is asked yet."""
         self._call, self._request, self._read = call, request, read
 
     def _at(self, **place: Any) -> Any:
@@ -47,69 +54,9 @@ class _Listing(Generic[T]):
         request.MergeFrom(type(request)(**place))
         return request
 
-    def _page(self, answer: Any) -> Page[T]:
-        place = answer.pagination
+    def _page(self, request: Any, answer: Any) -> Page[T]:
+        place, token = answer.pagination, answer.next_page_token
+        if token and token == request.page_token:
+            raise Internal(grpc.StatusCode.INTERNAL, "the server gives the same page again")
         items = tuple(map(self._read, answer.data))
-        return Page(items, place.page, place.limit, place.total, answer.next_page_token)
-
-
-class Listing(_Listing[T]):
-    """All items of a list. Each iteration begins anew and fetches pages as it needs them.
-
-    Pages follow each other by token: nothing is skipped or repeated while others write.
-    """
-
-    def __iter__(self) -> Iterator[T]:
-        """Yield every item."""
-        for page in self.pages():
-            yield from page
-
-    def pages(self) -> Iterator[Page[T]]:
-        """Yield every page."""
-        page = self._page(self._call(self._request))
-        yield page
-        while page.next_page_token:
-            page = self._page(self._call(self._at(page_token=page.next_page_token)))
-            yield page
-
-    def page(self, number: int) -> Page[T]:
-        """Fetch one page by its number, from 1."""
-        return self._page(self._call(self._at(page=number)))
-
-    @property
-    def total(self) -> int:
-        """How many items there are now; this asks the server."""
-        return self.page(1).total
-
-
-class AsyncListing(_Listing[T]):
-    """All items of a list. Each iteration begins anew and fetches pages as it needs them.
-
-    Pages follow each other by token: nothing is skipped or repeated while others write.
-    """
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        """Yield every item."""
-        async for page in self.pages():
-            for item in page:
-                yield item
-
-    async def pages(self) -> AsyncIterator[Page[T]]:
-        """Yield every page."""
-        page = self._page(await self._call(self._request))
-        yield page
-        while page.next_page_token:
-            page = self._page(await self._call(self._at(page_token=page.next_page_token)))
-            yield page
-
-    async def page(self, number: int) -> Page[T]:
-        """Fetch one page by its number, from 1."""
-        return self._page(await self._call(self._at(page=number)))
-
-    @property
-    def total(self) -> Awaitable[int]:
-        """How many items there are now; this asks the server."""
-        return self._total()
-
-    async def _total(self) -> int:
-        return (await self.page(1)).total
+        return Page(items, place.page, place.limit, place.total, token)

@@ -1,11 +1,11 @@
 """Requests from keyword arguments."""
 
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -21,65 +21,92 @@ class Unset(Enum):
         """Short, as signatures show it."""
         return self.value
 
+    def __bool__(self) -> bool:
+        """No value counts as true."""
+        return False
+
 
 UNSET: Final = Unset.UNSET
 """The default of arguments: nothing is said about this field."""
 
 
-def fill(request: _MessageT, identity: Mapping[str, Any], fields: Mapping[str, Any]) -> _MessageT:
+_KINDS = {Field.CPPTYPE_BOOL: bool, Field.CPPTYPE_INT32: int, Field.CPPTYPE_INT64: int}
+
+
+def fill(
+    request: _MessageT,
+    identity: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    dates: Mapping[str, Callable[[Any], Any]],
+) -> _MessageT:
     """Set the fields of a request, all but those that are UNSET, and return it.
 
     An `update_mask` names what of `fields` is set: so an empty list counts, and None clears.
-    A `request_id` that is not given is made up.
+    In a list, None is no filter. `dates` says how to write those fields that are dates.
     """
     known = request.DESCRIPTOR.fields_by_name
     given = {name: value for name, value in fields.items() if value is not UNSET}
-    if "request_id" in known:
-        given.setdefault("request_id", str(uuid.uuid4()))
     if "update_mask" in known:
         request.update_mask.paths.extend(given)  # type: ignore[attr-defined]
-        given = {name: value for name, value in given.items() if value is not None}
+    none_says_nothing = "page_token" in known or "update_mask" in known
     for name, value in {**identity, **given}.items():
-        _set(request, name, value)
+        if value is None and name in given and none_says_nothing:
+            continue
+        try:
+            _put(request, known[name], dates[name](value) if name in dates else value)
+        except (TypeError, ValueError, OverflowError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{name}: {error}") from None
     return request
 
 
-def _set(request: Any, name: str, value: Any) -> None:
-    field = request.DESCRIPTOR.fields_by_name[name]
-    if value is None:
-        raise TypeError(f"{name}: None is no value here; leave the argument out")
-    if field.enum_type is not None and value not in field.enum_type.values_by_name:
-        choices = ", ".join(field.enum_type.values_by_name)
-        raise ValueError(f"{name}: {value!r} is none of {choices}")
-    try:
-        _put(request, field, value)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
+def day(value: Any) -> Any:
+    """Return the text of a date."""
+    if isinstance(value, datetime):
+        raise TypeError("a date is needed, not a datetime: which day it is depends on the zone")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def day_or_instant(value: Any) -> Any:
+    """Return the text of a date, or of a datetime with its time zone."""
+    return _aware(value).isoformat() if isinstance(value, datetime) else day(value)
 
 
 def _put(request: Any, field: Any, value: Any) -> None:
     now = getattr(request, field.name)
+    if value is None:
+        raise TypeError("None is no value here; leave the argument out")
     if isinstance(now, Timestamp):
         now.FromDatetime(_aware(value))
+    elif hasattr(now, "extend"):
+        if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+            raise TypeError(f"a sequence is needed, not {type(value).__name__}")
+        now.extend([_checked(field, each) for each in value])
     elif field.message_type is not None:
-        now.value = value
-    elif field.enum_type is not None:
-        setattr(request, field.name, field.enum_type.values_by_name[value].number)
-    elif not isinstance(now, str | bool | int | float | bytes):
-        now.extend(_several(value))
+        _put(now, field.message_type.fields_by_name["value"], value)
     else:
-        setattr(request, field.name, value.isoformat() if isinstance(value, date) else value)
+        setattr(request, field.name, _checked(field, value))
 
 
-def _several(value: Any) -> Any:
-    if isinstance(value, str):
-        raise TypeError("a sequence is needed, not one string")
-    return value
+def _checked(field: Any, value: Any) -> Any:
+    kind = _KINDS.get(field.cpp_type, object)
+    if field.enum_type is not None or field.type == Field.TYPE_STRING:
+        kind = str
+    # A bool is an int to Python, and to nobody else.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        wanted = "an int" if kind is int else f"a {kind.__name__}"
+        raise TypeError(f"{wanted} is needed, not {type(value).__name__}")
+    if field.enum_type is None:
+        return value
+    choices = {each.name: each.number for each in field.enum_type.values if each.number}
+    if value not in choices:
+        raise ValueError(f"{str(value)!r} is none of {', '.join(choices)}")
+    return choices[value]
 
 
 def _aware(value: Any) -> datetime:
     if not isinstance(value, datetime):
-        raise TypeError(f"a datetime is needed, not {value!r}")
+        raise TypeError(f"a datetime is needed, not {type(value).__name__}")
     if value.utcoffset() is None:
         raise ValueError("the datetime has no time zone; give one, such as datetime.now(UTC)")
     return value

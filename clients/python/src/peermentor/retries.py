@@ -4,7 +4,6 @@ Only calls that are safe to repeat are: those that change nothing, those whose r
 changes nothing more, and those that carry a request id by which the server knows them again.
 """
 
-import math
 import random
 import time
 from dataclasses import dataclass, field
@@ -17,20 +16,13 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
 
 
-def checked_timeout(seconds: float) -> float:
-    """Return the timeout, or raise ValueError: every call has a deadline."""
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"timeout must be a positive number of seconds, not {seconds}")
-    return seconds
-
-
 @dataclass(slots=True)
 class Schedule:
-    """The attempts of one call, which share its deadline."""
+    """The attempts of one call, which share its deadline; `made` counts those that failed."""
 
     timeout: float
     retries: int
-    _made: int = 0
+    made: int = 0
     _started: float = field(default_factory=time.monotonic)
 
     def remaining(self) -> float:
@@ -39,11 +31,11 @@ class Schedule:
 
     def pause_after(self, error: PeermentorError) -> float | None:
         """Return for how many seconds to wait before the next attempt; None to give up."""
-        self._made += 1
+        self.made += 1
         busy = isinstance(error, ResourceExhausted) and error.retry_after is not None
-        if self._made > self.retries or not (busy or isinstance(error, Unavailable)):
+        if self.made > self.retries or not (busy or isinstance(error, Unavailable)):
             return None
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._made - 1))
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.made - 1))
         # Jitter: callers that failed together do not come back together.
         pause = (error.retry_after or 0) + random.uniform(longest / 2, longest)  # noqa: S311
         return pause if pause < self.remaining() else None

@@ -379,7 +379,9 @@ class UpdateAssignmentRequest(Message):
 
     @property
     def escalation_sent_at(self) -> Timestamp:
-        """When the escalation of this cycle went out. Cleared like `reminder_sent_at`."""
+        """When the escalation of this cycle went out. Cleared by naming it in `update_mask`
+        without a value here.
+        """
 
     @property
     def update_mask(self) -> FieldMask:

@@ -311,7 +311,7 @@ class UpdateTemplateRequest(Message):
     """Whether activities are to be made from it."""
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """The mentors who take part. Replaces all; an empty list counts as absent unless
+        """The mentors who take part. Replaces all. An empty list counts as absent unless
         `update_mask` names it.
         """
 

@@ -1,0 +1,118 @@
+"""What waits in the asynchronous client: its connection and its lists.
+
+Written by clients/generator; never edited.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Self, TypeVar, cast
+
+import grpc
+import grpc.aio
+
+from peermentor.connection import BaseConnection, Method, RequestT, ResponseT, check_fork
+from peermentor.options import bearer
+from peermentor.paging import BaseListing, Page
+
+T = TypeVar("T")
+
+
+class AsyncConnection(BaseConnection):
+    """Makes calls and waits for their answers; has a channel for each event loop."""
+
+    async def call(
+        self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
+    ) -> ResponseT:
+        """Call an RPC, again where that is safe, and return its answer."""
+        schedule = self._schedule(method, timeout)
+        stub: Any = self._channel().unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        while True:
+            headers, left = self._metadata + bearer(self._token), schedule.remaining()
+            try:
+                return cast(ResponseT, await stub(request, timeout=left, metadata=headers))
+            except grpc.RpcError as raised:
+                pause = self._pause_after(raised, method, schedule)
+            except asyncio.CancelledError:
+                # Of this call alone by close(), or of the caller's task, which is then to end.
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():
+                    self._check_open()
+                raise
+            except Exception:
+                self._check_open()
+                raise
+            await asyncio.sleep(pause)
+            self._check_open()
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._closing.is_set():
+            raise RuntimeError("this client is closed")
+        check_fork(grpc.aio)
+        channel = self._channels.get(asyncio.get_running_loop())
+        if channel is None:
+            channel = self._open()
+            # A channel holds its loop, and nothing else would let go of those that are over.
+            for loop in [each for each in list(self._channels) if each.is_closed()]:
+                self._channels.pop(loop, None)
+            self._channels[asyncio.get_running_loop()] = channel
+        return cast(grpc.aio.Channel, channel)
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._certificates is None:
+            return grpc.aio.insecure_channel(self._target, self._options)
+        credentials = grpc.ssl_channel_credentials(*self._certificates)
+        return grpc.aio.secure_channel(self._target, credentials, self._options)
+
+    async def close(self) -> None:
+        """Give up the calls that still run, and close the connection for good."""
+        self._closing.set()
+        if channel := self._channels.pop(asyncio.get_running_loop(), None):
+            await channel.close()
+
+    async def __aenter__(self) -> Self:
+        """Close at the end of the block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+
+class AsyncListing(BaseListing[T]):
+    """All items of a list. Each iteration begins anew and fetches pages as it needs them.
+
+    Pages follow each other by token: nothing is skipped or repeated while others write.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """Yield every item."""
+        async for page in self.pages():
+            for item in page:
+                yield item
+
+    async def pages(self) -> AsyncIterator[Page[T]]:
+        """Yield every page."""
+        page = await self._fetch(self._request)
+        yield page
+        while page.next_page_token:
+            page = await self._fetch(self._at(page_token=page.next_page_token))
+            yield page
+
+    async def page(self, number: int) -> Page[T]:
+        """Fetch one page by its number, from 1."""
+        return await self._fetch(self._at(page=number))
+
+    @property
+    def total(self) -> Awaitable[int]:
+        """How many items there are now; this asks the server."""
+        return self._total()
+
+    async def _total(self) -> int:
+        return (await self.page(1)).total
+
+    async def _fetch(self, request: object) -> Page[T]:
+        return self._page(request, await self._call(request))

@@ -1,0 +1,113 @@
+"""What waits in the synchronous client: its connection and its lists.
+
+Written by clients/generator; never edited.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar, cast
+
+import grpc
+import grpc
+
+from peermentor.connection import BaseConnection, Method, RequestT, ResponseT, check_fork
+from peermentor.options import bearer
+from peermentor.paging import BaseListing, Page
+
+T = TypeVar("T")
+
+
+class Connection(BaseConnection):
+    """Makes calls and waits for their answers; may be used from many threads."""
+
+    def call(
+        self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
+    ) -> ResponseT:
+        """Call an RPC, again where that is safe, and return its answer."""
+        schedule = self._schedule(method, timeout)
+        stub: Any = self._channel().unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        while True:
+            headers, left = self._metadata + bearer(self._token), schedule.remaining()
+            try:
+                return cast(ResponseT, stub(request, timeout=left, metadata=headers))
+            except grpc.RpcError as raised:
+                pause = self._pause_after(raised, method, schedule)
+            except Exception:
+                self._check_open()
+                raise
+            self._closing.wait(pause)
+            self._check_open()
+
+    def _channel(self) -> grpc.Channel:
+        if self._closing.is_set():
+            raise RuntimeError("this client is closed")
+        check_fork(grpc)
+        channel = self._channels.get(os.getpid())
+        if channel is None:
+            channel = self._open()
+            # Should another thread have been quicker, its channel counts.
+            kept = self._channels.setdefault(os.getpid(), channel)
+            if kept is not channel:
+                channel.close()
+            channel = kept
+        return cast(grpc.Channel, channel)
+
+    def _open(self) -> grpc.Channel:
+        if self._certificates is None:
+            return grpc.insecure_channel(self._target, self._options)
+        credentials = grpc.ssl_channel_credentials(*self._certificates)
+        return grpc.secure_channel(self._target, credentials, self._options)
+
+    def close(self) -> None:
+        """Give up the calls that still run, and close the connection for good."""
+        self._closing.set()
+        if channel := self._channels.pop(os.getpid(), None):
+            channel.close()
+
+    def __enter__(self) -> Self:
+        """Close at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+class Listing(BaseListing[T]):
+    """All items of a list. Each iteration begins anew and fetches pages as it needs them.
+
+    Pages follow each other by token: nothing is skipped or repeated while others write.
+    """
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield every item."""
+        for page in self.pages():
+            for item in page:
+                yield item
+
+    def pages(self) -> Iterator[Page[T]]:
+        """Yield every page."""
+        page = self._fetch(self._request)
+        yield page
+        while page.next_page_token:
+            page = self._fetch(self._at(page_token=page.next_page_token))
+            yield page
+
+    def page(self, number: int) -> Page[T]:
+        """Fetch one page by its number, from 1."""
+        return self._fetch(self._at(page=number))
+
+    @property
+    def total(self) -> int:
+        """How many items there are now; this asks the server."""
+        return self._total()
+
+    def _total(self) -> int:
+        return (self.page(1)).total
+
+    def _fetch(self, request: object) -> Page[T]:
+        return self._page(request, self._call(request))
