@@ -213,6 +213,8 @@ def test_a_standby_that_is_dead_lets_calls_end_and_acknowledges_none(
         time.sleep(AFTER_S)
     _report(record_property, work, stack, started, unconfirmed=len(unconfirmed))
     assert unconfirmed == []
+    assert stack.was_unhealthy(dead)
+    wait_until(stack.is_healthy, PATIENCE_S)
     assert {status for _, status, _ in work.errors} <= {503}
     assert stack.longest_hold() < PATIENCE_S
     assert work.first_after(started) < PATIENCE_S

@@ -77,10 +77,12 @@ class Database:
 
     def ping(self) -> None:
         """Return when the database answers and can be written; else raise DatabaseUnavailable."""
-        with self.read() as connection:
-            connection.execute(sql("SELECT 1 FROM alembic_version"))
-            if self.dialect == "postgresql":
+        if self.dialect == "postgresql":
+            with self.write() as connection:
                 postgresql.check_writable(connection)
+        else:
+            with self.read() as connection:
+                connection.execute(sql("SELECT 1 FROM alembic_version"))
 
     def close(self) -> None:
         """Close all connections. The database may be used again."""

@@ -75,9 +75,19 @@ def _leave_read_only_server(context: ExceptionContext) -> None:
 
 
 def check_writable(connection: Connection) -> None:
-    """Fail on a server that takes no writes, in the way that writes do."""
+    """Fail, here or at the commit, on a server that takes no writes, in the way that writes do."""
     # Locks no row, and so writes nothing itself.
-    connection.execute(sql("SELECT 1 FROM mentees WHERE false FOR UPDATE"))
+    connection.execute(
+        sql("SELECT 1 FROM alembic_version, mentees WHERE false FOR UPDATE OF mentees")
+    )
+    # With synchronous replication a write must also reach a standby. This one, of a few bytes,
+    # stands in the log alone.
+    connection.execute(
+        sql(
+            "SELECT pg_logical_emit_message(true, 'peermentor', '') "
+            "WHERE current_setting('synchronous_standby_names') <> ''"
+        )
+    )
 
 
 def is_passing(error: BaseException | None) -> bool:
