@@ -37,7 +37,7 @@ from peermentor_server.rules.errors import (
     InternalFault,
 )
 from peermentor_server.storage import deadlines, limits
-from peermentor_server.storage.database import DriverError
+from peermentor_server.storage.outages import DriverError
 from support.factories import NEW_ASSIGNMENT, new_assignment
 from support.names import FULL_NAME, assert_no_name_in
 from support.waiting import wait_until

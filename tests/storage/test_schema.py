@@ -1,6 +1,8 @@
 """The schema: migrations build what storage/tables declares, once, wholly, or not at all."""
 
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
 
 from peermentor_server.rules.errors import DomainError
@@ -86,6 +89,30 @@ def _comparison(connection: object) -> MigrationContext:
         connection,  # type: ignore[arg-type]
         opts={"compare_type": True, "compare_server_default": True},
     )
+
+
+def test_the_newest_migration_is_named() -> None:
+    scripts = ScriptDirectory(str(schema._MIGRATIONS))
+    assert scripts.get_current_head() == schema.NEWEST
+
+
+def test_a_start_on_a_current_sqlite_file_imports_neither_alembic_nor_the_other_driver(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    database = Database(url)
+    schema.migrate(database)
+    program = f"""
+import sys
+from peermentor_server import app, commands
+from peermentor_server.settings import Settings
+commands._require_schema(commands._open(Settings(database_url={url!r})))
+print(*{{"alembic", "psycopg"}} & sys.modules.keys())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
 
 
 def test_every_constraint_is_named_by_the_convention(own: Database) -> None:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.errors import ConnectionTimeout, Diagnostic
 
 from peermentor_server.storage import deadlines, limits
+from peermentor_server.storage.outages import UNCONFIRMED_COMMIT
 
 # What psycopg yields while it waits, and is sent once something has come, or nothing has.
 Waiting = Generator[Any, Any, Any]
@@ -28,7 +29,7 @@ class UnconfirmedCommit(psycopg.OperationalError):
     and a failover may lose it.
     """
 
-    sqlstate = "40003"  # statement_completion_unknown
+    sqlstate = UNCONFIRMED_COMMIT
 
 
 class BoundedConnection(psycopg.Connection[Any]):

@@ -2,12 +2,11 @@
 
 `read()` is for one statement, `write()` for a transaction that is stored as a whole or not
 at all, `erase()` for one that deletes personal data. What a driver raises leaves this module
-as DatabaseUnavailable or InternalFault, without SQL and without values.
+as `outages` translates it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,12 @@ from sqlalchemy import Connection, Engine, exc, make_url
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 
-from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault
-from peermentor_server.storage import limits, postgresql, sqlite
+from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.storage import limits
+from peermentor_server.storage.outages import translated
 
+# The execution option of connections that take no write lock.
+READ_ONLY = "peermentor_read_only"
 _PASSWORDS = ("password", "sslpassword")
 
 
@@ -54,13 +56,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
-        with _translated(), self.engine.connect() as connection:
+        with translated(), self.engine.connect() as connection:
             yield _autocommit(connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Connect for a transaction: committed at the end, undone by an exception."""
-        with _translated() as progress, self.engine.begin() as connection:
+        with translated() as progress, self.engine.begin() as connection:
             yield connection
             progress.committing = True
 
@@ -70,6 +72,8 @@ class Database:
         with self.write() as connection:
             yield connection
         if self.dialect == "sqlite":
+            from peermentor_server.storage import sqlite
+
             # What the write-ahead log still holds of them. The deletion itself is committed:
             # should a long reader or a full disk be in the way, a later checkpoint does it.
             with suppress(DatabaseUnavailable), self.read() as connection:
@@ -78,6 +82,8 @@ class Database:
     def ping(self) -> None:
         """Return when the database answers and can be written; else raise DatabaseUnavailable."""
         if self.dialect == "postgresql":
+            from peermentor_server.storage import postgresql
+
             with self.write() as connection:
                 postgresql.check_writable(connection)
         else:
@@ -106,63 +112,18 @@ def _create_engine(url: URL, pool_size: int) -> Engine:
         # Values are names and contact dates: they have no place in an exception's text.
         "hide_parameters": True,
     }
+    # Each imports its driver, which takes its time and is not needed with the other.
     if url.get_backend_name() == "sqlite":
+        from peermentor_server.storage import sqlite
+
         return sqlite.create(url, options)
+    from peermentor_server.storage import postgresql
+
     return postgresql.create(url, options)
 
 
 def _autocommit(connection: Connection) -> Connection:
     if connection.dialect.name == "sqlite":
-        return connection.execution_options(**{sqlite.READ_ONLY: True})
+        return connection.execution_options(**{READ_ONLY: True})
     # Spares the round trips of BEGIN and ROLLBACK.
     return connection.execution_options(isolation_level="AUTOCOMMIT")
-
-
-@dataclass(slots=True)
-class _Progress:
-    committing: bool = False
-
-
-@contextmanager
-def _translated() -> Iterator[_Progress]:
-    progress = _Progress()
-    try:
-        yield progress
-    except (exc.DBAPIError, exc.TimeoutError) as error:
-        cause = _without_values(error)
-        if _is_outage(error):
-            raise _unavailable(error, progress) from cause
-        raise InternalFault(str(cause)) from cause
-
-
-def _unavailable(
-    error: exc.DBAPIError | exc.TimeoutError, progress: _Progress
-) -> DatabaseUnavailable:
-    original = getattr(error, "orig", None)
-    return DatabaseUnavailable(
-        passing=postgresql.is_passing(original),
-        # Until COMMIT has been sent, nothing is stored that the server has not been told to.
-        unknown_outcome=progress.committing and not postgresql.is_undone(original),
-    )
-
-
-def _is_outage(error: exc.DBAPIError | exc.TimeoutError) -> bool:
-    if isinstance(error, exc.TimeoutError) or error.connection_invalidated:
-        return True
-    # SQLite's word for a statement that is wrong, which PostgreSQL calls a ProgrammingError.
-    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR":
-        return False
-    return isinstance(error, exc.OperationalError | exc.InterfaceError)
-
-
-class DriverError(Exception):
-    """What is safe to log of a driver's error: its type, its code and no values."""
-
-
-def _without_values(error: exc.SQLAlchemyError) -> DriverError:
-    original = getattr(error, "orig", None) or error
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    name = f"{type(original).__name__} {code or ''}".strip()
-    # Without a statement it failed to connect, and the text says where and why.
-    connecting = isinstance(error, exc.DBAPIError) and error.statement is None
-    return DriverError(f"{name}: {str(original).splitlines()[0]}" if connecting else name)

@@ -3,26 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, ExceptionContext
 
 from peermentor_server.storage import limits
-from peermentor_server.storage.bounded import BoundedConnection, UnconfirmedCommit
-
-_READ_ONLY_SERVER = "25006"
-_PASSING = {
-    _READ_ONLY_SERVER,
-    UnconfirmedCommit.sqlstate,
-    "40001",  # serialization_failure
-    "40P01",  # deadlock_detected
-    "53300",  # too_many_connections
-    "57P01",  # admin_shutdown
-    "57P02",  # crash_shutdown
-    "57P03",  # cannot_connect_now
-}
-_UNDONE = {"40001", "40P01"}
+from peermentor_server.storage.bounded import BoundedConnection
+from peermentor_server.storage.outages import READ_ONLY_SERVER
 
 
 def create(url: URL, options: dict[str, Any]) -> Engine:
@@ -70,7 +57,7 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> Any:
 def _leave_read_only_server(context: ExceptionContext) -> None:
     # A server that is no longer the primary still answers pings: without this, the pool
     # would hold on to it and refuse every write until the next start.
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_SERVER:
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY_SERVER:
         context.is_disconnect = True
 
 
@@ -88,18 +75,3 @@ def check_writable(connection: Connection) -> None:
             "WHERE current_setting('synchronous_standby_names') <> ''"
         )
     )
-
-
-def is_passing(error: BaseException | None) -> bool:
-    """Tell whether the same transaction may well succeed a moment later."""
-    if not isinstance(error, psycopg.Error):
-        return False
-    if error.sqlstate is None:
-        # Of the connection, not of a statement: refused, broken, or too slow to come about.
-        return isinstance(error, psycopg.OperationalError)
-    return error.sqlstate in _PASSING or error.sqlstate.startswith("08")
-
-
-def is_undone(error: BaseException | None) -> bool:
-    """Tell whether a commit that failed is certain to have stored nothing."""
-    return getattr(error, "sqlstate", None) in _UNDONE

@@ -3,14 +3,13 @@
 from enum import Enum, auto
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from peermentor_server.storage.database import Database
 
+# The name of the newest migration. Whoever has it needs no alembic, whose import takes a good
+# part of a worker's start.
+NEWEST = "0002"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do, as long as nobody else locks the same one in this database.
 _ADVISORY_LOCK = 7_033_636_685
@@ -36,12 +35,22 @@ def state(database: Database) -> State:
 
 
 def _state(connection: Connection) -> State:
-    scripts = ScriptDirectory(str(_MIGRATIONS))
-    revision = MigrationContext.configure(connection).get_current_revision()
-    if revision == scripts.get_current_head():
+    revision = _revision(connection)
+    if revision == NEWEST:
         return State.CURRENT
-    known = {script.revision for script in scripts.walk_revisions()}
-    return State.BEHIND if revision is None or revision in known else State.UNKNOWN
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(_MIGRATIONS)).walk_revisions()
+    known = revision is None or revision in {script.revision for script in scripts}
+    return State.BEHIND if known else State.UNKNOWN
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the newest migration that this database has had, as alembic keeps it."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    query = text("SELECT version_num FROM alembic_version")
+    return connection.execute(query).scalar_one_or_none()
 
 
 def migrate(database: Database, revision: str = "head") -> None:
@@ -49,10 +58,13 @@ def migrate(database: Database, revision: str = "head") -> None:
 
     Raises NewerSchema for a schema that only a newer program knows.
     """
+    if revision == "head" and state(database) is State.CURRENT:
+        return
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    if state(database) is State.CURRENT and revision == "head":
-        return
     with database.write() as connection:
         _wait_for_turn(connection)
         if _state(connection) is State.UNKNOWN:

@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from peermentor_server.storage import limits
+from peermentor_server.storage.database import READ_ONLY
 from peermentor_server.storage.write_queue import WriteQueue
 
 # SQLite before this version may corrupt a WAL file that several connections share.
 FIRST_SAFE_VERSION = (3, 51, 3)
-READ_ONLY = "peermentor_read_only"
-"""The execution option of connections that take no write lock."""
 
 
 def create(url: URL, options: dict[str, Any]) -> Engine:

@@ -1,12 +1,12 @@
 """INSERT … ON CONFLICT, which SQLAlchemy has for each database apart."""
 
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 
 def insert(connection: Connection, table: Table) -> Any:
     """Return an INSERT into this table that may go on with `on_conflict_do_update`."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    # The one that the engine has imported already; the other would take its time.
+    return import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)
