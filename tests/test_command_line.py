@@ -220,7 +220,25 @@ def test_check_finds_everything_well(empty_url: str) -> None:
 def test_check_makes_no_file(tmp_path: Path) -> None:
     result = run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
     assert result.returncode == 0
+    assert "new.db is not there yet; serve will make it" in result.stdout
     assert list(tmp_path.iterdir()) == []
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    assert run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{empty}").returncode == 0
+    assert empty.stat().st_size == 0
+
+
+def test_check_finds_damage(tmp_path: Path) -> None:
+    file = tmp_path / "own.db"
+    url = f"sqlite:///{file}"
+    assert run("demo", PEERMENTOR_DATABASE_URL=url).returncode == 0
+    with file.open("r+b") as damaged:
+        for page in range(2, file.stat().st_size // 4096):
+            damaged.seek(page * 4096 + 8)
+            damaged.write(b"\xff" * 600)
+    result = run("check", PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert "wrong  database: " in result.stderr
 
 
 def test_check_says_what_is_wrong_with_a_database(postgres: Postgres, tmp_path: Path) -> None:

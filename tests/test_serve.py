@@ -1,5 +1,6 @@
 """`serve`: one command that runs everything, says what it needs, and leaves nothing behind."""
 
+import fcntl
 import json
 import os
 import pty
@@ -20,7 +21,14 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from support.commands import PROGRAM, run
 from support.flood import flood
 from support.ports import free_ports
-from support.serving import Running, assert_all_end, is_alive, serving, settings_for
+from support.serving import (
+    Running,
+    assert_all_end,
+    is_alive,
+    read_welcome,
+    serving,
+    settings_for,
+)
 from support.waiting import wait_until
 
 
@@ -259,3 +267,55 @@ def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
         os.kill(running.named("worker")[0].pid, signal.SIGKILL)
     with serving(environment):
         assert httpx.get(f"{rest}/{created['assignment_id']}").json() == created
+
+
+# --- Standard error in trouble ---
+
+
+def create_one(environment: dict[str, str]) -> int:
+    rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
+    body = dict.fromkeys(("mentee_id", "peer_mentor_id", "coordinator_id", "org_id"), "x")
+    return httpx.post(rest, json=body).status_code
+
+
+def test_a_log_that_nobody_reads_any_more_fails_no_call(environment: dict[str, str]) -> None:
+    with serving(environment) as running:
+        assert running.process.stderr is not None
+        running.process.stderr.close()
+        assert [create_one(environment) for _ in range(3)] == [200] * 3
+        running.process.send_signal(signal.SIGHUP)
+        before = running.child("worker").pid
+        wait_until(lambda: before not in {each.pid for each in running.named("worker")}, 30)
+        assert create_one(environment) == 200
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+
+
+def test_a_log_that_is_full_holds_no_call_up(environment: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with serving(environment, writing) as running:
+        os.close(writing)
+        assert [create_one(environment) for _ in range(60)] == [200] * 60
+        # Room again: the next line says what is missing.
+        log = os.read(reading, 65536)
+        assert create_one(environment) == 200
+        log += os.read(reading, 65536)
+        assert b'"lines_dropped": ' in log
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+    os.close(reading)
+
+
+def test_without_standard_error_it_serves_too(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {PROGRAM} serve 2>&-"],
+        env=dict(os.environ) | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        read_welcome(process)
+        assert create_one(environment) == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

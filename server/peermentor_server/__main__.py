@@ -1,6 +1,7 @@
 """The command line. The only module that reads the environment, and the only one that prints."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -98,7 +99,13 @@ def _serve(configured: Settings, options: argparse.Namespace) -> None:
     else:
         from peermentor_server import supervisor
 
-        supervisor.serve(configured, on_ready=lambda: print(_welcome(configured), flush=True))
+        supervisor.serve(configured, on_ready=lambda: _say(_welcome(configured)))
+
+
+def _say(text: str) -> None:
+    # Nobody may be there to read it; that is no reason not to serve.
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 def _work(configured: Settings, options: argparse.Namespace) -> None:

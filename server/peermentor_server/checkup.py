@@ -24,7 +24,8 @@ def check(settings: Settings) -> str:
     """Return what was looked at, a line each; raise Unwell when something is wrong."""
     # Whoever comes here has settings that can be read.
     lines = ["ok     settings"]
-    lines += _lines("database", _database_problems(settings))
+    problems = list(_database_problems(settings))
+    lines += _lines("database", iter(problems), "" if problems else _remark(settings))
     lines += _lines("gateway", _gateway_problems(settings))
     text = "\n".join(lines)
     if any(not line.startswith("ok") for line in lines):
@@ -32,8 +33,14 @@ def check(settings: Settings) -> str:
     return text
 
 
-def _lines(name: str, problems: Iterator[str]) -> list[str]:
-    return [f"wrong  {name}: {problem}" for problem in problems] or [f"ok     {name}"]
+def _lines(name: str, problems: Iterator[str], remark: str = "") -> list[str]:
+    return [f"wrong  {name}: {problem}" for problem in problems] or [f"ok     {name}{remark}"]
+
+
+def _remark(settings: Settings) -> str:
+    database = Database(settings.database_url)
+    new = _is_yet_to_be_made(database)
+    return f": {database.location} is not there yet; serve will make it" if new else ""
 
 
 def _database_problems(settings: Settings) -> Iterator[str]:
@@ -43,12 +50,14 @@ def _database_problems(settings: Settings) -> Iterator[str]:
         yield "PEERMENTOR_DATABASE_URL is not a database URL"
         return
     file = database.file
-    if file is not None and not file.exists():
+    if file is not None and not file.parent.is_dir():
+        yield f"there is no directory {file.parent}"
+        return
+    if _is_yet_to_be_made(database):
         # To connect would make it.
-        if not file.parent.is_dir():
-            yield f"there is no directory {file.parent}"
         return
     try:
+        yield from database.damage()
         state = schema.state(database)
         database.ping()
     except DomainError as error:
@@ -63,6 +72,11 @@ def _database_problems(settings: Settings) -> Iterator[str]:
         yield f"the schema of {database.location} is newer than this program"
     elif state is schema.State.BEHIND and file is None:
         yield f"the schema of {database.location} is behind; run: peermentor-server migrate"
+
+
+def _is_yet_to_be_made(database: Database) -> bool:
+    file = database.file
+    return file is not None and (not file.exists() or file.stat().st_size == 0)
 
 
 def _is_behind(database: Database) -> bool:

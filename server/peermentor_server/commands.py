@@ -126,6 +126,8 @@ def back_up(configured: Settings, file: Path) -> str:
         raise CommandFailed(f"{file} is there already; name a file that is not") from None
     except OSError as error:
         raise CommandFailed(f"cannot write {file}: {error.strerror}") from None
+    except backup.NoRoom:
+        raise CommandFailed(f"cannot write {file}: no space left") from None
     except backup.NothingToCopy:
         raise CommandFailed(f"{database.location} holds nothing to back up") from None
     except backup.InvalidCopy:

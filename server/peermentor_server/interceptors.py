@@ -222,6 +222,9 @@ def _is_printable(value: str | bytes) -> bool:
     )
 
 
+_LEVELS = {grpc.StatusCode.UNAVAILABLE: "warning", grpc.StatusCode.INTERNAL: "error"}
+
+
 def _log_call(error: DomainError | None, seconds: float) -> None:
     code = STATUS_OF[error.kind] if error else grpc.StatusCode.OK
     details = {}
@@ -231,7 +234,9 @@ def _log_call(error: DomainError | None, seconds: float) -> None:
         details["diagnosis"] = error.diagnosis
     elif error is not None and error.__cause__ is not None:
         details["cause"] = str(error.__cause__)
-    _log.info("call", code=code.name, duration_ms=round(seconds * 1000, 1), **details)
+    # What is ours to mend stands out; what callers got wrong does not.
+    write = getattr(_log, _LEVELS.get(code, "info"))
+    write("call", code=code.name, duration_ms=round(seconds * 1000, 1), **details)
 
 
 def _abort(context: grpc.ServicerContext, error: DomainError, request_id: str) -> NoReturn:

@@ -2,10 +2,12 @@
 
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from peermentor_server.log_output import LogOutput, output_of
 
 _process: dict[str, object] = {}
 
@@ -17,18 +19,21 @@ def name_worker(number: int) -> None:
 
 def configure(level: str, style: str, output: TextIO | None = None) -> None:
     """Send log lines of `level` and above to standard error, as `console` or `json`."""
-    output = output or sys.stderr
-    json = style == "json" or (style == "auto" and not output.isatty())
+    stream = output or sys.stderr
+    colors = stream is not None and stream.isatty()
+    json = style == "json" or (style == "auto" and not colors)
+    writer = output_of(stream)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             _add_process,
+            *([_Dropped(writer)] if isinstance(writer, LogOutput) else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *_renderers(json=json),
+            *_renderers(json=json, colors=colors),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
-        logger_factory=structlog.PrintLoggerFactory(output),
+        logger_factory=_factory(writer),
         cache_logger_on_first_use=False,
     )
 
@@ -38,16 +43,35 @@ def _add_process(_logger: object, _method: str, line: EventDict) -> EventDict:
     return line
 
 
+class _Dropped:
+    """Says in the first line that comes through how many before it did not."""
+
+    def __init__(self, output: LogOutput) -> None:
+        self._output = output
+
+    def __call__(self, _logger: object, _method: str, line: EventDict) -> EventDict:
+        if self._output.dropped:
+            line["lines_dropped"], self._output.dropped = self._output.dropped, 0
+        return line
+
+
+def _factory(writer: Any) -> Any:
+    # Without standard error there is nowhere to log to.
+    if writer is None:
+        return structlog.ReturnLoggerFactory()
+    return structlog.WriteLoggerFactory(writer)
+
+
 def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
-def _renderers(*, json: bool) -> list[Processor]:
+def _renderers(*, json: bool, colors: bool) -> list[Processor]:
     if json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Plain tracebacks: structlog's rich ones would show local variables, names among them.
     return [
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
         )
     ]

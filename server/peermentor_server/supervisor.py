@@ -173,11 +173,13 @@ class Supervisor:
         return True
 
     def _replace_workers(self) -> None:
-        for worker in self._workers:
-            self._replace(worker)
-        _log.info("workers replaced")
+        replaced = [self._replace(worker) for worker in self._workers]
+        if all(replaced):
+            _log.info("workers replaced")
+        else:
+            _log.error("workers not replaced", replaced=sum(replaced), workers=len(replaced))
 
-    def _replace(self, worker: Part) -> None:
+    def _replace(self, worker: Part) -> bool:
         """Let a new process take the place, and the port, of a worker; then let that one go."""
         successor = worker.launch()
         self._others.append(successor)
@@ -185,7 +187,7 @@ class Supervisor:
         if successor.end() or not successor.is_ready():
             _log.error("not replaced", part=worker.name, end=successor.end())
             successor.send(signal.SIGTERM)
-            return
+            return False
         self._others.remove(successor)
         predecessor, worker.child = worker.child, successor
         if predecessor is not None:
@@ -195,6 +197,7 @@ class Supervisor:
             self._wait(lambda: predecessor.end() is not None, START_TIMEOUT_S)
             _log.info("drained", part=worker.name, pid=predecessor.pid)
         self._wait(lambda: False, SETTLE_S)
+        return True
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Go on tending until the condition holds, or for as long."""

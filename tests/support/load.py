@@ -126,8 +126,10 @@ class Load:
 
     def work(self, name: str, caller: RestCaller | GrpcCaller) -> None:
         """Call until told to stop."""
-        own = caller.create(name)
-        value = "load"
+        made = self._done(caller.create, name)
+        if made is None:
+            return
+        own, value = made[0], "load"
         # What may be stored: the value last acknowledged, and those whose fate is unknown.
         unknown: set[str] = set()
         for number in itertools.count():

@@ -8,11 +8,16 @@ from pathlib import Path
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import text
 
+from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.database import Database
 
 
 class InvalidCopy(Exception):
     """The copy does not hold together: the database itself is damaged."""
+
+
+class NoRoom(Exception):
+    """The copy does not fit where it is to be."""
 
 
 class NothingToCopy(Exception):
@@ -48,8 +53,14 @@ def write(database: Database, file: Path) -> dict[str, int]:
 def _copy(database: Database, part: Path) -> None:
     # One statement reads one state, however long it takes and whoever writes meanwhile. A copy
     # by pages would begin anew with each write, and take along what deleted rows left behind.
-    with database.read() as connection:
-        connection.execute(text("VACUUM INTO :file"), {"file": str(part)})
+    try:
+        with database.read() as connection:
+            connection.execute(text("VACUUM INTO :file"), {"file": str(part)})
+    except DatabaseUnavailable as error:
+        # The database itself is only read.
+        if "SQLITE_FULL" in str(error.__cause__):
+            raise NoRoom from None
+        raise
 
 
 def _check(part: Path) -> dict[str, int]:

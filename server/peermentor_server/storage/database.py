@@ -20,7 +20,8 @@ from peermentor_server.storage.outages import translated
 
 # The execution option of connections that take no write lock.
 READ_ONLY = "peermentor_read_only"
-_PASSWORDS = ("password", "sslpassword")
+# Of a URL's parameters only these are shown: others are secrets, or may be misspelt ones.
+_SHOWN = {"host", "port"}
 
 
 class InvalidUrl(Exception):
@@ -45,8 +46,9 @@ class Database:
 
     @property
     def location(self) -> str:
-        """The URL without its password, for people."""
-        return self._url.difference_update_query(_PASSWORDS).render_as_string(hide_password=True)
+        """The URL without its secrets, for people."""
+        shown = self._url.difference_update_query(set(self._url.query) - _SHOWN)
+        return shown.render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path | None:
@@ -89,6 +91,13 @@ class Database:
         else:
             with self.read() as connection:
                 connection.execute(sql("SELECT 1 FROM alembic_version"))
+
+    def damage(self) -> Iterator[str]:
+        """Yield what is broken in a file of SQLite's; PostgreSQL has tools of its own for that."""
+        if self.dialect == "sqlite":
+            with self.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+            yield from (f"{self.location} is damaged: {each}" for each in found if each != "ok")
 
     def close(self) -> None:
         """Close all connections. The database may be used again."""
