@@ -29,7 +29,7 @@ test: .venv/dev.stamp .venv-generate/stamp  ## Run every test, with a real Postg
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-torture: .venv/dev.stamp  ## Run the tests of reliability for long: kill, freeze, overload and restart for an hour
+torture: .venv/dev.stamp  ## Run the tests of reliability in their long form, for some three hours
 	TORTURE=1 $(BIN)/pytest -rP --timeout 7200 tests/reliability $(PYTEST_ARGS)
 
 check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway

@@ -7,8 +7,10 @@ import pty
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -164,6 +166,22 @@ def test_sighup_replaces_every_worker_and_nothing_else(
         part = f"worker {number}"
         assert events.index(("draining", part)) < events.index(("drained", part))
     assert not [event for event, _ in events if event == "died"]
+
+
+def test_a_worker_stays_when_its_successor_cannot_start(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    with file.open("w") as log, serving(environment, log) as running:
+        before = running.child("worker")
+        # A schema that only a newer program knows.
+        with closing(sqlite3.connect(tmp_path / "own.db")) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: '"workers not replaced"' in file.read_text(), 60)
+        assert '"workers replaced"' not in file.read_text()
+        assert is_alive(before)
+        assert running.child("worker") == before
 
 
 # Between workers that have equally little to do, chance decides: it takes many calls until the
