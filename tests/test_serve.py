@@ -301,8 +301,8 @@ def test_a_log_that_nobody_reads_any_more_fails_no_call(environment: dict[str, s
         assert running.process.stderr is not None
         running.process.stderr.close()
         assert [create_one(environment) for _ in range(3)] == [200] * 3
-        running.process.send_signal(signal.SIGHUP)
         before = running.child("worker").pid
+        running.process.send_signal(signal.SIGHUP)
         wait_until(lambda: before not in {each.pid for each in running.named("worker")}, 30)
         assert create_one(environment) == 200
         running.process.send_signal(signal.SIGTERM)

@@ -70,6 +70,18 @@ def failed_health_checks(running: Running) -> int:
 def test_overload_lets_through_what_can_be_served_and_refuses_the_rest(
     slow_service: Running,
 ) -> None:
+    # Other programs on the machine may spoil a round, but hardly three of them.
+    for attempts_left in (2, 1, 0):
+        try:
+            _compare_with_peak(slow_service)
+        except AssertionError:
+            if not attempts_left:
+                raise
+        else:
+            return
+
+
+def _compare_with_peak(slow_service: Running) -> None:
     address = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
     peak = flood(address, creates(address, 2 * THREADS), either(8, 30))
     assert set(peak.counts) == {200}
@@ -85,13 +97,12 @@ def test_overload_lets_through_what_can_be_served_and_refuses_the_rest(
         f"peak {peak.rate(200):.0f}/s, p99 {peak.p99():.2f} s; offered {offered:.0f} times as "
         f"much: {over.rate(200):.0f}/s, p99 {over.p99():.2f} s"
     )
-    assert offered > 20
-    assert served >= 0.9
-    assert over.p99() <= 3 * peak.p99()
-
     # What had been let through when it ended takes its time.
     time.sleep(2)
     after = flood(address, creates(address, 2 * THREADS), 6)
+    assert offered > 20
+    assert served >= 0.9
+    assert over.p99() <= 3 * peak.p99()
     assert set(after.counts) == {200}
     assert after.rate(200) >= 0.75 * peak.rate(200)
 

@@ -8,7 +8,7 @@ import pytest
 from pysqlite3 import dbapi2 as sqlite
 
 from peermentor_server import demo
-from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault
+from peermentor_server.rules.errors import InternalFault
 from peermentor_server.storage import backup, schema
 from peermentor_server.storage.database import Database
 from support.disks import SQLITE_FULL, FailingDisk, passing_by
@@ -115,7 +115,7 @@ def test_a_damaged_page_is_noticed(own: Database, place: Path) -> None:
 def test_a_full_disk_leaves_nothing_behind(own: Database, place: Path) -> None:
     disk = FailingDisk(write_code=SQLITE_FULL)
     disk.fails = True
-    with passing_by(disk, place), pytest.raises(DatabaseUnavailable):
+    with passing_by(disk, place), pytest.raises(backup.NoRoom):
         backup.write(own, place / "backup.db")
     assert list(place.iterdir()) == []
 
