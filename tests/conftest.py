@@ -18,10 +18,9 @@ from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server import logs
 from peermentor_server.app import App
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
-from support.databases import Postgres, empty
+from support.databases import Postgres, empty, migrated
 from support.gateways import running_gateway
 from support.names import assert_no_name_in
 from support.ports import free_ports
@@ -59,10 +58,8 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def postgresql(postgres: Postgres) -> Iterator[Database]:
     """A PostgreSQL database of the test's own."""
-    database = Database(postgres.new_database())
-    schema.migrate(database)
-    yield database
-    database.close()
+    with migrated(postgres.new_database()) as database:
+        yield database
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -80,6 +77,13 @@ def empty_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     return postgres.new_database()
 
 
+@pytest.fixture
+def own(empty_url: str) -> Iterator[Database]:
+    """A database of the test's own."""
+    with migrated(empty_url) as database:
+        yield database
+
+
 @pytest.fixture(scope="session")
 def database_url(
     kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
@@ -94,10 +98,8 @@ def database_url(
 @pytest.fixture(scope="session")
 def shared_database(database_url: str) -> Iterator[Database]:
     """The database that most tests share, with the newest schema."""
-    database = Database(database_url)
-    schema.migrate(database)
-    yield database
-    database.close()
+    with migrated(database_url) as database:
+        yield database
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from peermentor_server import demo
 from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from support.commands import run
-from support.databases import Postgres
+from support.databases import Postgres, migrated, url_of
 from support.ports import free_ports
 from support.serving import settings_for
 
@@ -66,12 +67,11 @@ def test_what_is_created_is_its_owners_alone(tmp_path: Path) -> None:
     assert (tmp_path / "own.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_demo_loads_into_an_empty_database_only(empty_url: str) -> None:
-    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
-    loaded = run("demo", PEERMENTOR_DATABASE_URL=empty_url)
+def test_demo_loads_into_an_empty_database_only(own: Database) -> None:
+    loaded = run("demo", PEERMENTOR_DATABASE_URL=url_of(own))
     assert (loaded.returncode, loaded.stderr) == (0, "")
     assert loaded.stdout.startswith("loaded 47 assignments and 8 templates into ")
-    again = run("demo", PEERMENTOR_DATABASE_URL=empty_url)
+    again = run("demo", PEERMENTOR_DATABASE_URL=url_of(own))
     assert again.returncode == 1
     assert "loads only into an empty database" in again.stderr
 
@@ -102,7 +102,8 @@ def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Pa
 
 def test_backup_tells_what_it_copied_and_no_names(tmp_path: Path) -> None:
     url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "backup.db"
-    run("demo", PEERMENTOR_DATABASE_URL=url)
+    with migrated(url) as database:
+        demo.load(database)
     result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (
@@ -115,8 +116,8 @@ def test_backup_tells_what_it_copied_and_no_names(tmp_path: Path) -> None:
 
 def test_backup_replaces_no_file(tmp_path: Path) -> None:
     url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "backup.db"
-    run("migrate", PEERMENTOR_DATABASE_URL=url)
-    file.write_text("dear")
+    with migrated(url):
+        file.write_text("dear")
     result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
     assert result.returncode == 1
     assert result.stderr == f"peermentor-server: {file} is there already; name a file that is not\n"
@@ -145,8 +146,8 @@ def test_backup_of_no_database_makes_none(tmp_path: Path) -> None:
 
 def test_backup_into_a_directory_that_is_not_there_says_so(tmp_path: Path) -> None:
     url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "nowhere" / "backup.db"
-    run("migrate", PEERMENTOR_DATABASE_URL=url)
-    result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
+    with migrated(url):
+        result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
     assert result.returncode == 1
     assert result.stderr == f"peermentor-server: cannot write {file}: No such file or directory\n"
 
@@ -169,13 +170,10 @@ def test_postgresql_with_an_older_schema_is_left_to_migrate(
 
 
 @pytest.mark.parametrize("command", ["migrate", "demo", "serve --no-gateway"])
-def test_a_schema_of_a_newer_program_is_left_alone(command: str, empty_url: str) -> None:
-    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
-    database = Database(empty_url)
-    with database.write() as connection:
+def test_a_schema_of_a_newer_program_is_left_alone(command: str, own: Database) -> None:
+    with own.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    database.close()
-    result = run(*command.split(), PEERMENTOR_DATABASE_URL=empty_url)
+    result = run(*command.split(), PEERMENTOR_DATABASE_URL=url_of(own))
     assert result.returncode == 1
     assert "is newer than this program" in result.stderr
 
@@ -210,9 +208,8 @@ def test_a_database_out_of_reach_is_named_without_its_password(
 # --- check ---
 
 
-def test_check_finds_everything_well(empty_url: str) -> None:
-    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
-    result = run("check", PEERMENTOR_DATABASE_URL=empty_url)
+def test_check_finds_everything_well(own: Database) -> None:
+    result = run("check", PEERMENTOR_DATABASE_URL=url_of(own))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == ["ok     settings", "ok     database", "ok     gateway"]
 
@@ -231,7 +228,8 @@ def test_check_makes_no_file(tmp_path: Path) -> None:
 def test_check_finds_damage(tmp_path: Path) -> None:
     file = tmp_path / "own.db"
     url = f"sqlite:///{file}"
-    assert run("demo", PEERMENTOR_DATABASE_URL=url).returncode == 0
+    with migrated(url) as database:
+        demo.load(database)
     with file.open("r+b") as damaged:
         for page in range(2, file.stat().st_size // 4096):
             damaged.seek(page * 4096 + 8)

@@ -24,7 +24,7 @@ from peermentor_server.storage import assignments as assignment_storage
 from peermentor_server.storage import limits, schema
 from peermentor_server.storage.database import Database
 from support.commands import start
-from support.databases import Postgres
+from support.databases import Postgres, migrated, url_of
 from support.factories import NEW_ASSIGNMENT, RefusedCall, refused
 from support.ports import free_ports
 from support.racing import at_once
@@ -82,25 +82,10 @@ def _app(database: Database) -> Iterator[tuple[App, grpc.Channel]]:
 
 
 @pytest.fixture
-def own(empty_url: str) -> Iterator[Database]:
-    """A database of the test's own, of either kind."""
-    database = Database(empty_url)
-    schema.migrate(database)
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def on_own_postgres(own_postgres: Postgres) -> Iterator[Database]:
     """A database on the server that may be stopped."""
-    database = Database(own_postgres.new_database())
-    schema.migrate(database)
-    yield database
-    database.close()
-
-
-def _url(database: Database) -> str:
-    return database.engine.url.render_as_string(hide_password=False)
+    with migrated(own_postgres.new_database()) as database:
+        yield database
 
 
 def _check(channel: grpc.Channel, service: str = "") -> "HealthCheckResponse.ServingStatus":
@@ -312,7 +297,7 @@ def test_a_server_ends_while_its_database_hangs(
     own_postgres: Postgres, on_own_postgres: Database
 ) -> None:
     [port, *others] = free_ports(3)
-    environment = settings_for(_url(on_own_postgres), [port, *others])
+    environment = settings_for(url_of(on_own_postgres), [port, *others])
     with (
         start("serve", "--no-gateway", **environment) as server,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -333,7 +318,7 @@ def test_health_is_answered_while_every_thread_is_busy(
     own: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CALL_S", 30)
-    other = Database(_url(own))
+    other = Database(url_of(own))
     with _serving(own) as channel:
         stub = AssignmentServiceStub(channel)
         with other.write() as connection:

@@ -19,9 +19,7 @@ from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.app import App
 from peermentor_server.repeatable import ALWAYS, WITH_KEY, is_repeatable
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
-from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT, contents, refused
 from support.ports import free_ports
 
@@ -83,19 +81,10 @@ def test_the_gateway_repeats_the_same_calls() -> None:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
-    """A database on PostgreSQL whose commits can be told to fail."""
-    database = Database(postgres.new_database())
-    schema.migrate(database)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def stub(database: Database) -> Iterator[AssignmentServiceStub]:
-    """Calls the service on this database."""
+def stub(postgresql: Database) -> Iterator[AssignmentServiceStub]:
+    """Calls the service on a database whose commits can be told to fail."""
     [port] = free_ports(1)
-    app = App(Settings(grpc_address=Address("127.0.0.1", port)), database)
+    app = App(Settings(grpc_address=Address("127.0.0.1", port)), postgresql)
     app.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield AssignmentServiceStub(channel)
@@ -130,56 +119,56 @@ def _commits(database: Database) -> int:
 @pytest.mark.parametrize("failure", [UNCERTAIN, UNDONE])
 @pytest.mark.parametrize(("request_", "metadata"), [(KEYED, ()), (NEW, KEY)])
 def test_a_create_with_a_key_is_made_once_whatever_became_of_its_first_commit(
-    database: Database,
+    postgresql: Database,
     stub: AssignmentServiceStub,
     failure: str,
     request_: CreateAssignmentRequest,
     metadata: tuple[tuple[str, str], ...],
 ) -> None:
-    _fail_once(database, failure)
+    _fail_once(postgresql, failure)
     stub.CreateAssignment(request_, metadata=metadata)
-    assert len(contents(database)["assignments"]) == 1
+    assert len(contents(postgresql)["assignments"]) == 1
 
 
 def test_a_create_without_a_key_is_not_repeated_when_it_may_have_been_made(
-    database: Database, stub: AssignmentServiceStub
+    postgresql: Database, stub: AssignmentServiceStub
 ) -> None:
-    _fail_once(database, UNCERTAIN)
+    _fail_once(postgresql, UNCERTAIN)
     assert refused(stub.CreateAssignment, NEW).code is grpc.StatusCode.UNAVAILABLE
-    assert len(contents(database)["assignments"]) == 1
-    assert _commits(database) == 1
+    assert len(contents(postgresql)["assignments"]) == 1
+    assert _commits(postgresql) == 1
 
 
 def test_a_create_without_a_key_is_repeated_when_it_was_certainly_not_made(
-    database: Database, stub: AssignmentServiceStub
+    postgresql: Database, stub: AssignmentServiceStub
 ) -> None:
-    _fail_once(database, UNDONE)
+    _fail_once(postgresql, UNDONE)
     stub.CreateAssignment(NEW)
-    assert len(contents(database)["assignments"]) == 1
-    assert _commits(database) == 2
+    assert len(contents(postgresql)["assignments"]) == 1
+    assert _commits(postgresql) == 2
 
 
 def test_an_update_is_repeated_even_when_it_may_have_been_made(
-    database: Database, stub: AssignmentServiceStub
+    postgresql: Database, stub: AssignmentServiceStub
 ) -> None:
     created = stub.CreateAssignment(NEW)
-    _fail_once(database, UNCERTAIN)
+    _fail_once(postgresql, UNCERTAIN)
     update = UpdateAssignmentRequest(assignment_id=created.assignment_id, org_id="org_04")
     assert stub.UpdateAssignment(update).org_id == "org_04"
-    assert _commits(database) == 2
+    assert _commits(postgresql) == 2
 
 
 def test_a_delete_is_not_repeated_when_it_may_have_been_made(
-    database: Database, stub: AssignmentServiceStub
+    postgresql: Database, stub: AssignmentServiceStub
 ) -> None:
     created = stub.CreateAssignment(NEW)
-    _fail_once(database, UNCERTAIN)
+    _fail_once(postgresql, UNCERTAIN)
     delete = DeleteAssignmentRequest(assignment_id=created.assignment_id)
     assert refused(stub.DeleteAssignment, delete).code is grpc.StatusCode.UNAVAILABLE
     assert stub.ListAssignments(ListAssignmentsRequest()).pagination.total == 0
     # And is when it was certainly not.
     other = stub.CreateAssignment(NEW)
-    with database.write() as connection:
+    with postgresql.write() as connection:
         connection.execute(text("SELECT setval('commits', 1, false)"))
         body = f"BEGIN IF nextval('commits') = 1 THEN {UNDONE}; END IF; RETURN NULL; END"
         function = f"FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"

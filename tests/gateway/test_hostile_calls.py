@@ -33,7 +33,6 @@ class Row:
     message: bytes
     code: grpc.StatusCode
     compression: grpc.Compression = grpc.Compression.NoCompression
-    timeout: float = 20
 
 
 def create(**fields: str) -> bytes:
@@ -90,7 +89,6 @@ ROWS = [
     Row("first second there is", "UpdateLastContact", contact(-(2**63)), INVALID),
     Row("negative nanoseconds", "UpdateLastContact", contact(1_700_000_000, -1), INVALID),
     Row("2^31-1 nanoseconds", "UpdateLastContact", contact(1_700_000_000, 2**31 - 1), INVALID),
-    Row("no time at all", "ListAssignments", LIST, grpc.StatusCode.DEADLINE_EXCEEDED, timeout=1e-9),
     Row("unknown method", "DropTables", LIST, grpc.StatusCode.UNIMPLEMENTED),
     Row("id that climbs", "GetAssignment", b"\x0a\x0b../asgn_001", grpc.StatusCode.NOT_FOUND),
 ]
@@ -191,4 +189,4 @@ def send(channel: grpc.Channel, case: Row) -> bytes:
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
         f"/peermentor.v1.AssignmentService/{case.method}"
     )
-    return call(case.message, timeout=case.timeout, compression=case.compression)
+    return call(case.message, timeout=20, compression=case.compression)

@@ -7,7 +7,9 @@ server that is left. That the harness can see a loss is shown where a loss is su
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -17,33 +19,67 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.database import Database
-from support import workload
-from support.replication import Node, Pair, Template, running_pair, running_single, template
-from support.stack import Stack, running_stack
-from support.torture import either
+from support.health_watch import HealthWatch, watching
+from support.load import Load, under_load
+from support.replication import Node, Pair, Template, running_pair, running_single
+from support.serving import Running, served
+from support.torture import either, measured
 from support.waiting import wait_until
-from support.workload import Load
 
+WORKERS = 2
 BEFORE_S = either(0.8, 5)
 AFTER_S = either(1.2, 8)
 ROUNDS = int(either(1, 10))
 # What a test asserts of times; loaded machines are slow, the promise itself is measured.
 PATIENCE_S = 8
 
-Record = Callable[[str, object], None]
+
+@dataclass
+class Service:
+    """The running service, and what its workers say of their health."""
+
+    running: Running
+    health: HealthWatch
+
+    def under_load(self) -> AbstractContextManager[Load]:
+        """Let callers of the REST routes work until the end of the block."""
+        return under_load(self.running.rest, self.running.grpc, rest_callers=6, grpc_callers=0)
+
+    def report(self, load: Load, since: float, **more: float) -> None:
+        """Say what was measured; times are counted from this moment."""
+        figures = {
+            "writing again after": load.first_after(since),
+            "longest gap": load.longest_gap(),
+            "longest hold": self.running.longest_hold(),
+            "healthy after": self.health.healthy_after(since),
+            **more,
+        }
+        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in figures.items())
+        measured(f"{load.summary}; {seconds}")
+
+    def assert_unharmed(self, load: Load, left: Node, since: float) -> None:
+        """Check that no caller and no write came to harm, and that no worker was replaced."""
+        assert load.failures == []
+        assert_kept(load, left)
+        assert load.first_after(since) < PATIENCE_S
+        self.assert_ran_on()
+
+    def assert_ran_on(self) -> None:
+        """Check that no call held its thread for long, and that no worker was replaced."""
+        assert self.running.longest_hold() < PATIENCE_S
+        assert self.running.lines("died") == []
+
+
+def assert_kept(load: Load, left: Node) -> None:
+    """Compare what was acknowledged with what the server that is left has stored."""
+    with left.read() as connection:
+        load.assert_nothing_lost_or_doubled(connection)
 
 
 @pytest.fixture(params=range(ROUNDS), ids=str, autouse=True)
 def round_number(request: pytest.FixtureRequest) -> int:
     """Which time it is that a test runs."""
     return int(request.param)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Template]:
-    """What the servers of this module are copied from."""
-    with template() as prepared:
-        yield prepared
 
 
 @pytest.fixture
@@ -54,56 +90,30 @@ def pair(servers: Template) -> Iterator[Pair]:
 
 
 @pytest.fixture
-def stack(pair: Pair, tmp_path: Path) -> Iterator[Stack]:
+def service(pair: Pair, tmp_path: Path) -> Iterator[Service]:
     """The service on both of them."""
-    with running_stack(pair.url, tmp_path) as started:
-        yield started
-
-
-def _report(record: Record, work: Load, stack: Stack, since: float, **more: float) -> None:
-    figures = {
-        "acknowledged": work.acknowledged,
-        "errors": len(work.errors),
-        "writing again after s": round(work.first_after(since), 2),
-        "longest gap s": round(work.longest_gap(), 2),
-        "slowest call s": round(work.slowest, 2),
-        "longest hold s": round(stack.longest_hold(), 2),
-        "healthy after s": round(stack.healthy_after(since), 2),
-        **{name: round(value, 2) for name, value in more.items()},
-    }
-    print(figures)  # noqa: T201 - measured, not asserted
-    for name, value in figures.items():
-        record(name, value)
-
-
-def _assert_kept(work: Load, left: Node) -> None:
-    assert workload.lost(work.journals, left.execute) == []
-    assert workload.doubled(left.execute) == []
-
-
-def _assert_unharmed(work: Load, stack: Stack, left: Node, since: float) -> None:
-    assert work.errors == []
-    _assert_kept(work, left)
-    assert work.first_after(since) < PATIENCE_S
-    assert stack.longest_hold() < PATIENCE_S
+    with (
+        served(pair.url, tmp_path, WORKERS) as running,
+        watching(running.worker_addresses()) as health,
+    ):
+        yield Service(running, health)
 
 
 # --- The harness sees losses ---
 
 
-def test_a_standby_that_is_not_waited_for_loses_writes(
-    pair: Pair, stack: Stack, record_property: Record
-) -> None:
+def test_a_standby_that_is_not_waited_for_loses_writes(pair: Pair, service: Service) -> None:
     pair.be_asynchronous()
-    with workload.load(stack.rest) as work:
+    with service.under_load() as load:
         time.sleep(0.5)
         pair.cut_off()
         time.sleep(0.5)
         pair.primary.kill()
-        promoted = pair.standby.promote()
+        pair.standby.promote()
         time.sleep(0.5)
-    found = workload.lost(work.journals, pair.standby.execute)
-    _report(record_property, work, stack, promoted, lost=len(found))
+    with pair.standby.read() as connection:
+        found = load.lost(connection)
+    measured(f"{len(found)} lost of {load.summary}")
     assert found != []
 
 
@@ -160,33 +170,34 @@ def test_a_commit_whose_wait_was_cancelled_is_not_acknowledged(pair: Pair) -> No
 # --- The service loses none ---
 
 
-def test_a_primary_that_is_killed(pair: Pair, stack: Stack, record_property: Record) -> None:
-    with workload.load(stack.rest) as work:
+def test_a_primary_that_is_killed(pair: Pair, service: Service) -> None:
+    with service.under_load() as load:
         time.sleep(BEFORE_S)
         killed = time.monotonic()
         pair.primary.kill()
         time.sleep(1)
         promoted = pair.standby.promote()
         time.sleep(AFTER_S)
-    _report(record_property, work, stack, promoted, detected=promoted - killed)
-    _assert_unharmed(work, stack, pair.standby, promoted)
-    assert stack.was_unhealthy(killed)
-    assert stack.healthy_after(promoted) < PATIENCE_S
+    service.report(load, promoted, detected=promoted - killed)
+    service.assert_unharmed(load, pair.standby, promoted)
+    assert service.health.was_unhealthy(killed)
+    assert service.health.healthy_after(promoted) < PATIENCE_S
 
 
 def test_a_primary_that_is_killed_after_commits_were_cancelled(
-    pair: Pair, stack: Stack, record_property: Record
+    pair: Pair, service: Service
 ) -> None:
-    with workload.load(stack.rest) as work:
+    with service.under_load() as load:
         time.sleep(BEFORE_S)
         pair.cut_off()
         cancelled = _cancel_for(pair, 0.5)
         pair.primary.kill()
         promoted = pair.standby.promote()
         time.sleep(AFTER_S)
-    _report(record_property, work, stack, promoted, cancelled=cancelled)
+    service.report(load, promoted)
+    measured(f"{cancelled} waits cancelled")
     assert cancelled > 0
-    _assert_unharmed(work, stack, pair.standby, promoted)
+    service.assert_unharmed(load, pair.standby, promoted)
 
 
 def _cancel_for(pair: Pair, seconds: float) -> int:
@@ -198,35 +209,33 @@ def _cancel_for(pair: Pair, seconds: float) -> int:
 
 
 def test_a_standby_that_is_dead_lets_calls_end_and_acknowledges_none(
-    pair: Pair, stack: Stack, record_property: Record
+    pair: Pair, service: Service
 ) -> None:
-    with workload.load(stack.rest) as work:
+    with service.under_load() as load:
         time.sleep(BEFORE_S)
         pair.standby.kill()
         time.sleep(0.5)
         dead = time.monotonic()
         time.sleep(4.5)
         back = time.monotonic()
-        unconfirmed = [when for when in work.acknowledged_at if dead < when < back]
+        unconfirmed = [when for when in load.acknowledged_at if dead < when < back]
         pair.standby.start()
         started = time.monotonic()
         time.sleep(AFTER_S)
-    _report(record_property, work, stack, started, unconfirmed=len(unconfirmed))
+    service.report(load, started)
     assert unconfirmed == []
-    assert stack.was_unhealthy(dead)
-    wait_until(stack.is_healthy, PATIENCE_S)
-    assert {status for _, status, _ in work.errors} <= {503}
-    assert stack.longest_hold() < PATIENCE_S
-    assert work.first_after(started) < PATIENCE_S
-    _assert_kept(work, pair.primary)
+    assert service.health.was_unhealthy(dead)
+    wait_until(service.health.is_healthy, PATIENCE_S)
+    assert {failure.status for failure in load.failures} <= {503}
+    assert load.first_after(started) < PATIENCE_S
+    service.assert_ran_on()
+    assert_kept(load, pair.primary)
     wait_until(pair.is_caught_up, 10)
-    _assert_kept(work, pair.standby)
+    assert_kept(load, pair.standby)
 
 
-def test_a_primary_that_hangs_and_is_fenced(
-    pair: Pair, stack: Stack, record_property: Record
-) -> None:
-    with workload.load(stack.rest) as work:
+def test_a_primary_that_hangs_and_is_fenced(pair: Pair, service: Service) -> None:
+    with service.under_load() as load:
         time.sleep(BEFORE_S)
         hung = time.monotonic()
         pair.primary.freeze()
@@ -235,21 +244,21 @@ def test_a_primary_that_hangs_and_is_fenced(
         pair.primary.kill()
         promoted = pair.standby.promote()
         time.sleep(AFTER_S)
-    _report(record_property, work, stack, promoted, hung=promoted - hung)
-    _assert_unharmed(work, stack, pair.standby, promoted)
-    assert stack.was_unhealthy(hung)
+    service.report(load, promoted, hung=promoted - hung)
+    service.assert_unharmed(load, pair.standby, promoted)
+    assert service.health.was_unhealthy(hung)
 
 
-def test_a_planned_switchover(pair: Pair, stack: Stack, record_property: Record) -> None:
-    with workload.load(stack.rest) as work:
+def test_a_planned_switchover(pair: Pair, service: Service) -> None:
+    with service.under_load() as load:
         time.sleep(BEFORE_S)
         began = time.monotonic()
         promoted = _switch_over(pair)
         time.sleep(AFTER_S)
         # The old one is still there, and read-only.
         assert pair.primary.execute("SHOW transaction_read_only") == [("on",)]
-    _report(record_property, work, stack, promoted, switching=promoted - began)
-    _assert_unharmed(work, stack, pair.standby, promoted)
+    service.report(load, promoted, switching=promoted - began)
+    service.assert_unharmed(load, pair.standby, promoted)
 
 
 def _switch_over(pair: Pair) -> float:
@@ -263,18 +272,19 @@ def _switch_over(pair: Pair) -> float:
     return pair.standby.promote()
 
 
-def test_a_restart_of_the_only_server(
-    servers: Template, tmp_path: Path, record_property: Record
-) -> None:
-    with running_single(servers) as server:
-        url = f"postgresql://postgres@{server.address}/peermentor"
-        with running_stack(url, tmp_path) as stack:
-            with workload.load(stack.rest) as work:
-                time.sleep(BEFORE_S)
-                began = time.monotonic()
-                server.stop()
-                server.start()
-                back = time.monotonic()
-                time.sleep(AFTER_S)
-            _report(record_property, work, stack, back, away=back - began)
-            _assert_unharmed(work, stack, server, back)
+def test_a_restart_of_the_only_server(servers: Template, tmp_path: Path) -> None:
+    with (
+        running_single(servers) as server,
+        served(server.url, tmp_path, WORKERS) as running,
+        watching(running.worker_addresses()) as health,
+    ):
+        service = Service(running, health)
+        with service.under_load() as load:
+            time.sleep(BEFORE_S)
+            began = time.monotonic()
+            server.stop()
+            server.start()
+            back = time.monotonic()
+            time.sleep(AFTER_S)
+        service.report(load, back, away=back - began)
+        service.assert_unharmed(load, server, back)

@@ -15,12 +15,11 @@ import psutil
 import pytest
 
 from peermentor import Client, NotFound, PeermentorError
-from support.commands import run
-from support.databases import Postgres
+from peermentor_server.storage.database import Database
+from support.databases import Postgres, url_of
 from support.history import MISSING, Call, Fields, is_explained
 from support.load import PEOPLE, Failed, RestCaller
-from support.ports import free_ports
-from support.serving import Running, serving, settings_for
+from support.serving import Running, served
 from support.torture import either, measured
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -245,10 +244,9 @@ class Campaign:
 @contextmanager
 def campaign(running: Running) -> Iterator[Campaign]:
     made = Campaign()
-    environment = running.environment
     callers: list[Caller] = [
-        GrpcCaller(environment["PEERMENTOR_GRPC_ADDRESS"]),
-        *(TranscodedCaller(environment["PEERMENTOR_REST_ADDRESS"]) for _ in range(CALLERS - 1)),
+        GrpcCaller(running.grpc),
+        *(TranscodedCaller(running.rest) for _ in range(CALLERS - 1)),
     ]
     threads = [threading.Thread(target=made.work, args=(caller,)) for caller in callers]
     for thread in threads:
@@ -286,15 +284,13 @@ FAULTS = [kill_a_worker, kill_a_worker, kill_the_gateway, replace_workers, freez
 
 @pytest.mark.timeout(either(400, 7200))
 def test_every_history_has_an_explanation(
-    kind: str, empty_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, own: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     faults: list[Callable[[Running], None]] = list(FAULTS)
     if kind == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         faults.append(lambda _: postgres.break_connections())
-    run("migrate", PEERMENTOR_DATABASE_URL=empty_url)
-    environment = settings_for(empty_url, free_ports(3)) | {"PEERMENTOR_WORKERS": "2"}
-    with (tmp_path / "log").open("w") as log, serving(environment, log) as running:
+    with served(url_of(own), tmp_path, workers=2) as running:
         with campaign(running) as made:
             end = time.monotonic() + either(60, 1800)
             while time.monotonic() < end:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import text
 
 from peermentor import Client, NotFound, ResourceExhausted
-from support.commands import run
-from support.databases import Postgres
+from peermentor_server.storage.database import Database
+from support.databases import url_of
 from support.flood import flood
-from support.ports import free_ports
-from support.serving import Running, serving, settings_for
+from support.serving import Running, served
 from support.torture import either, measured
 
 # How long the database takes for a create, in seconds: with 8 threads, 16 creates a second.
@@ -33,17 +32,12 @@ PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "x")
 
 
 @pytest.fixture
-def slow_service(postgres: Postgres, tmp_path: Path) -> Iterator[Running]:
+def slow_service(postgresql: Database, tmp_path: Path) -> Iterator[Running]:
     """One worker, on a database that is slow to store."""
-    url = postgres.new_database()
-    run("migrate", PEERMENTOR_DATABASE_URL=url)
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
+    with postgresql.write() as connection:
         for statement in SLOW_INSERTS:
             connection.execute(text(statement))
-    engine.dispose()
-    environment = settings_for(url, free_ports(3)) | {"PEERMENTOR_WORKERS": "1"}
-    with (tmp_path / "log").open("w") as log, serving(environment, log) as running:
+    with served(url_of(postgresql), tmp_path, workers=1) as running:
         yield running
 
 
@@ -82,12 +76,12 @@ def test_overload_lets_through_what_can_be_served_and_refuses_the_rest(
 
 
 def _compare_with_peak(slow_service: Running) -> None:
-    address = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
-    peak = flood(address, creates(address, 2 * THREADS), either(8, 30))
+    address = slow_service.rest
+    peak = flood(address, creates(address, 2 * THREADS), either(6, 30))
     assert set(peak.counts) == {200}
     failed = failed_health_checks(slow_service)
 
-    over = flood(address, creates(address, 500), either(12, 60), pause=0.4)
+    over = flood(address, creates(address, 500), either(8, 60), pause=0.4)
 
     assert set(over.counts) == {200, 429}
     assert failed_health_checks(slow_service) == failed
@@ -99,7 +93,7 @@ def _compare_with_peak(slow_service: Running) -> None:
     )
     # What had been let through when it ended takes its time.
     time.sleep(2)
-    after = flood(address, creates(address, 2 * THREADS), 6)
+    after = flood(address, creates(address, 2 * THREADS), 4)
     assert offered > 20
     assert served >= 0.9
     assert over.p99() <= 3 * peak.p99()
@@ -108,7 +102,7 @@ def _compare_with_peak(slow_service: Running) -> None:
 
 
 def test_a_refusal_says_when_to_come_back(slow_service: Running) -> None:
-    address = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
+    address = slow_service.rest
     over = flood(address, creates(address, 60), 2, 0.1)
     assert json.loads(over.bodies[429]) == {
         "code": 8,
@@ -126,10 +120,10 @@ def test_a_refusal_says_when_to_come_back(slow_service: Running) -> None:
 
 
 def test_a_refusal_over_grpc_says_so_too(slow_service: Running) -> None:
-    rest = slow_service.environment["PEERMENTOR_REST_ADDRESS"]
+    rest = slow_service.rest
     calls = threading.Thread(target=flood, args=(rest, creates(rest, 60), 4, 0.1))
     refused: list[ResourceExhausted] = []
-    with Client(slow_service.environment["PEERMENTOR_GRPC_ADDRESS"], retries=0) as client:
+    with Client(slow_service.grpc, retries=0) as client:
         calls.start()
         while calls.is_alive():
             try:
@@ -140,5 +134,5 @@ def test_a_refusal_over_grpc_says_so_too(slow_service: Running) -> None:
                 pass
         calls.join()
         assert {(each.reason, each.retry_after) for each in refused} == {("OVERLOADED", 1.0)}
-    with Client(slow_service.environment["PEERMENTOR_GRPC_ADDRESS"]) as client:
+    with Client(slow_service.grpc) as client:
         assert client.assignments.list(limit=1).page(1).items

@@ -19,9 +19,9 @@ from peermentor_server.storage import limits
 from peermentor_server.storage.database import Database
 from support.factories import NEW_ASSIGNMENT
 from support.ports import free_ports
-from support.replication import Node, Template, running_single, template
-from support.stack import Stack, running_stack
-from support.torture import either
+from support.replication import Node, Template, running_single
+from support.serving import Running, served
+from support.torture import either, measured
 from support.waiting import wait_until
 
 HANGS_S = either(6, 60)
@@ -30,15 +30,6 @@ RATE = 200
 DEADLINE_S = 1.0
 PATIENCE_S = 8
 MEMORY_MIB = 40
-
-Record = Callable[[str, object], None]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Template]:
-    """What the server is copied from."""
-    with template() as prepared:
-        yield prepared
 
 
 @pytest.fixture
@@ -49,11 +40,18 @@ def server(servers: Template) -> Iterator[Node]:
 
 
 @pytest.fixture
-def stack(server: Node, tmp_path: Path) -> Iterator[Stack]:
-    """The service on it."""
-    url = f"postgresql://postgres@{server.address}/peermentor"
-    with running_stack(url, tmp_path) as started:
+def running(server: Node, tmp_path: Path) -> Iterator[Running]:
+    """The service on it, with a single worker."""
+    with served(server.url, tmp_path, workers=1) as started:
         yield started
+
+
+@pytest.fixture
+def stub(running: Running) -> Iterator[AssignmentServiceStub]:
+    """Calls the worker, past the gateway, which would refuse so many calls."""
+    [address] = running.worker_addresses()
+    with grpc.insecure_channel(address) as channel:
+        yield AssignmentServiceStub(channel)
 
 
 class Flood:
@@ -107,37 +105,33 @@ def _hang_by_a_freeze(server: Node, seconds: float, flood: Flood) -> None:
 @pytest.mark.parametrize("hang", [_hang_by_a_lock, _hang_by_a_freeze], ids=["lock", "freeze"])
 def test_calls_end_and_nothing_piles_up_while_the_database_hangs(
     server: Node,
-    stack: Stack,
-    record_property: Record,
+    running: Running,
+    stub: AssignmentServiceStub,
     hang: Callable[[Node, float, Flood], None],
 ) -> None:
-    stub = AssignmentServiceStub(stack.channel)
+    worker = running.child("worker")
     warm = Flood(stub)
     warm.go_on(1)
     wait_until(lambda: warm.open == 0, PATIENCE_S)
-    before = stack.process.memory_info().rss
+    before = worker.memory_info().rss
     flood = Flood(stub)
     hang(server, HANGS_S, flood)
     ended = time.monotonic()
     _wait_until_well(stub)
     well_after = time.monotonic() - ended
     wait_until(lambda: flood.open == 0, PATIENCE_S)
-    growth = (stack.process.memory_info().rss - before) / 2**20
+    growth = (worker.memory_info().rss - before) / 2**20
     stored = server.execute("SELECT count(*) FROM assignments WHERE mentee_id LIKE 'flood-%'")
     answered = warm.codes[grpc.StatusCode.OK] + flood.codes[grpc.StatusCode.OK]
-    figures = {
-        "codes": {code.name: number for code, number in flood.codes.items()},
-        "slowest call s": round(flood.slowest, 2),
-        "longest hold s": round(stack.longest_hold(), 2),
-        "well again after s": round(well_after, 2),
-        "memory MiB": round(growth, 1),
-    }
-    print(figures)  # noqa: T201 - measured, not asserted
-    for name, value in figures.items():
-        record_property(name, value)
+    codes = {code.name: number for code, number in flood.codes.items()}
+    measured(
+        f"{codes}, slowest call {flood.slowest:.2f} s, "
+        f"longest hold {running.longest_hold():.2f} s, "
+        f"well again after {well_after:.2f} s, memory {growth:+.1f} MiB"
+    )
     assert flood.codes[grpc.StatusCode.DEADLINE_EXCEEDED] > 0
     assert flood.slowest < DEADLINE_S + PATIENCE_S
-    assert stack.longest_hold() < PATIENCE_S
+    assert running.longest_hold() < PATIENCE_S
     assert well_after < PATIENCE_S
     assert growth < MEMORY_MIB
     # What nobody waited for any more was not begun: the few that ran may have ended late.
@@ -156,7 +150,7 @@ def _wait_until_well(stub: AssignmentServiceStub) -> None:
 
 
 def test_calls_end_while_no_connection_is_free(server: Node) -> None:
-    database = Database(f"postgresql://postgres@{server.address}/peermentor", pool_size=1)
+    database = Database(server.url, pool_size=1)
     [port] = free_ports(1)
     app = App(Settings(grpc_address=Address("127.0.0.1", port)), database)
     app.start()

@@ -4,52 +4,35 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
 
 from peermentor_server.storage.database import Database
-from support.commands import run
-from support.databases import Postgres
+from support.databases import Postgres, migrated, url_of
 from support.load import Load, under_load
-from support.ports import free_ports
-from support.serving import Running, serving, settings_for
+from support.serving import Running, served
 from support.torture import LONG, either, measured
 from support.waiting import wait_until
 
 WORKERS = 3
 
 
-@contextmanager
-def served(url: str, directory: Path, workers: int = WORKERS) -> Iterator[tuple[Running, Path]]:
-    """Run `serve` on this database; give it and the file of its log."""
-    run("migrate", PEERMENTOR_DATABASE_URL=url)
-    environment = settings_for(url, free_ports(3)) | {"PEERMENTOR_WORKERS": str(workers)}
-    file = directory / "log"
-    with file.open("w") as log, serving(environment, log) as running:
-        yield running, file
+def loaded(running: Running, *, keyed: bool = True) -> AbstractContextManager[Load]:
+    return under_load(running.rest, running.grpc, keyed=keyed)
 
 
-@contextmanager
-def loaded(running: Running, *, keyed: bool = True) -> Iterator[Load]:
-    environment = running.environment
-    rest, grpc = environment["PEERMENTOR_REST_ADDRESS"], environment["PEERMENTOR_GRPC_ADDRESS"]
-    with under_load(rest, grpc, keyed=keyed) as load:
-        yield load
+def compare(load: Load, database: Database) -> None:
+    with database.read() as connection:
+        load.assert_nothing_lost_or_doubled(connection)
 
 
-def compare(load: Load, url: str) -> None:
-    database = Database(url)
-    load.assert_nothing_lost_or_doubled(database)
-    database.close()
-
-
-def replace_all(running: Running, log: Path, rounds: int) -> None:
-    before = log.read_text().count('"workers replaced"')
-    for done in range(before, before + rounds):
+def replace_all(running: Running, rounds: int) -> None:
+    for _ in range(rounds):
+        before = len(running.lines("workers replaced"))
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: log.read_text().count('"workers replaced"') > done, 120)  # noqa: B023
+        wait_until(lambda: len(running.lines("workers replaced")) > before, 120, every=0.2)  # noqa: B023
 
 
 @contextmanager
@@ -63,17 +46,17 @@ def both_cores_burning() -> Iterator[None]:
             each.wait()
 
 
-def test_workers_are_replaced_without_a_failed_call(empty_url: str, tmp_path: Path) -> None:
-    with served(empty_url, tmp_path) as (running, log):
+def test_workers_are_replaced_without_a_failed_call(own: Database, tmp_path: Path) -> None:
+    with served(url_of(own), tmp_path, WORKERS) as running:
         with loaded(running, keyed=False) as load:
-            replace_all(running, log, int(either(1, 10)))
+            replace_all(running, int(either(1, 10)))
             if LONG:
                 with both_cores_burning():
-                    replace_all(running, log, 3)
+                    replace_all(running, 3)
         assert load.failures == []
         assert load.calls > 50
-        compare(load, empty_url)
-        assert '"died"' not in log.read_text()
+        compare(load, own)
+        assert running.lines("died") == []
     measured(load.summary)
 
 
@@ -88,34 +71,37 @@ def kill_workers(running: Running, seconds: float, pause: float) -> int:
     return killed
 
 
-def test_killed_workers_fail_no_call_that_is_safe_to_repeat(empty_url: str, tmp_path: Path) -> None:
-    with served(empty_url, tmp_path) as (running, _):
+def test_killed_workers_fail_no_call_that_is_safe_to_repeat(own: Database, tmp_path: Path) -> None:
+    with served(url_of(own), tmp_path, WORKERS) as running:
         with loaded(running) as load:
-            killed = kill_workers(running, either(12, 300), pause=3)
+            killed = kill_workers(running, either(8, 300), pause=2)
         assert load.failures == []
         assert killed >= 2
         assert load.calls > 50
-        compare(load, empty_url)
+        compare(load, own)
     measured(f"{killed} workers killed, {load.summary}")
 
 
-def test_the_load_sees_calls_that_fail(empty_url: str, tmp_path: Path) -> None:
+def test_the_load_sees_calls_that_fail(own: Database, tmp_path: Path) -> None:
     """Creates that carry no id are not safe to repeat: some are lost with their workers."""
-    with served(empty_url, tmp_path, workers=1) as (running, _):
+    with served(url_of(own), tmp_path, workers=1) as running:
         with loaded(running, keyed=False) as load:
             deadline = time.monotonic() + 60
             while not load.failures and time.monotonic() < deadline:
-                kill_workers(running, 1, pause=2)
+                wait_until(lambda: bool(running.named("worker")), 20)
+                kill_workers(running, 0.1, pause=0.5)
         assert load.failures
-        compare(load, empty_url)
+        compare(load, own)
 
 
 def test_a_worker_that_hangs_fails_no_call_that_is_safe_to_repeat(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     # Not on SQLite, where one that hangs in a transaction keeps all writers out.
-    url = postgres.new_database()
-    with served(url, tmp_path, workers=2) as (running, _):
+    with (
+        migrated(postgres.new_database()) as database,
+        served(url_of(database), tmp_path, workers=2) as running,
+    ):
         with loaded(running) as load:
             time.sleep(1)
             frozen = running.named("worker")[0]
@@ -124,5 +110,5 @@ def test_a_worker_that_hangs_fails_no_call_that_is_safe_to_repeat(
             frozen.resume()
         assert load.failures == []
         assert load.calls > 50
-        compare(load, url)
+        compare(load, database)
     measured(load.summary)

