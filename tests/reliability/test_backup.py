@@ -22,7 +22,7 @@ from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT, contents
 from support.ports import free_ports
 from support.serving import settings_for
-from support.torture import either
+from support.torture import either, measured
 from support.writers import writing
 
 PAIR = {**NEW_ASSIGNMENT, "start_date": CONTRACT_DAY.date()}
@@ -54,6 +54,7 @@ def _acknowledged_and_missing(
         # They wrote meanwhile, and still do.
         for writer in writers:
             writer.wait_for_more()
+    measured(f"{ROUNDS} backups, {len(acknowledged)} writes acknowledged, {missing} missing")
     return len(acknowledged), missing
 
 

@@ -27,8 +27,8 @@ from support.torture import either, measured
 from support.waiting import wait_until
 
 WORKERS = 2
-BEFORE_S = either(0.8, 5)
-AFTER_S = either(1.2, 8)
+BEFORE_S = either(0.8, 2)
+AFTER_S = either(1.2, 4)
 ROUNDS = int(either(1, 10))
 # What a test asserts of times; loaded machines are slow, the promise itself is measured.
 PATIENCE_S = 8

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import mentees
-from support.torture import either
+from support.torture import either, measured
 from support.writers import Writer, writing
 
 PROCESSES = 4
@@ -28,6 +28,7 @@ def _lost(database: Database, writers: list[Writer]) -> set[str]:
 def test_no_acknowledged_write_is_lost(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/own.db")
     schema.migrate(database)
+    acknowledged = 0
     for number in range(ROUNDS):
         files = [tmp_path / f"round_{number}_{process}" for process in range(PROCESSES)]
         with writing("add", database.location, files, 60) as writers:
@@ -38,6 +39,8 @@ def test_no_acknowledged_write_is_lost(tmp_path: Path) -> None:
             writers[0].wait_for_more()
             writers[0].kill()
             assert _lost(database, writers) == set()
+        acknowledged += sum(len(writer.acknowledged()) for writer in writers)
+    measured(f"{ROUNDS} times {PROCESSES} writers killed, {acknowledged} writes acknowledged")
     database.close()
 
 

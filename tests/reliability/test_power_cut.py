@@ -19,7 +19,7 @@ from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import mentees
 from support.disks import Event, after_power_cut
-from support.torture import either
+from support.torture import either, measured
 
 THREADS = 4
 ROUNDS = int(either(30, 500))
@@ -90,6 +90,7 @@ def test_a_sqlite_that_does_not_wait_for_the_disk_loses_writes(tmp_path: Path) -
     """The control: these cuts hurt."""
     events = _record(tmp_path, "NORMAL")
     damage = _cut_often(events, tmp_path, 0, seed=1)
+    measured(f"{CUTS} cuts, not waiting for the disk: {damage}")
     assert damage.lost > 0
 
 
@@ -98,5 +99,6 @@ def test_no_acknowledged_write_is_lost(tmp_path: Path, survives: float) -> None:
     events = _record(tmp_path)
     seed = random.randrange(1000)
     damage = _cut_often(events, tmp_path, survives, seed)
+    measured(f"{CUTS} cuts: {damage}")
     assert damage.acknowledged > CUTS
     assert (damage.lost, damage.returned) == (0, 0), f"with seed {seed}"
