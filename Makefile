@@ -29,8 +29,9 @@ test: .venv/dev.stamp .venv-generate/stamp  ## Run every test, with a real Postg
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-torture: .venv/dev.stamp  ## Run the tests of reliability in their long form, for about an hour
-	TORTURE=1 $(BIN)/pytest -rP -n auto --timeout 7200 tests/reliability $(PYTEST_ARGS)
+torture: .venv/dev.stamp  ## Run the tests of reliability and of the gateway in their long form, for about an hour
+	TORTURE=1 $(BIN)/pytest -rP -n auto --timeout 7200 \
+		tests/reliability tests/gateway tests/test_serve.py $(PYTEST_ARGS)
 
 check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
 	$(BIN)/ruff format --check .

@@ -26,6 +26,11 @@ from support.names import assert_no_name_in
 from support.ports import free_ports
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Let one test more run than there are cores: many wait for what they have started."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""

@@ -97,6 +97,11 @@ def test_no_web_page_can_stop_the_gateway(shared: Running) -> None:
         assert httpx.post(f"{admin}{path}").status_code == 403
 
 
+def test_the_gateway_is_told_no_secrets(shared: Running) -> None:
+    environment = shared.child("envoy").environ()
+    assert not [name for name in environment if name.startswith("PEERMENTOR_")]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_in_order(
     number: signal.Signals, environment: dict[str, str]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # Longer than a worker takes to finish the calls that run.
 STOP_TIMEOUT_S = 15
@@ -19,8 +19,17 @@ Process = subprocess.Popen[bytes]
 class Child:
     """A running child process, which may say that it is ready."""
 
-    def __init__(self, command: Sequence[str], *, says_ready: bool = False) -> None:
-        """Start it; one that `says_ready` is given a file descriptor to write to for that."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        says_ready: bool = False,
+    ) -> None:
+        """Start it, in the environment of this process unless another is given.
+
+        One that `says_ready` is given a file descriptor to write to for that.
+        """
         self._ready_end: int | None = None
         passed: list[int] = []
         if says_ready:
@@ -33,6 +42,7 @@ class Child:
         self._process: Process = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
+            env=environment,
             start_new_session=True,
             pass_fds=passed,
             preexec_fn=_die_with_parent,  # noqa: PLW1509

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -75,9 +75,16 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
 class Part:
     """A child process that is started again when it dies."""
 
-    def __init__(self, name: str, command: Sequence[str], *, says_ready: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        says_ready: bool,
+    ) -> None:
         self.name = name
-        self._command, self._says_ready = command, says_ready
+        self._command, self._environment, self._says_ready = command, environment, says_ready
         self._early_deaths = 0
         self._resume_at = 0.0
         self.child: Child | None = None
@@ -88,7 +95,7 @@ class Part:
 
     def launch(self) -> Child:
         """Start a process of this part, beside the one that there is."""
-        child = Child(self._command, says_ready=self._says_ready)
+        child = Child(self._command, self._environment, says_ready=self._says_ready)
         _log.info("started", part=self.name, pid=child.pid)
         return child
 
@@ -120,7 +127,8 @@ class Supervisor:
             Part(f"worker {number}", _worker_command(number, address), says_ready=True)
             for number, address in enumerate(addresses, 1)
         ]
-        self._envoy = Part("Envoy", gateway.command(config), says_ready=False)
+        # It needs nothing of the environment, which may hold the password of the database.
+        self._envoy = Part("Envoy", gateway.command(config), {}, says_ready=False)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
 

@@ -18,6 +18,7 @@ from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.settings import Settings
 from support.edges import MIB, edge_with
 from support.factories import NEW_ASSIGNMENT
+from support.gateways import native_address
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -96,11 +97,12 @@ ROWS = [
 IDS = [each.name for each in ROWS]
 
 
-@pytest.fixture(params=["through the gateway", "directly"])
+@pytest.fixture(params=["by the port for REST", "by the port for gRPC", "directly"])
 def target(request: pytest.FixtureRequest, rest: httpx.Client, settings: Settings) -> str:
-    """The address to call."""
-    gateway = request.param == "through the gateway"
-    return address_of(rest) if gateway else str(settings.grpc_address)
+    """The address to call: two of the gateway, and the server's own."""
+    if request.param == "directly":
+        return str(settings.grpc_address)
+    return native_address(settings) if "gRPC" in request.param else address_of(rest)
 
 
 def address_of(gateway: httpx.Client) -> str:

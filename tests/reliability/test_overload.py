@@ -119,11 +119,11 @@ def test_a_refusal_says_when_to_come_back(slow_service: Running) -> None:
     }
 
 
-def test_a_refusal_over_grpc_says_so_too(slow_service: Running) -> None:
-    rest = slow_service.rest
-    calls = threading.Thread(target=flood, args=(rest, creates(rest, 60), 4, 0.1))
+def refused_by_grpc(running: Running) -> list[ResourceExhausted]:
+    """Call while a flood of others does; return how that was refused."""
+    calls = threading.Thread(target=flood, args=(running.rest, creates(running.rest, 60), 4, 0.1))
     refused: list[ResourceExhausted] = []
-    with Client(slow_service.grpc, retries=0) as client:
+    with Client(running.grpc, retries=0) as client:
         calls.start()
         while calls.is_alive():
             try:
@@ -133,6 +133,12 @@ def test_a_refusal_over_grpc_says_so_too(slow_service: Running) -> None:
             except NotFound:
                 pass
         calls.join()
-        assert {(each.reason, each.retry_after) for each in refused} == {("OVERLOADED", 1.0)}
+    return refused
+
+
+def test_a_refusal_over_grpc_says_so_too(slow_service: Running) -> None:
+    # A few calls may all find a free place.
+    refused = refused_by_grpc(slow_service) or refused_by_grpc(slow_service)
+    assert {(each.reason, each.retry_after) for each in refused} == {("OVERLOADED", 1.0)}
     with Client(slow_service.grpc) as client:
         assert client.assignments.list(limit=1).page(1).items

@@ -43,6 +43,13 @@ def running_gateway(
             process.terminate()
 
 
+def native_address(settings: Settings) -> str:
+    """Return where the gateway of these settings takes native gRPC."""
+    listeners = httpx.get(f"http://{settings.admin_address}/listeners").text
+    [address] = [each[6:] for each in listeners.splitlines() if each.startswith("grpc::")]
+    return address
+
+
 def _wait_until_live(process: "subprocess.Popen[bytes]", settings: Settings) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
