@@ -5,7 +5,6 @@ kind of database, on empty tables and at CONTRACT_DAY.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from peermentor_server.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
-from support.databases import Postgres, empty, migrated
+from support.databases import Postgres, empty, migrated, running_postgres
 from support.gateways import running_gateway
 from support.names import assert_no_name_in
 from support.ports import free_ports
@@ -52,12 +51,8 @@ def log_of_the_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server."""
-    # Not pytest's own directory: the server runs as another user, who may not enter that.
-    with tempfile.TemporaryDirectory(prefix="peermentor-pg-") as directory:
-        Path(directory).chmod(0o755)
-        server = Postgres(Path(directory) / "data")
+    with running_postgres() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture

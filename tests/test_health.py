@@ -1,6 +1,5 @@
 """The health service: it says what callers would find, also when the database is gone."""
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from peermentor_server.storage import assignments as assignment_storage
 from peermentor_server.storage import limits, schema
 from peermentor_server.storage.database import Database
 from support.commands import start
-from support.databases import Postgres, migrated, url_of
+from support.databases import Postgres, migrated, running_postgres, url_of
 from support.factories import NEW_ASSIGNMENT, RefusedCall, refused
 from support.ports import free_ports
 from support.racing import at_once
@@ -53,11 +52,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[Postgres]:
     """A PostgreSQL server that tests may stop."""
-    with tempfile.TemporaryDirectory(prefix="peermentor-pg-") as directory:
-        Path(directory).chmod(0o755)
-        server = Postgres(Path(directory) / "data")
+    with running_postgres() as server:
         yield server
-        server.stop()
 
 
 @contextmanager

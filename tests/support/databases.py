@@ -1,6 +1,7 @@
 """Real databases: SQLite files, and databases of one PostgreSQL server."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,19 @@ class Postgres:
     def stop(self) -> None:
         """Stop the server and remove its data."""
         self._server.cleanup()
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Run a PostgreSQL server until the end of the block."""
+    # Not in pytest's own directory: the server runs as another user, who may not enter that.
+    with tempfile.TemporaryDirectory(prefix="peermentor-pg-") as directory:
+        Path(directory).chmod(0o755)
+        server = Postgres(Path(directory) / "data")
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager
