@@ -383,7 +383,7 @@ BODIES = [
         headers=("Content-Type: text/json (json)",),
         body="{}",
     ),
-    row("gzip", f"POST {T}", 400, headers=(JSON, "Content-Encoding: gzip"), body=b"\x1f\x8b\x08"),
+    row("gzip", f"POST {T}", 415, headers=(JSON, "Content-Encoding: gzip"), body=b"\x1f\x8b\x08"),
     row("no type", f"POST {T}", 415, headers=(), body="{}"),
     row("empty type", f"POST {T}", 415, headers=("Content-Type:",), body="{}"),
     row("two types", f"POST {T}", 415, headers=(JSON, "Content-Type: text/plain"), body="{}"),

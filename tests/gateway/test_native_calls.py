@@ -68,6 +68,35 @@ def test_an_unknown_method_is_unimplemented(through_gateway: grpc.Channel) -> No
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.parametrize("path", ["/nope", "/api/v1/assignments", "/api/v1/assignments/asgn_001"])
+def test_a_path_that_is_no_method_is_unimplemented(
+    path: str, through_gateway: grpc.Channel
+) -> None:
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = through_gateway.unary_unary(path)
+    with pytest.raises(grpc.RpcError) as raised:
+        call(b"", timeout=10)
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert raised.value.details() == "the gateway refuses this call"
+
+
+def test_a_host_that_is_not_served_is_denied(rest: httpx.Client) -> None:
+    address = f"{rest.base_url.host}:{rest.base_url.port}"
+    options = [("grpc.default_authority", "rebound.example.org")]
+    with (
+        grpc.insecure_channel(address, options=options) as channel,
+        pytest.raises(grpc.RpcError) as raised,
+    ):
+        AssignmentServiceStub(channel).GetAssignment(GetAssignmentRequest(), timeout=10)
+    assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "PEERMENTOR_REST_HOSTS" in (raised.value.details() or "")
+
+
+def test_a_call_that_is_not_posted_is_unimplemented(rest: httpx.Client) -> None:
+    path = "/peermentor.v1.AssignmentService/GetAssignment"
+    response = rest.get(path, headers={"content-type": "application/grpc"})
+    assert response.headers["grpc-status"] == "12"
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/grpc-web+proto", "application/grpc-web-text"]
 )
