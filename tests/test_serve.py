@@ -20,9 +20,10 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from peermentor_server import demo
 from peermentor_server.storage.database import Database
 from support.commands import PROGRAM, run
-from support.databases import url_of
+from support.databases import migrated, url_of
 from support.flood import flood
 from support.ports import free_ports
 from support.serving import (
@@ -157,18 +158,41 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_a_part_that_dies_again_and_again_has_to_wait(environment: dict[str, str]) -> None:
-    with serving(environment) as running:
-        for _ in range(4):
-            wait_until(lambda: bool(running.named("worker")), 20)
-            dead = running.child("worker")
-            dead.kill()
-            wait_until(lambda: not psutil.pid_exists(dead.pid), 20)  # noqa: B023 - seen as dead
-        running.process.send_signal(signal.SIGINT)
-        _, errors = running.wait()
-    lines = map(json.loads, errors.splitlines())
-    pauses = [line["restart_in_s"] for line in lines if line["event"] == "died"]
+def kill_again_and_again(running: Running, *, once_it_serves: bool) -> list[float]:
+    """Kill the only worker four times; return how long `serve` waited before each new start."""
+    rest = f"http://{running.rest}/api/v1/assignments"
+    for _ in range(4):
+        wait_until(lambda: bool(running.named("worker")), 20)
+        if once_it_serves:
+            wait_until(lambda: answers(rest), 20)
+        dead = running.child("worker")
+        dead.kill()
+        wait_until(lambda: not psutil.pid_exists(dead.pid), 20)  # noqa: B023 - seen as dead
+    return [line["restart_in_s"] for line in running.lines("died")]
+
+
+def test_a_worker_that_does_not_even_start_has_to_wait(url: str, tmp_path: Path) -> None:
+    with served(url, tmp_path, workers=1) as running:
+        pauses = kill_again_and_again(running, once_it_serves=False)
     assert pauses == [0, 0.25, 0.5, 1.0]
+
+
+def test_a_worker_that_served_is_soon_back_however_often_it_dies(url: str, tmp_path: Path) -> None:
+    with served(url, tmp_path, workers=1) as running:
+        pauses = kill_again_and_again(running, once_it_serves=True)
+    assert pauses == [0, 0.25, 0.25, 0.25]
+
+
+def test_a_damaged_database_is_said_to_be_the_cause(url: str, tmp_path: Path) -> None:
+    with migrated(url) as database:
+        demo.load(database)
+    with (tmp_path / "own.db").open("r+b") as damaged:
+        for page in range(2, 12):
+            damaged.seek(page * 4096 + 8)
+            damaged.write(b"\xff" * 600)
+    result = run("serve", **settings_for(url, free_ports(3)))
+    assert result.returncode == 1
+    assert "the first call ended in an internal error" in result.stderr
 
 
 def test_sighup_replaces_every_worker_and_nothing_else(url: str, tmp_path: Path) -> None:

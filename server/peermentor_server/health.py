@@ -1,6 +1,5 @@
 """The standard health service, which says NOT_SERVING while the database does not answer."""
 
-import contextlib
 import threading
 from collections.abc import Iterable
 
@@ -8,7 +7,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from peermentor_server.rules.errors import DomainError
+from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.storage import deadlines
 from peermentor_server.storage.database import Database
 
@@ -54,22 +53,25 @@ class HealthMonitor:
             self._update()
 
     def _update(self) -> None:
-        serving = self._database_answers()
+        problem = self._problem_of_database()
+        serving = problem is None
         if serving == self._serving or self._stopping.is_set():
             return
-        if not serving or self._serving is False:
-            _log.warning("database answers again" if serving else "database does not answer")
+        if not serving:
+            _log.warning("database does not answer", reason=problem)
+        elif self._serving is False:
+            _log.warning("database answers again")
         self._serving = serving
         for service in self._services:
             self._servicer.set(service, _SERVING if serving else _NOT_SERVING)
 
-    def _database_answers(self) -> bool:
+    def _problem_of_database(self) -> str | None:
         # A ping that hangs keeps its thread; no second one starts before it returns.
         if self._ping is None or not self._ping.is_alive():
             self._ping = _Ping(self._database)
             self._ping.start()
         self._ping.join(PING_TIMEOUT_S)
-        return self._ping.answered
+        return self._ping.problem
 
 
 class _Ping(threading.Thread):
@@ -78,9 +80,14 @@ class _Ping(threading.Thread):
     def __init__(self, database: Database) -> None:
         super().__init__(name="ping", daemon=True)
         self._database = database
-        self.answered = False
+        self.problem: str | None = "it takes too long"
+        """Why the database does not answer; None once it has."""
 
     def run(self) -> None:
-        with contextlib.suppress(DomainError), deadlines.within(PING_TIMEOUT_S):
-            self._database.ping()
-            self.answered = True
+        try:
+            with deadlines.within(PING_TIMEOUT_S):
+                self._database.ping()
+        except DomainError as error:
+            self.problem = reason(error)
+        else:
+            self.problem = None

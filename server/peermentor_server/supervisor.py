@@ -10,9 +10,11 @@ import signal
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +28,8 @@ from peermentor_server.settings import Address, Settings
 START_TIMEOUT_S = 30
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # How long a child must have run for its death to be an accident, after which it is started
-# again at once. One that dies sooner has to wait, each time twice as long.
+# again at once. One that dies sooner has to wait; as long as it does not even begin to serve,
+# each time twice as long.
 STEADY_S = 10
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10
@@ -85,7 +88,7 @@ class Part:
     ) -> None:
         self.name = name
         self._command, self._environment, self._says_ready = command, environment, says_ready
-        self._early_deaths = 0
+        self._early_deaths = self._failed_starts = 0
         self._resume_at = 0.0
         self.child: Child | None = None
 
@@ -102,18 +105,22 @@ class Part:
     def tend(self) -> None:
         """Start the process again when it has died, unless it does so again and again."""
         if self.child is not None and (end := self.child.end()):
-            pause = self._pause_after(time.monotonic() - self.child.started)
+            pause = self._pause_after(self.child)
             _log.error("died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause)
             self.child.await_end()
             self.child, self._resume_at = None, time.monotonic() + pause
         if self.child is None and time.monotonic() >= self._resume_at:
             self.start()
 
-    def _pause_after(self, lifetime: float) -> float:
-        self._early_deaths = 0 if lifetime > STEADY_S else self._early_deaths + 1
+    def _pause_after(self, dead: Child) -> float:
+        steady = time.monotonic() - dead.started > STEADY_S
+        self._early_deaths = 0 if steady else self._early_deaths + 1
+        # One that has served before it died will do so again: callers wait for it.
+        served = self._says_ready and dead.is_ready()
+        self._failed_starts = 0 if served else self._failed_starts + 1
         if self._early_deaths <= 1:
             return 0
-        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._early_deaths - 2))
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** max(0, self._failed_starts - 1))
 
 
 class Supervisor:
@@ -138,7 +145,7 @@ class Supervisor:
             part.start()
         url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not (all(map(_is_ready, self._workers)) and _answers(url)):
+        while not (all(map(_is_ready, self._workers)) and _serves(url)):
             for part in (*self._workers, self._envoy):
                 if part.child and (end := part.child.end()):
                     raise ServeFailed(f"{part.name} ended with {end}; stopping everything")
@@ -256,12 +263,20 @@ def _is_ready(part: Part) -> bool:
     return part.child is not None and part.child.is_ready()
 
 
-def _answers(url: str) -> bool:
+def _serves(url: str) -> bool:
+    """Tell whether a call is answered; raise ServeFailed when it ends in a fault of the service."""
     # A proxy of the environment is for calls to elsewhere.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=2) as response:
-            return bool(response.status == 200)
+        with opener.open(url, timeout=2):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ServeFailed(
+                "the first call ended in an internal error; the log says why, and so may: "
+                "peermentor-server check"
+            ) from None
+        return False
     except OSError:
         return False
 

@@ -11,6 +11,7 @@ UNHURRIED = settings(deadline=None)
 
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 LINE_BREAKS_AND_TABS = ["\t", "\n", "\r"]
+BLANKS = ["", " ", "\n", "\u00a0\u3000", "\u200b\u200d"]
 
 
 def test_a_text_may_have_as_many_characters_as_allowed_and_no_more() -> None:
@@ -28,9 +29,17 @@ def test_control_characters_are_refused_but_for_line_breaks_and_tabs(character: 
 
 
 def test_an_empty_text_is_refused_only_where_one_is_required() -> None:
-    for blank in ("", " ", "\n", "\u00a0\u3000"):
+    for blank in BLANKS:
         assert texts.problem(blank, 10) is None
         assert texts.problem(blank, 10, required=True) is not None
+
+
+def test_a_name_may_be_empty_and_not_blank() -> None:
+    assert texts.optional_name_problem("") is None
+    assert texts.optional_name_problem(" Bj\u00f8rn\u200b") is None
+    for blank in BLANKS[1:]:
+        assert texts.optional_name_problem(blank) is not None
+    assert texts.optional_name_problem("x" * 201) is not None
 
 
 def test_a_lone_surrogate_is_no_text() -> None:

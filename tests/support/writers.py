@@ -27,7 +27,7 @@ class Writer:
     """One process."""
 
     def __init__(self, task: str, url: str, file: Path, seconds: float) -> None:
-        self._file = file
+        self._file, self._seconds = file, seconds
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.busy_writer", task, url, str(file), str(seconds)],
             cwd=TESTS,
@@ -49,7 +49,7 @@ class Writer:
 
     def report(self) -> Report:
         """Wait for its end."""
-        output, _ = self.process.communicate(timeout=60)
+        output, _ = self.process.communicate(timeout=self._seconds + 60)
         assert self.process.returncode == 0
         return Report(**json.loads(output))
 

@@ -10,6 +10,8 @@ MAX_NAME_LENGTH = 200
 MAX_NOTES_LENGTH = 5_000
 
 _LINE_BREAKS_AND_TABS = frozenset("\t\n\r")
+# Controls, what changes how others look, spaces of any width, and separators.
+_INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _REQUEST_ID = re.compile(r"[!-~]+")
 _IDENTIFIER = re.compile(r"[!-.0-\[\]-~]+")
 
@@ -19,13 +21,20 @@ def problem(
 ) -> str | None:
     """Check a free text; `one_line` refuses tabs and line breaks too."""
     allowed = frozenset() if one_line else _LINE_BREAKS_AND_TABS
-    if required and not value.strip():
+    if required and _is_blank(value):
         return "is required and must not be blank"
     if len(value) > max_length:
         return f"must have at most {max_length} characters"
     if any(_is_control(character) and character not in allowed for character in value):
         return "must not contain control characters"
     return None
+
+
+def optional_name_problem(value: str) -> str | None:
+    """Check a name that may be left out, by an empty text."""
+    if value and _is_blank(value):
+        return "must not be blank; an empty text stands for no name"
+    return problem(value, MAX_NAME_LENGTH)
 
 
 def identifier_problem(value: str) -> str | None:
@@ -46,6 +55,10 @@ def request_id_problem(value: str) -> str | None:
     if not _REQUEST_ID.fullmatch(value):
         return "must be of printable ASCII characters without spaces, at least one"
     return None
+
+
+def _is_blank(value: str) -> bool:
+    return all(unicodedata.category(character) in _INVISIBLE for character in value)
 
 
 def _is_control(character: str) -> bool:

@@ -87,7 +87,7 @@ class Checks:
 
     def optional_name(self, field: str) -> str:
         """Return a name, which may be empty."""
-        return self._text(field, partial(_problem, texts.MAX_NAME_LENGTH))
+        return self._text(field, texts.optional_name_problem)
 
     def notes(self, field: str) -> str:
         """Return a longer text, which may be empty."""

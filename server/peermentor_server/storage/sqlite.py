@@ -9,6 +9,7 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import limits
 from peermentor_server.storage.database import READ_ONLY
 from peermentor_server.storage.write_queue import WriteQueue
@@ -23,10 +24,50 @@ def create(url: URL, options: dict[str, Any]) -> Engine:
         raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
     engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
     # Resolved, so that a link to the file leads to the same queue.
-    queue = WriteQueue(Path(str(url.database)).resolve())
-    event.listen(engine, "connect", partial(_prepare, queue))
+    path = Path(str(url.database)).resolve()
+    same_file = _SameFile(path)
+    event.listen(engine, "do_connect", same_file.check)
+    event.listen(engine, "connect", partial(_prepare, WriteQueue(path)))
+    event.listen(engine, "connect", same_file.remember)
+    event.listen(engine, "checkout", same_file.check)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+class FileReplaced(Exception):
+    """Where the database was, there is another file by now, or none."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was replaced or removed; start the service again")
+
+
+class _SameFile:
+    """Holds the connections of an engine to the file that the first of them opened.
+
+    What is written to a file that was removed, or replaced by a backup, would be acknowledged
+    and gone; and of two processes one could write to the old file and one to the new.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+
+    def remember(self, *_event: object) -> None:
+        """Take the file that has just been opened for the one."""
+        if self._identity is None:
+            self._identity = self._current()
+
+    def check(self, *_event: object) -> None:
+        """Raise DatabaseUnavailable when the path leads elsewhere by now."""
+        if self._identity is not None and self._current() != self._identity:
+            raise DatabaseUnavailable from FileReplaced(self._path)
+
+    def _current(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 class _Connection(sqlite.Connection):  # type: ignore[misc]

@@ -177,7 +177,7 @@ class AsyncAssignments:
             org_id: The organization both belong to. Required.
             start_date: The first day, `YYYY-MM-DD`. Default: today in UTC.
             mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
-                characters. Absent: the name already known, if any.
+                characters, not blank. Absent: the name already known, if any.
             request_id: Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
                 chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
                 the same.
@@ -232,7 +232,7 @@ class AsyncAssignments:
             org_id: The organization both belong to.
             start_date: The first day, `YYYY-MM-DD`.
             mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
-                characters. Empty clears it.
+                characters, not blank. Empty clears it.
             reminder_sent_at: When the reminder of this cycle went out. None clears it.
             escalation_sent_at: When the escalation of this cycle went out. None clears it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.

@@ -302,7 +302,7 @@ class CreateAssignmentRequest(Message):
     """The first day, `YYYY-MM-DD`. Default: today in UTC."""
     mentee_name: str
     """Sets the name of this mentee, also on the mentee's other assignments; at most 200
-    characters. Absent: the name already known, if any.
+    characters, not blank. Absent: the name already known, if any.
     """
     request_id: str
     """Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
@@ -369,7 +369,7 @@ class UpdateAssignmentRequest(Message):
     """The first day, `YYYY-MM-DD`."""
     mentee_name: str
     """Sets the name of this mentee, also on the mentee's other assignments; at most 200
-    characters. Empty clears it.
+    characters, not blank. Empty clears it.
     """
     @property
     def reminder_sent_at(self) -> Timestamp:
