@@ -9,6 +9,8 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +21,9 @@ import psutil
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from structlog.testing import capture_logs
 
-from peermentor_server import demo
+from peermentor_server import demo, supervisor
 from peermentor_server.storage.database import Database
 from support.commands import PROGRAM, run
 from support.databases import migrated, url_of
@@ -181,6 +184,27 @@ def test_a_worker_that_served_is_soon_back_however_often_it_dies(url: str, tmp_p
     with served(url, tmp_path, workers=1) as running:
         pauses = kill_again_and_again(running, once_it_serves=True)
     assert pauses == [0, 0.25, 0.25, 0.25]
+
+
+def test_a_worker_that_hangs_for_long_is_killed_and_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "SILENT_S", 0.2)
+    monkeypatch.setattr(supervisor, "HUNG_S", 0.6)
+    one_beat = "import os, sys, time; os.write(int(sys.argv[-1]), b'.'); time.sleep(60)"
+    part = supervisor.Part("worker 1", [sys.executable, "-c", one_beat], has_pulse=True)
+    part.start()
+    assert part.child is not None
+    hanging = part.child
+    with capture_logs() as lines:
+        while part.child is hanging:
+            part.tend()
+            time.sleep(0.02)
+    events = list(dict.fromkeys(line["event"] for line in lines))
+    assert events[:3] == ["does not answer", "hangs", "died"]
+    if part.child is not None:
+        part.child.send(signal.SIGKILL)
+        part.child.await_end()
 
 
 def test_a_damaged_database_is_said_to_be_the_cause(url: str, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker")
     worker.add_argument("--number", type=int, required=True)
     worker.add_argument("--address", type=Address.parse, required=True)
-    worker.add_argument("--ready-fd", type=int, required=True)
+    worker.add_argument("--pulse-fd", type=int, required=True)
     worker.set_defaults(run=_work)
     check = commands.add_parser("check", help="look at everything that serve needs")
     check.set_defaults(run=_check)
@@ -113,7 +113,7 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
 
     logs.name_worker(options.number)
     own = configured.model_copy(update={"grpc_address": options.address})
-    commands.serve_grpc(own, ready_fd=options.ready_fd)
+    commands.serve_grpc(own, pulse_fd=options.pulse_fd)
 
 
 def _check(configured: Settings, _options: argparse.Namespace) -> None:

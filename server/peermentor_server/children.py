@@ -17,25 +17,28 @@ Process = subprocess.Popen[bytes]
 
 
 class Child:
-    """A running child process, which may say that it is ready."""
+    """A running child process, which may have a pulse: a pipe it writes to while it is well."""
 
     def __init__(
         self,
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         *,
-        says_ready: bool = False,
+        has_pulse: bool = False,
     ) -> None:
         """Start it, in the environment of this process unless another is given.
 
-        One that `says_ready` is given a file descriptor to write to for that.
+        One that `has_pulse` is given a file descriptor to write to: a first time when it is
+        ready, and then again and again.
         """
-        self._ready_end: int | None = None
+        self._has_pulse = has_pulse
+        self._pulse: int | None = None
+        self._beat_at: float | None = None
         passed: list[int] = []
-        if says_ready:
-            self._ready_end, child_end = os.pipe()
+        if has_pulse:
+            self._pulse, child_end = os.pipe()
             passed = [child_end]
-            command = [*command, "--ready-fd", str(child_end)]
+            command = [*command, "--pulse-fd", str(child_end)]
         self.started = time.monotonic()
         # In a session of its own, so that Ctrl-C reaches this process alone, which then stops
         # the children in order. preexec_fn is safe here: this process has a single thread.
@@ -63,14 +66,28 @@ class Child:
         return f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
 
     def is_ready(self) -> bool:
-        """Tell whether the process has said that it is ready."""
-        if self._ready_end is None:
-            return True
-        if not select.select([self._ready_end], [], [], 0)[0] or not os.read(self._ready_end, 1):
-            return False
-        os.close(self._ready_end)
-        self._ready_end = None
-        return True
+        """Tell whether there has been a pulse."""
+        self._feel_pulse()
+        return self._beat_at is not None
+
+    def silence(self) -> float:
+        """Return for how long there has been no pulse, in seconds; 0 where there is none at all."""
+        if not self._has_pulse:
+            return 0
+        self._feel_pulse()
+        return time.monotonic() - (self._beat_at or self.started)
+
+    def _feel_pulse(self) -> None:
+        while self._pulse is not None and select.select([self._pulse], [], [], 0)[0]:
+            if not os.read(self._pulse, 4096):
+                self._close_pulse()
+                return
+            self._beat_at = time.monotonic()
+
+    def _close_pulse(self) -> None:
+        if self._pulse is not None:
+            os.close(self._pulse)
+            self._pulse = None
 
     def send(self, number: int) -> None:
         """Send the process a signal, if it still runs."""
@@ -83,9 +100,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._ready_end is not None:
-            os.close(self._ready_end)
-            self._ready_end = None
+        self._close_pulse()
 
 
 def stop_all(children: Iterable[Child], number: int) -> None:

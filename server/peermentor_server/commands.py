@@ -1,5 +1,6 @@
 """The commands that use the database. They return what to print, or raise CommandFailed."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -24,15 +25,17 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # How long the gateway, or whoever else asks for our health, has to see that we leave. Several
 # of its checks go by in that time.
 DRAIN_S = 1.0
+# How often a worker says that it is well.
+PULSE_S = 1.0
 # How long calls may go on once the server has been told to stop.
 STOP_GRACE_S = 10
 
 
-def serve_grpc(configured: Settings, *, ready_fd: int | None = None) -> None:
+def serve_grpc(configured: Settings, *, pulse_fd: int | None = None) -> None:
     """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
 
-    As a worker it is given `ready_fd`, where it tells that it serves; it then shares its port
-    with the worker that it may replace.
+    As a worker it is given `pulse_fd`, where it tells every second that it serves; it then
+    shares its port with the worker that it may replace.
     """
     # Imported here, since the other commands do without gRPC.
     from peermentor_server.app import App, PortTaken
@@ -42,15 +45,14 @@ def serve_grpc(configured: Settings, *, ready_fd: int | None = None) -> None:
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    app = App(configured, database, share_port=ready_fd is not None)
+    app = App(configured, database, share_port=pulse_fd is not None)
     try:
         app.start()
     except PortTaken as taken:
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
     _log.info("serving", address=str(configured.grpc_address), database=database.location)
-    if ready_fd is not None:
-        os.write(ready_fd, b"1")
-        os.close(ready_fd)
+    if pulse_fd is not None:
+        threading.Thread(target=_beat, args=[pulse_fd], name="pulse", daemon=True).start()
     if signal.sigwait(STOP_SIGNALS) == signal.SIGTERM:
         _log.info("draining")
         app.drain()
@@ -61,12 +63,22 @@ def serve_grpc(configured: Settings, *, ready_fd: int | None = None) -> None:
     _end_hanging_threads()
 
 
+def _beat(pulse_fd: int) -> None:
+    # Nobody reads while the parent itself is held up: what does not fit is not missed.
+    os.set_blocking(pulse_fd, False)
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.write(pulse_fd, b".")
+        time.sleep(PULSE_S)
+
+
 def _end_hanging_threads() -> None:
     """Leave even while a call hangs in a database that does not answer.
 
     Python itself would wait for the call's thread for as long as it takes.
     """
-    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
+    main = threading.main_thread()
+    others = [each for each in threading.enumerate() if each is not main and not each.daemon]
     deadline = time.monotonic() + 1
     for thread in others:
         thread.join(max(0, deadline - time.monotonic()))

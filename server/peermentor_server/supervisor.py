@@ -33,6 +33,10 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STEADY_S = 10
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 10
+# For how long a worker, which has a pulse every second, may be silent before that is logged, and
+# before it is killed and started again. Other workers take its calls much sooner.
+SILENT_S = 5
+HUNG_S = 30
 # After a worker has been replaced, the gateway must have seen the new one's health before the
 # next one leaves: the time of a check that fails, and of the one after it.
 SETTLE_S = 1.0
@@ -84,10 +88,11 @@ class Part:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         *,
-        says_ready: bool,
+        has_pulse: bool,
     ) -> None:
         self.name = name
-        self._command, self._environment, self._says_ready = command, environment, says_ready
+        self._command, self._environment, self._has_pulse = command, environment, has_pulse
+        self._is_silent = False
         self._early_deaths = self._failed_starts = 0
         self._resume_at = 0.0
         self.child: Child | None = None
@@ -98,25 +103,42 @@ class Part:
 
     def launch(self) -> Child:
         """Start a process of this part, beside the one that there is."""
-        child = Child(self._command, self._environment, says_ready=self._says_ready)
+        child = Child(self._command, self._environment, has_pulse=self._has_pulse)
         _log.info("started", part=self.name, pid=child.pid)
         return child
 
     def tend(self) -> None:
-        """Start the process again when it has died, unless it does so again and again."""
+        """Start the process again when it has died, unless it does so again and again.
+
+        One that hangs is killed: it would never come back by itself.
+        """
+        if self.child is not None:
+            self._watch_pulse(self.child)
         if self.child is not None and (end := self.child.end()):
             pause = self._pause_after(self.child)
             _log.error("died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause)
             self.child.await_end()
             self.child, self._resume_at = None, time.monotonic() + pause
+            self._is_silent = False
         if self.child is None and time.monotonic() >= self._resume_at:
             self.start()
+
+    def _watch_pulse(self, child: Child) -> None:
+        silence = child.silence()
+        was_silent, self._is_silent = self._is_silent, silence > SILENT_S
+        if self._is_silent and not was_silent:
+            _log.warning("does not answer", part=self.name, pid=child.pid)
+        elif was_silent and not self._is_silent:
+            _log.warning("answers again", part=self.name, pid=child.pid)
+        if silence > HUNG_S:
+            _log.error("hangs", part=self.name, pid=child.pid)
+            child.send(signal.SIGKILL)
 
     def _pause_after(self, dead: Child) -> float:
         steady = time.monotonic() - dead.started > STEADY_S
         self._early_deaths = 0 if steady else self._early_deaths + 1
         # One that has served before it died will do so again: callers wait for it.
-        served = self._says_ready and dead.is_ready()
+        served = dead.is_ready()
         self._failed_starts = 0 if served else self._failed_starts + 1
         if self._early_deaths <= 1:
             return 0
@@ -131,11 +153,11 @@ class Supervisor:
     ) -> None:
         self._signals = signals
         self._workers = [
-            Part(f"worker {number}", _worker_command(number, address), says_ready=True)
+            Part(f"worker {number}", _worker_command(number, address), has_pulse=True)
             for number, address in enumerate(addresses, 1)
         ]
         # It needs nothing of the environment, which may hold the password of the database.
-        self._envoy = Part("Envoy", gateway.command(config), {}, says_ready=False)
+        self._envoy = Part("Envoy", gateway.command(config), {}, has_pulse=False)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
 

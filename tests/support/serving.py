@@ -46,10 +46,16 @@ class Running:
 
     def calls_by_worker(self) -> dict[str, int]:
         """Return how many calls the gateway has passed on to the worker at each address."""
+        return {address: int(count) for address, count in self._of_workers("rq_total").items()}
+
+    def serving_workers(self) -> int:
+        """Return how many workers serve, as the gateway sees it."""
+        return list(self._of_workers("health_flags").values()).count("healthy")
+
+    def _of_workers(self, name: str) -> dict[str, str]:
         admin = self.environment["PEERMENTOR_ADMIN_ADDRESS"]
         text = httpx.get(f"http://{admin}/clusters").text
-        found = re.findall(r"^peermentor::([0-9.:]+)::rq_total::(\d+)$", text, re.MULTILINE)
-        return {address: int(count) for address, count in found}
+        return dict(re.findall(rf"^peermentor::([0-9.:]+)::{name}::(.+)$", text, re.MULTILINE))
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """Return what was logged of an event so far."""
