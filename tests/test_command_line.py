@@ -221,7 +221,9 @@ def test_check_makes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     empty = tmp_path / "empty.db"
     empty.touch()
-    assert run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{empty}").returncode == 0
+    result = run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{empty}")
+    assert result.returncode == 0
+    assert "empty.db is empty; serve will make its tables" in result.stdout
     assert empty.stat().st_size == 0
 
 

@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"peermentor-server: there is no setting {name}; ignored", file=sys.stderr)
         options.run(configured, options)
     except CommandFailed as failure:
-        print(f"peermentor-server: {failure}", file=sys.stderr)
+        # In one piece: several workers may fail at the same moment.
+        sys.stderr.write(f"peermentor-server: {failure}\n")
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED

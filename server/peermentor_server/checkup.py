@@ -45,9 +45,11 @@ def _database_lines(settings: Settings) -> list[str]:
     file = database.file
     if file is not None and not file.parent.is_dir():
         return [f"wrong  database: there is no directory {file.parent}"]
-    if file is not None and (not file.exists() or file.stat().st_size == 0):
-        # To connect would make it.
+    # To connect would make it, or fill it.
+    if file is not None and not file.exists():
         return [f"ok     database: {database.location} is not there yet; serve will make it"]
+    if file is not None and file.stat().st_size == 0:
+        return [f"ok     database: {database.location} is empty; serve will make its tables"]
     return _lines("database", _database_problems(database))
 
 
