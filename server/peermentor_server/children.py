@@ -71,7 +71,10 @@ class Child:
         return self._beat_at is not None
 
     def silence(self) -> float:
-        """Return for how long there has been no pulse, in seconds; 0 where there is none at all."""
+        """Return for how long there has been no pulse, since the last or since the start.
+
+        In seconds; 0 of a process that has none at all.
+        """
         if not self._has_pulse:
             return 0
         self._feel_pulse()

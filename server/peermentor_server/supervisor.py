@@ -125,7 +125,7 @@ class Part:
 
     def _watch_pulse(self, child: Child) -> None:
         silence = child.silence()
-        was_silent, self._is_silent = self._is_silent, silence > SILENT_S
+        was_silent, self._is_silent = self._is_silent, child.is_ready() and silence > SILENT_S
         if self._is_silent and not was_silent:
             _log.warning("does not answer", part=self.name, pid=child.pid)
         elif was_silent and not self._is_silent:

@@ -91,12 +91,12 @@ def count_lines(file: Path) -> int:
 
 
 def test_it_is_imported_quickly() -> None:
-    best = min(own_import_time() for _ in range(3))
-    assert best < 0.1, f"{best} s"
+    """Our part is 0.03 of 0.15 seconds; how long both take is up to the machine."""
+    assert min(own_part_of_import() for _ in range(3)) < 1 / 3
 
 
-def own_import_time() -> float:
-    """Return the seconds that our own modules take of an import."""
+def own_part_of_import() -> float:
+    """Return which part of the time of an import our own modules take."""
     report = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import peermentor"],
         capture_output=True,
@@ -104,9 +104,10 @@ def own_import_time() -> float:
         check=True,
         timeout=60,
     ).stderr
-    times = re.findall(r"import time: +(\d+) \| +\d+ \| +peermentor", report)
-    assert times
-    return sum(map(int, times)) / 1e6
+    times = re.findall(r"import time: +(\d+) \| +\d+ \| +(\S+)", report)
+    own = [int(time) for time, name in times if name.startswith("peermentor")]
+    assert len(own) > 10
+    return sum(own) / sum(int(time) for time, _ in times)
 
 
 def test_it_needs_only_grpc_and_protobuf() -> None:

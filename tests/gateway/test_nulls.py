@@ -114,7 +114,7 @@ TEXTS = [
     "emoji 🧑‍🤝‍🧑 and Bjørn, Łukasz, 李, שלום",
     "</script><script>alert(1)</script>",
     "%s %d ${x} {{y}} %00 %2F",
-    "\u2028\u2029\ufeff\u200b",
+    "a\u2028\u2029\ufeff\u200b",
 ]
 
 

@@ -351,7 +351,7 @@ def test_free_text_keeps_line_breaks_and_refuses_other_controls(
     service: Service, rpc: str, field: str, longest: int
 ) -> None:
     for character in ("x", "\N{GRINNING FACE}", "\n"):
-        if character == "\n" and field == "name":
+        if character == "\n" and field in {"name", "mentee_name"}:
             continue
         value = character * longest
         assert getattr(service.call(rpc, **{field: value}), field) == value
@@ -361,6 +361,13 @@ def test_free_text_keeps_line_breaks_and_refuses_other_controls(
     for control in CONTROLS:
         call = service.refuse(rpc, **{field: f"a{control}b"})
         assert call.violations.keys() == {field}, ascii(control)
+
+
+@pytest.mark.parametrize("rpc", ["CreateAssignment", "UpdateAssignment"])
+def test_the_name_of_a_mentee_may_be_empty_and_not_blank(service: Service, rpc: str) -> None:
+    assert service.call(rpc, mentee_name="").mentee_name == ""
+    for blank in (" ", "\n\t", "\u00a0", "\u200b"):
+        assert service.refuse(rpc, mentee_name=blank).violations.keys() == {"mentee_name"}
 
 
 @pytest.mark.parametrize("rpc", ["CreateTemplate", "UpdateTemplate"])
