@@ -36,6 +36,7 @@ from peermentor_server.rules.errors import (
     DatabaseUnavailable,
     InternalFault,
 )
+from peermentor_server.stalls import StallWatch
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.outages import DriverError
 from support.factories import NEW_ASSIGNMENT, new_assignment
@@ -71,7 +72,7 @@ def _serving(
     """Serve one method, peermentor.v1.Small/Call, as the service's own are served."""
     handler: Any = grpc.unary_unary_rpc_method_handler(behaviour, request_deserializer=read)
     pool = ThreadPoolExecutor(2)
-    server = grpc.server(pool, interceptors=[CallInterceptor()])
+    server = grpc.server(pool, interceptors=[CallInterceptor(StallWatch())])
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("peermentor.v1.Small", {"Call": handler})]
     )

@@ -20,6 +20,7 @@ from peermentor_server.rules.days import Clock, system_clock
 from peermentor_server.services.assignments import AssignmentService
 from peermentor_server.services.templates import TemplateService
 from peermentor_server.settings import Settings
+from peermentor_server.stalls import StallWatch
 from peermentor_server.storage.database import Database
 
 # More threads than this only wait for each other: for Python's lock, or for the disk.
@@ -70,9 +71,10 @@ class App:
             SideInterceptor(HEALTH_SERVICE, self._health_calls),
             SideInterceptor(reflection.SERVICE_NAME, self._reflection_calls),
         )
+        self._stalls = StallWatch()
         self._server = grpc.server(
             self._calls,
-            interceptors=[*self._side_services, CallInterceptor()],
+            interceptors=[*self._side_services, CallInterceptor(self._stalls)],
             # A port that is taken is an error otherwise, not something to share.
             options=[*_OPTIONS, ("grpc.so_reuseport", int(share_port))],
         )
@@ -94,6 +96,7 @@ class App:
         except RuntimeError:
             raise PortTaken(f"cannot listen on {self.address}") from None
         self._health.start()
+        self._stalls.start()
         self._server.start()
 
     def drain(self) -> None:
@@ -111,5 +114,6 @@ class App:
             side_service.end_streams()
         stopped.wait((grace or 0) + END_S)
         self._health.stop()
+        self._stalls.stop()
         for pool in (self._calls, self._health_calls, self._reflection_calls):
             pool.shutdown(wait=False)

@@ -27,6 +27,7 @@ from peermentor_server.rules.errors import (
     Kind,
     MalformedRequest,
 )
+from peermentor_server.stalls import StallWatch
 from peermentor_server.storage import deadlines, limits
 
 ERROR_DOMAIN = "peermentor"
@@ -54,6 +55,9 @@ _log = structlog.get_logger("peermentor_server")
 class CallInterceptor(grpc.ServerInterceptor):
     """Surrounds the RPCs of our own services."""
 
+    def __init__(self, stalls: StallWatch) -> None:
+        self._stalls = stalls
+
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Handler],
@@ -65,7 +69,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         if handler is None or not method.startswith(OWN_METHODS):
             return handler  # type: ignore[no-any-return]
         return grpc.unary_unary_rpc_method_handler(
-            _surrounded(handler.unary_unary, method, arrived=time.monotonic()),
+            _surrounded(handler.unary_unary, method, self._stalls, arrived=time.monotonic()),
             request_deserializer=_tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
@@ -152,11 +156,12 @@ def _tolerant_in_stream(deserialize: Callable[[bytes], Any]) -> Callable[[bytes]
     return deserialize_or_empty
 
 
-def _surrounded(behaviour: Behaviour, method: str, arrived: float) -> Behaviour:
+def _surrounded(behaviour: Behaviour, method: str, stalls: StallWatch, arrived: float) -> Behaviour:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         request_id = _request_id(context)
         structlog.contextvars.bind_contextvars(method=method, request_id=request_id)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
+        stalls.let_pass()
         started = time.monotonic()
         left = _time_left(context, waited=started - arrived)
         if left <= 0:

@@ -4,6 +4,8 @@ To the caller it is the same whether the answer was never sent or got lost on it
 it gets lost, and then the server is killed.
 """
 
+import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,6 +19,8 @@ from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmen
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import CreateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
+from peermentor_server import stalls
+from peermentor_server.app import WORKER_THREADS
 from peermentor_server.storage import tables
 from peermentor_server.storage.database import Database
 from support.clients import opened
@@ -144,3 +148,30 @@ def test_a_client_whose_server_is_killed_before_it_answers_makes_one_row(
             made = [answer.result(timeout=60) for answer in answers]
     assert counts(own) == {"assignments": 1, "templates": 0, "requests": 1}
     assert {each.assignment_id for each in made} == {"asgn_001"}
+
+
+def test_what_was_given_up_while_the_server_stood_still_is_not_made(postgresql: Database) -> None:
+    """The caller has gone on by then, and what it asked for may undo what it did since."""
+    with (
+        process(postgresql) as (server, port),
+        ready_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = AssignmentServiceStub(channel)
+        with postgresql.write() as connection:
+            # Reads wait too, and keep every thread: the creates have arrived and not begun.
+            connection.exec_driver_sql("LOCK TABLE assignments IN ACCESS EXCLUSIVE MODE")
+            calls = [
+                stub.ListAssignments.future(ListAssignmentsRequest()) for _ in range(WORKER_THREADS)
+            ]
+            time.sleep(0.3)
+            calls += [call for _ in range(2) for call in creates(channel)]
+            time.sleep(0.3)
+            server.send_signal(signal.SIGSTOP)
+            for call in calls:
+                call.cancel()
+            time.sleep(stalls.STALL_S + 0.5)
+        server.send_signal(signal.SIGCONT)
+        time.sleep(2 * stalls.DOUBT_S)
+        # It serves as before.
+        stub.ListAssignments(ListAssignmentsRequest())
+    assert counts(postgresql) == {"assignments": 0, "templates": 0, "requests": 0}

@@ -1,0 +1,57 @@
+"""Notices when this process has stood still, such as one that was stopped or had no processor.
+
+The calls that waited at its door meanwhile were given up by the gateway and asked of another
+worker. To run them now could undo what has been stored since. That they are given up is known a
+moment after they have been read, so they have to wait for that moment.
+"""
+
+import threading
+import time
+
+_TICK_S = 0.25
+# Less than the gateway waits before it asks another worker (envoy.yaml, 4.5 seconds).
+STALL_S = 2.0
+# How long it takes at most, after a stall, to read who has given up.
+DOUBT_S = 0.5
+
+
+class StallWatch:
+    """Looks at the clock again and again, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._ticked_at: float | None = None
+        self._doubtful_until = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="stalls", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._tick()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background work."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def let_pass(self) -> None:
+        """Return at once, or, when this process has just stood still, half a second later."""
+        if self._is_doubtful():
+            time.sleep(DOUBT_S)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(_TICK_S):
+            self._tick()
+
+    def _tick(self) -> None:
+        if self._is_late():
+            self._doubtful_until = time.monotonic() + DOUBT_S
+        self._ticked_at = time.monotonic()
+
+    def _is_late(self) -> bool:
+        return self._ticked_at is not None and time.monotonic() - self._ticked_at > STALL_S
+
+    def _is_doubtful(self) -> bool:
+        # The call may come before the next tick, or after it.
+        return self._is_late() or time.monotonic() < self._doubtful_until
