@@ -13,6 +13,7 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments, deadlines, limits
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.database import Database
+from support.factories import contents
 from support.waiting import wait_until
 
 # Far below what would be waited without a deadline, and far above what is slow here.
@@ -220,6 +221,14 @@ def test_a_pool_without_a_free_connection_is_nothing_to_try_again_at_once(
         small.ping()
     assert not raised.value.passing
     small.close()
+
+
+def test_no_transaction_begins_after_the_deadline(own: Database) -> None:
+    with pytest.raises(DatabaseUnavailable), deadlines.within(-1):
+        _store(own)
+    assert contents(own)["mentees"] == []
+    with deadlines.within(SOON_S):
+        _store(own)
 
 
 # --- The URL ---

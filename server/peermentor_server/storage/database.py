@@ -15,7 +15,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage import limits
+from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.outages import translated
 
 # The execution option of connections that take no write lock.
@@ -63,7 +63,13 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Connect for a transaction: committed at the end, undone by an exception."""
+        """Connect for a transaction: committed at the end, undone by an exception.
+
+        None is begun after the deadline, such as when this process has stood still: the caller
+        may have asked another one meanwhile.
+        """
+        if deadlines.remaining() <= 0:
+            raise DatabaseUnavailable from TimeoutError("not begun before the deadline")
         with translated() as progress, self.engine.begin() as connection:
             yield connection
             progress.committing = True
