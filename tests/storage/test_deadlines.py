@@ -36,6 +36,13 @@ def _store(database: Database) -> None:
         assignments.name_mentee(connection, "user_088", "")
 
 
+def _store_with_a_pause(database: Database, seconds: float) -> None:
+    with database.write() as connection:
+        assignments.name_mentee(connection, "user_088", "")
+        time.sleep(seconds)
+        assignments.name_mentee(connection, "user_089", "")
+
+
 def _store_slowly(database: Database) -> None:
     with database.write() as connection:
         assignments.name_mentee(connection, "user_088", "")
@@ -223,9 +230,11 @@ def test_a_pool_without_a_free_connection_is_nothing_to_try_again_at_once(
     small.close()
 
 
-def test_no_transaction_begins_after_the_deadline(own: Database) -> None:
+def test_no_statement_begins_after_the_deadline(own: Database) -> None:
     with pytest.raises(DatabaseUnavailable), deadlines.within(-1):
         _store(own)
+    with pytest.raises(DatabaseUnavailable), deadlines.within(0.2):
+        _store_with_a_pause(own, 0.3)
     assert contents(own)["mentees"] == []
     with deadlines.within(SOON_S):
         _store(own)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exc, make_url
+from sqlalchemy import Connection, Engine, event, exc, make_url
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 
@@ -36,6 +36,7 @@ class Database:
         try:
             self._url = _parse(url)
             self.engine = _create_engine(self._url, pool_size)
+            event.listen(self.engine, "before_cursor_execute", _refuse_late)
         except (exc.ArgumentError, ValueError):
             raise InvalidUrl from None
 
@@ -63,13 +64,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Connect for a transaction: committed at the end, undone by an exception.
-
-        None is begun after the deadline, such as when this process has stood still: the caller
-        may have asked another one meanwhile.
-        """
-        if deadlines.remaining() <= 0:
-            raise DatabaseUnavailable from TimeoutError("not begun before the deadline")
+        """Connect for a transaction: committed at the end, undone by an exception."""
         with translated() as progress, self.engine.begin() as connection:
             yield connection
             progress.committing = True
@@ -135,6 +130,13 @@ def _create_engine(url: URL, pool_size: int) -> Engine:
     from peermentor_server.storage import postgresql
 
     return postgresql.create(url, options)
+
+
+def _refuse_late(*_event: object) -> None:
+    # Such as when this process has stood still: the caller has asked another one meanwhile, and
+    # gone on, and what is stored now could undo that.
+    if deadlines.remaining() <= 0:
+        raise DatabaseUnavailable from TimeoutError("the deadline has passed")
 
 
 def _autocommit(connection: Connection) -> Connection:
