@@ -13,6 +13,7 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments, deadlines, limits
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.database import Database
+from support.databases import url_of
 from support.factories import contents
 from support.waiting import wait_until
 
@@ -210,7 +211,7 @@ def test_a_row_that_another_one_holds_is_nothing_to_try_again_at_once(
 ) -> None:
     monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
     _store(postgresql)
-    other = Database(postgresql.engine.url.render_as_string(hide_password=False))
+    other = Database(url_of(postgresql))
     with postgresql.write() as connection:
         assignments.name_mentee(connection, "user_088", "")
         with pytest.raises(DatabaseUnavailable) as raised:
@@ -223,7 +224,7 @@ def test_a_pool_without_a_free_connection_is_nothing_to_try_again_at_once(
     postgresql: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.1)
-    small = Database(postgresql.engine.url.render_as_string(hide_password=False), pool_size=1)
+    small = Database(url_of(postgresql), pool_size=1)
     with small.read(), pytest.raises(DatabaseUnavailable) as raised:
         small.ping()
     assert not raised.value.passing
