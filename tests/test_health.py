@@ -14,10 +14,15 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from sqlalchemy import text
 
-from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmentsRequest
+from peermentor.v1.assignments_pb2 import (
+    CreateAssignmentRequest,
+    DeleteAssignmentRequest,
+    ListAssignmentsRequest,
+)
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server import health
-from peermentor_server.app import SERVICES, WORKER_THREADS, App
+from peermentor_server.app import SERVICES, App
+from peermentor_server.lanes import MAX_CALLS
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import assignments as assignment_storage
 from peermentor_server.storage import limits, schema
@@ -33,11 +38,22 @@ from support.waiting import wait_until
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING
 
+# More than there are threads for them.
+CALLS = 8
 OUTAGE = RefusedCall(
     code=grpc.StatusCode.UNAVAILABLE,
     reason="DATABASE_UNAVAILABLE",
     domain="peermentor",
     message="the database does not answer; try again later",
+    violations={},
+)
+
+
+OVERLOADED = RefusedCall(
+    code=grpc.StatusCode.RESOURCE_EXHAUSTED,
+    reason="OVERLOADED",
+    domain="peermentor",
+    message="too many calls at once; try again later",
     violations={},
 )
 
@@ -145,10 +161,12 @@ def _execute(database: Database, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def test_watches_hold_no_threads(channel: grpc.Channel) -> None:
-    watches = [HealthStub(channel).Watch(HealthCheckRequest(), timeout=10) for _ in range(20)]
-    assert [next(watch).status for watch in watches] == [SERVING] * 20
+def test_watches_take_nothing_from_calls(channel: grpc.Channel) -> None:
+    count = 2 * MAX_CALLS
+    watches = [HealthStub(channel).Watch(HealthCheckRequest(), timeout=10) for _ in range(count)]
+    assert [next(watch).status for watch in watches] == [SERVING] * count
     assert _check(channel) == SERVING
+    assert _list(channel).pagination.total == 0
     for watch in watches:
         watch.cancel()
 
@@ -187,7 +205,9 @@ def test_calls_end_while_the_server_does_not_answer(
         assert _list(channel).pagination.total == 0
         with own_postgres.frozen():
             started = time.monotonic()
-            assert at_once(*[create] * WORKER_THREADS) == [OUTAGE] * WORKER_THREADS
+            outcomes = at_once(*[create] * CALLS)
+            assert OUTAGE in outcomes
+            assert [each for each in outcomes if each not in (OUTAGE, OVERLOADED)] == []
             assert time.monotonic() - started < 8
         wait_until(_says(channel, SERVING), 5)
         assert _list(channel).pagination.total == 0
@@ -320,19 +340,21 @@ def test_health_is_answered_while_every_thread_is_busy(
         with other.write() as connection:
             assignment_storage.name_mentee(connection, "user_088", None)
             request = CreateAssignmentRequest(**NEW_ASSIGNMENT)
-            calls = [stub.CreateAssignment.future(request) for _ in range(WORKER_THREADS)]
+            calls = [stub.CreateAssignment.future(request) for _ in range(CALLS)]
             wait_until(partial(_finds_no_thread, stub), 5)
+            # Those that only read go on as if nothing were.
+            assert _list(channel).pagination.total == 0
             assert _stays(_says(channel, SERVING), 1)
             watch = HealthStub(channel).Watch(HealthCheckRequest(), timeout=2)
             assert next(watch).status == SERVING
             watch.cancel()
-        assert len({call.result(timeout=10).assignment_id for call in calls}) == WORKER_THREADS
+        assert len({call.result(timeout=10).assignment_id for call in calls}) == CALLS
     other.close()
 
 
 def _finds_no_thread(stub: AssignmentServiceStub) -> bool:
     try:
-        stub.ListAssignments(ListAssignmentsRequest(), timeout=0.5)
+        stub.DeleteAssignment(DeleteAssignmentRequest(assignment_id="asgn_404"), timeout=0.5)
     except grpc.RpcError as error:
         return bool(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED)
     return False
@@ -342,7 +364,7 @@ def _finds_no_thread(stub: AssignmentServiceStub) -> bool:
 def test_a_server_that_drains_says_not_serving_to_the_end(own: Database) -> None:
     with _app(own) as (app, channel):
         assert _says(channel, SERVING)()
-        app._health.drain()
+        app.drain()
         assert _stays(_says(channel, NOT_SERVING), 0.5)
 
 

@@ -1,11 +1,11 @@
 """The standard health service, which says NOT_SERVING while the database does not answer."""
 
-import threading
+import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.storage import deadlines
@@ -22,40 +22,25 @@ _log = structlog.get_logger("peermentor_server")
 class HealthMonitor:
     """Asks the database every second, and sets the health of every service accordingly."""
 
-    def __init__(self, server: grpc.Server, database: Database, services: Iterable[str]) -> None:
+    def __init__(self, database: Database, services: Iterable[str]) -> None:
+        self.servicer = health.aio.HealthServicer()
         self._database = database
         self._services = ("", *services)
-        self._servicer = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
-        self._stopping = threading.Event()
-        self._ping: _Ping | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
+        self._ping: asyncio.Future[str | None] | None = None
         self._serving: bool | None = None
-        self._thread = threading.Thread(target=self._watch, name="health", daemon=True)
 
-    def start(self) -> None:
-        """Ask for the first time, then go on in the background."""
-        self._update()
-        self._thread.start()
+    async def watch(self) -> None:
+        """Go on asking until cancelled."""
+        while True:
+            await asyncio.sleep(PING_INTERVAL_S)
+            await self.update()
 
-    def drain(self) -> None:
-        """Say NOT_SERVING from now on."""
-        self._stopping.set()
-        self._servicer.enter_graceful_shutdown()
-
-    def stop(self) -> None:
-        """End the background work."""
-        self.drain()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(PING_INTERVAL_S):
-            self._update()
-
-    def _update(self) -> None:
-        problem = self._problem_of_database()
+    async def update(self) -> None:
+        """Ask once."""
+        problem = await self._problem_of_database()
         serving = problem is None
-        if serving == self._serving or self._stopping.is_set():
+        if serving == self._serving:
             return
         if not serving:
             _log.warning("database does not answer", reason=problem)
@@ -63,31 +48,31 @@ class HealthMonitor:
             _log.warning("database answers again")
         self._serving = serving
         for service in self._services:
-            self._servicer.set(service, _SERVING if serving else _NOT_SERVING)
+            await self.servicer.set(service, _SERVING if serving else _NOT_SERVING)
 
-    def _problem_of_database(self) -> str | None:
+    async def drain(self) -> None:
+        """Say NOT_SERVING from now on."""
+        await self.servicer.enter_graceful_shutdown()
+
+    def close(self) -> None:
+        """Ask no more. A thread that hangs is left to itself."""
+        self._pool.shutdown(wait=False)
+
+    async def _problem_of_database(self) -> str | None:
         # A ping that hangs keeps its thread; no second one starts before it returns.
-        if self._ping is None or not self._ping.is_alive():
-            self._ping = _Ping(self._database)
-            self._ping.start()
-        self._ping.join(PING_TIMEOUT_S)
-        return self._ping.problem
+        if self._ping is None:
+            self._ping = asyncio.get_running_loop().run_in_executor(self._pool, self._ask)
+        await asyncio.wait({self._ping}, timeout=PING_TIMEOUT_S)
+        if not self._ping.done():
+            return "it takes too long"
+        ping, self._ping = self._ping, None
+        return ping.result()
 
-
-class _Ping(threading.Thread):
-    """Asks the database once. A daemon: one that hangs does not keep the program alive."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(name="ping", daemon=True)
-        self._database = database
-        self.problem: str | None = "it takes too long"
-        """Why the database does not answer; None once it has."""
-
-    def run(self) -> None:
+    def _ask(self) -> str | None:
+        """Say why the database does not answer; None if it does."""
         try:
             with deadlines.within(PING_TIMEOUT_S):
                 self._database.ping()
         except DomainError as error:
-            self.problem = reason(error)
-        else:
-            self.problem = None
+            return reason(error)
+        return None

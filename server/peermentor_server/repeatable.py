@@ -16,6 +16,8 @@ from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 KEY_HEADER = "idempotency-key"
 """The metadata that may carry the id instead of the field of the request."""
 KEY_FIELD = "request_id"
+CALL_HEADER = "x-peermentor-call"
+"""The metadata in which the gateway numbers calls: all attempts of one have the same."""
 
 
 def _methods() -> Iterator[MethodDescriptor]:
@@ -27,6 +29,13 @@ def _methods() -> Iterator[MethodDescriptor]:
 def _path(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
+
+READS = frozenset(
+    _path(method)
+    for method in _methods()
+    if method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+)
+"""The methods that change nothing."""
 
 ALWAYS = frozenset(
     _path(method)

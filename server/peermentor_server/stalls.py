@@ -5,7 +5,7 @@ worker. To run them now could undo what has been stored since. That they are giv
 moment after they have been read, so they have to wait for that moment.
 """
 
-import threading
+import asyncio
 import time
 
 _TICK_S = 0.25
@@ -16,33 +16,22 @@ DOUBT_S = 0.5
 
 
 class StallWatch:
-    """Looks at the clock again and again, in a thread of its own."""
+    """Looks at the clock again and again, in the event loop that reads the calls."""
 
     def __init__(self) -> None:
         self._ticked_at: float | None = None
         self._doubtful_until = 0.0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="stalls", daemon=True)
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._tick()
-        self._thread.start()
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._tick()
+            await asyncio.sleep(_TICK_S)
 
-    def stop(self) -> None:
-        """End the background work."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def let_pass(self) -> None:
+    async def let_pass(self) -> None:
         """Return at once, or, when this process has just stood still, half a second later."""
         if self._is_doubtful():
-            time.sleep(DOUBT_S)
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(_TICK_S):
-            self._tick()
+            await asyncio.sleep(DOUBT_S)
 
     def _tick(self) -> None:
         if self._is_late():

@@ -15,12 +15,16 @@ import grpc
 import pytest
 from sqlalchemy import func, select
 
-from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmentsRequest
+from peermentor.v1.assignments_pb2 import (
+    CreateAssignmentRequest,
+    ListAssignmentsRequest,
+    UpdateAssignmentRequest,
+)
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import CreateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server import stalls
-from peermentor_server.app import WORKER_THREADS
+from peermentor_server.app import THREADS
 from peermentor_server.storage import tables
 from peermentor_server.storage.database import Database
 from support.clients import opened
@@ -158,11 +162,11 @@ def test_what_was_given_up_while_the_server_stood_still_is_not_made(postgresql: 
     ):
         stub = AssignmentServiceStub(channel)
         with postgresql.write() as connection:
-            # Reads wait too, and keep every thread: the creates have arrived and not begun.
-            connection.exec_driver_sql("LOCK TABLE assignments IN ACCESS EXCLUSIVE MODE")
-            calls = [
-                stub.ListAssignments.future(ListAssignmentsRequest()) for _ in range(WORKER_THREADS)
-            ]
+            # Updates keep every thread of the writers: the creates have arrived and not begun.
+            connection.exec_driver_sql("LOCK TABLE assignments IN EXCLUSIVE MODE")
+            update = UpdateAssignmentRequest(assignment_id="asgn_001", org_id="org_04")
+            writers = THREADS[postgresql.dialect].writes
+            calls = [stub.UpdateAssignment.future(update) for _ in range(writers)]
             time.sleep(0.3)
             calls += [call for _ in range(2) for call in creates(channel)]
             time.sleep(0.3)

@@ -13,7 +13,7 @@ import pytest
 
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.app import WORKER_THREADS, App
+from peermentor_server.app import THREADS, App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import limits
 from peermentor_server.storage.database import Database
@@ -160,7 +160,8 @@ def test_calls_end_while_no_connection_is_free(server: Node) -> None:
         with database.read():
             started = time.monotonic()
             calls: list[Any] = [
-                stub.CreateAssignment.future(request) for _ in range(2 * WORKER_THREADS)
+                stub.CreateAssignment.future(request)
+                for _ in range(THREADS[database.dialect].writes)
             ]
             codes = {call.exception(timeout=30).code() for call in calls}
             assert time.monotonic() - started < 2 * limits.POOL_TIMEOUT_S + PATIENCE_S

@@ -16,16 +16,16 @@ from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
 from peermentor_server.rules.errors import DomainError
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.database import Database
-from peermentor_server.storage.schema import State
+from peermentor_server.storage.schema import NEWEST, State
 from peermentor_server.storage.tables import metadata
 from support import catalogs, commands
 
-_FAILING_MIGRATION = '''
+_FAILING_MIGRATION = f'''
 """Creates a table, then fails."""
 from alembic import op
 
 revision = "9999"
-down_revision = "0002"
+down_revision = "{NEWEST}"
 
 
 def upgrade():

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 from sqlalchemy import select
 
@@ -104,9 +104,9 @@ def refused(call: Callable[[Any], object], request: object) -> RefusedCall:
 def _explain(error: Any) -> RefusedCall:
     status = rpc_status.from_call(error)
     assert status is not None, f"no details come with {error.code()}: {error.details()}"
-    info, bad_request = ErrorInfo(), BadRequest()
+    info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
     for detail in status.details:
-        assert detail.Unpack(info) or detail.Unpack(bad_request), detail.type_url
+        assert any(map(detail.Unpack, (info, bad_request, retry))), detail.type_url
     return RefusedCall(
         error.code(),
         info.reason,

@@ -6,10 +6,11 @@
     ├── AssignmentNotFound    NOT_FOUND
     ├── TemplateNotFound      NOT_FOUND
     ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
+    ├── Overloaded            RESOURCE_EXHAUSTED too many calls at once
     ├── DatabaseUnavailable   UNAVAILABLE       try again
     └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
 
-`interceptors` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
+`statuses` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
 Messages reach callers: they hold no SQL, and of what a caller sent only names, such as that
 of an unknown part of a recurrence rule.
 """
@@ -30,6 +31,7 @@ class Kind(Enum):
     INVALID_ARGUMENT = auto()
     NOT_FOUND = auto()
     ALREADY_EXISTS = auto()
+    RESOURCE_EXHAUSTED = auto()
     UNAVAILABLE = auto()
     INTERNAL = auto()
 
@@ -105,6 +107,17 @@ class RequestIdReused(DomainError):
 
     def __init__(self) -> None:
         super().__init__("this request_id has been used with other content; choose a new one")
+
+
+class Overloaded(DomainError):
+    """Too many calls at once; none of this one was done."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("too many calls at once; try again later")
 
 
 class DatabaseUnavailable(DomainError):

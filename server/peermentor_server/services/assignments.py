@@ -105,7 +105,10 @@ class AssignmentService(AssignmentServiceServicer):
             changes = check.changes(_CHANGES)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
-            row = assignments.change(connection, key, changes, days.stamp(self._clock))
+            now = days.stamp(self._clock)
+            row = assignments.change(
+                connection, key, changes, now, repeats.write_id(request, context)
+            )
         return self._describe(row)
 
     def DeleteAssignment(
@@ -127,7 +130,12 @@ class AssignmentService(AssignmentServiceServicer):
         key = _key(request.assignment_id)
         with self._database.write() as connection:
             row = assignments.record_contact(
-                connection, key, contact_date, contact_type, days.stamp(self._clock)
+                connection,
+                key,
+                contact_date,
+                contact_type,
+                days.stamp(self._clock),
+                repeats.write_id(request, context),
             )
         return self._describe(row)
 

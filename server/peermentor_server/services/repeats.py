@@ -1,13 +1,17 @@
-"""Which requests are the same: what the services share to make creates safe to repeat."""
+"""Which requests are the same: what the services share to make writes safe to repeat."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
-from peermentor_server.repeatable import KEY_FIELD, KEY_HEADER
+from peermentor_server.repeatable import CALL_HEADER, KEY_FIELD, KEY_HEADER
 from peermentor_server.services.checks import Checks
 from peermentor_server.storage import requests
+from peermentor_server.storage.recent_writes import ID_LENGTH
 from peermentor_server.storage.requests import Request
 
 
@@ -30,3 +34,20 @@ def identify(
         return None
     named = {name: value for name, value in values.items() if check.has(name)}
     return Request(rpc, given_id, requests.digest(named))
+
+
+def write_id(request: Message, context: grpc.ServicerContext) -> str:
+    """Return what tells an update from others, and is the same however often it is made.
+
+    The key that the caller gave it counts together with what is asked for; without one, the
+    gateway's number of the call. For storage/recent_writes.
+    """
+    metadata = context.invocation_metadata()
+    keys = sorted(value for key, value in metadata if key == KEY_HEADER)
+    if keys:
+        content = request.SerializeToString(deterministic=True)
+        identity: tuple[object, ...] = (*keys, request.DESCRIPTOR.full_name, content)
+    else:
+        identity = tuple(value for key, value in metadata if key == CALL_HEADER)
+    digest = hashlib.sha256(repr(identity).encode()).digest()
+    return base64.urlsafe_b64encode(digest)[:ID_LENGTH].decode()

@@ -89,7 +89,9 @@ class TemplateService(TemplateServiceServicer):
             changes = check.changes(_fields(now))
         key = _key(request.id)
         with self._database.write() as connection:
-            row = templates.change(connection, key, changes, now)
+            row = templates.change(
+                connection, key, changes, now, repeats.write_id(request, context)
+            )
         return _describe(row)
 
     def DeleteTemplate(

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import listing, upserts
 from peermentor_server.storage.listing import Listing
+from peermentor_server.storage.recent_writes import change_once
 from peermentor_server.storage.tables import ACTIVE, OPEN, assignments, contacts, mentees
 
 
@@ -75,23 +76,20 @@ def get(connection: Connection, key: int) -> Row[Any] | None:
 
 
 def change(
-    connection: Connection, key: int, changes: Mapping[str, Any], now: datetime
+    connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
 ) -> Row[Any] | None:
-    """Change the named columns, `mentee_name` among them, and no others; None if not there."""
+    """Change the named columns, `mentee_name` among them, and no others; None if not there.
+
+    Once for each write_id, see storage/recent_writes.
+    """
     columns = {name: value for name, value in changes.items() if name != "mentee_name"}
-    if "mentee_name" in changes:
-        _rename_mentee_of(connection, key, changes["mentee_name"])
-    connection.execute(
-        update(assignments).where(assignments.c.id == key).values(**columns, updated_at=now)
-    )
+    renames = "mentee_name" in changes
+    mentee_id = _lock_mentee_of(connection, key) if renames else None
+    changed = change_once(connection, assignments, key, columns, write_id=write_id, now=now)
+    if renames and changed:
+        named = update(mentees).where(mentees.c.mentee_id == mentee_id)
+        connection.execute(named.values(mentee_name=changes["mentee_name"]))
     return get(connection, key)
-
-
-def _rename_mentee_of(connection: Connection, key: int, mentee_name: str) -> None:
-    mentee_id = select(assignments.c.mentee_id).where(assignments.c.id == key).scalar_subquery()
-    connection.execute(
-        update(mentees).where(mentees.c.mentee_id == mentee_id).values(mentee_name=mentee_name)
-    )
 
 
 def remove(connection: Connection, key: int) -> bool:
@@ -115,25 +113,26 @@ def _lock_mentee_of(connection: Connection, key: int) -> str | None:
 
 
 def record_contact(
-    connection: Connection, key: int, contact_date: datetime, contact_type: str, now: datetime
+    connection: Connection,
+    key: int,
+    contact_date: datetime,
+    contact_type: str,
+    now: datetime,
+    write_id: str = "",
 ) -> Row[Any] | None:
     """Set the last contact and keep it in the history; None if not there.
 
     A date later than the stored one begins a new cycle: nothing has been sent in it yet.
+    Once for each write_id, see storage/recent_writes.
     """
     last = assignments.c.last_contact_date
     new_cycle = or_(last.is_(None), last < contact_date)
-    changed = connection.execute(
-        update(assignments)
-        .where(assignments.c.id == key)
-        .values(
-            last_contact_date=contact_date,
-            reminder_sent_at=case((new_cycle, None), else_=assignments.c.reminder_sent_at),
-            escalation_sent_at=case((new_cycle, None), else_=assignments.c.escalation_sent_at),
-            updated_at=now,
-        )
-    )
-    if changed.rowcount:
+    values = {
+        "last_contact_date": contact_date,
+        "reminder_sent_at": case((new_cycle, None), else_=assignments.c.reminder_sent_at),
+        "escalation_sent_at": case((new_cycle, None), else_=assignments.c.escalation_sent_at),
+    }
+    if change_once(connection, assignments, key, values, write_id=write_id, now=now):
         _keep_contact(connection, key, contact_date, contact_type, now)
     return get(connection, key)
 
@@ -211,6 +210,9 @@ def _equal(filters: Mapping[str, str]) -> list[ColumnElement[bool]]:
     return [assignments.c[name] == value for name, value in filters.items()]
 
 
+_COLUMNS = [column for column in assignments.c if column.name != "recent_writes"]
+
+
 def _rows() -> Select[Any]:
     names = mentees.c.mentee_id == assignments.c.mentee_id
-    return select(assignments, mentees.c.mentee_name).select_from(assignments.join(mentees, names))
+    return select(*_COLUMNS, mentees.c.mentee_name).select_from(assignments.join(mentees, names))

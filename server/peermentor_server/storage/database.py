@@ -32,7 +32,7 @@ class Database:
     """One SQLite file or one PostgreSQL database."""
 
     # A connection for each thread that serves calls, and one for the health check.
-    def __init__(self, url: str, *, pool_size: int = 9) -> None:
+    def __init__(self, url: str, *, pool_size: int = 12) -> None:
         try:
             self._url = _parse(url)
             self.engine = _create_engine(self._url, pool_size)
@@ -67,6 +67,7 @@ class Database:
         """Connect for a transaction: committed at the end, undone by an exception."""
         with translated() as progress, self.engine.begin() as connection:
             yield connection
+            _refuse_late()
             progress.committing = True
 
     @contextmanager

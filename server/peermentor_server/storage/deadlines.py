@@ -1,4 +1,4 @@
-"""Until when a thread may wait for the database.
+"""Until when the database may be worked with.
 
 Who answers a call says so once, and every statement under it keeps to it. Work without a
 deadline, such as a migration, takes as long as it takes.
@@ -10,19 +10,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+class Deadline:
+    """A moment that may come sooner than was planned."""
+
+    def __init__(self, seconds: float) -> None:
+        """Plan it for as many seconds from now."""
+        self._at = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return how many seconds are left: below zero when it has passed."""
+        return self._at - time.monotonic()
+
+    def end(self) -> None:
+        """Let it be over, such as when nobody waits for the answer any more."""
+        self._at = -math.inf
+
+
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Let the database take this long, from now, for all that happens in the block."""
-    token = _deadline.set(time.monotonic() + seconds)
+def until(deadline: Deadline) -> Iterator[None]:
+    """Keep to this deadline in all that happens in the block."""
+    token = _deadline.set(deadline)
     try:
         yield
     finally:
         _deadline.reset(token)
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let the database take this long, from now, for all that happens in the block."""
+    with until(Deadline(seconds)):
+        yield
+
+
 def remaining() -> float:
     """Return how many seconds are left: below zero when late, infinite without a deadline."""
-    return _deadline.get() - time.monotonic()
+    deadline = _deadline.get()
+    return math.inf if deadline is None else deadline.remaining()

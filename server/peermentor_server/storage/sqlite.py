@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage import limits
+from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.database import READ_ONLY
 from peermentor_server.storage.write_queue import WriteQueue
 
@@ -70,6 +70,10 @@ class _SameFile:
         return found.st_dev, found.st_ino
 
 
+def _patience_s() -> float:
+    return max(0.0, min(limits.LOCK_TIMEOUT_MS / 1000, deadlines.remaining()))
+
+
 class _Connection(sqlite.Connection):  # type: ignore[misc]
     """A connection of the driver that ends its turn as a writer along with its transaction."""
 
@@ -78,8 +82,10 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
 
     def begin_turn(self) -> None:
         """Wait for the other writers of this file."""
-        self.queue.enter(limits.LOCK_TIMEOUT_MS / 1000)
+        self.queue.enter(_patience_s())
         self._has_turn = True
+        # What is left of it, for other programs, which do not wait in turn.
+        self.execute(f"PRAGMA busy_timeout={int(_patience_s() * 1000)}").close()
 
     def end_turn(self) -> None:
         """Let the next writer go on."""

@@ -26,6 +26,7 @@ from sqlalchemy import (
     TypeDecorator,
     literal_column,
     nulls_first,
+    text,
 )
 
 metadata = MetaData(
@@ -75,6 +76,11 @@ def _instant(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, Instant, nullable=nullable)
 
 
+def _recent_writes() -> Column[str]:
+    # See storage/recent_writes.
+    return _text("recent_writes", server_default=text("''"))
+
+
 # Names are kept once per mentee. A row is there as long as an assignment is, or from an
 # import until the mentee's last assignment goes. Unknown names are empty.
 mentees = Table(
@@ -99,6 +105,7 @@ assignments = Table(
     _instant("escalation_sent_at", nullable=True),
     _instant("created_at"),
     _instant("updated_at"),
+    _recent_writes(),
     CheckConstraint("status IN ('active', 'paused', 'completed', 'cancelled')", name="status"),
     # Keys of deleted rows are never given out again.
     sqlite_autoincrement=True,
@@ -172,6 +179,7 @@ templates = Table(
     Column("is_active", Boolean, nullable=False),
     _instant("created_at"),
     _instant("updated_at"),
+    _recent_writes(),
     CheckConstraint("duration_minutes > 0", name="duration_minutes"),
     sqlite_autoincrement=True,
 )

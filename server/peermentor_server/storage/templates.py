@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, true, update
+from sqlalchemy import Connection, Row, delete, insert, select, true
 
 from peermentor_server.rules.pages import Page
 from peermentor_server.storage import listing
 from peermentor_server.storage.listing import Listing
+from peermentor_server.storage.recent_writes import change_once
 from peermentor_server.storage.tables import templates
 
 
@@ -28,11 +29,14 @@ def get(connection: Connection, key: int) -> Row[Any] | None:
 
 
 def change(
-    connection: Connection, key: int, changes: Mapping[str, Any], now: datetime
+    connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
 ) -> Row[Any] | None:
-    """Change the named columns and no others; None if the template is not there."""
-    statement = update(templates).where(templates.c.id == key).values(**changes, updated_at=now)
-    return connection.execute(statement.returning(templates)).one_or_none()
+    """Change the named columns and no others; None if the template is not there.
+
+    Once for each write_id, see storage/recent_writes.
+    """
+    change_once(connection, templates, key, changes, write_id=write_id, now=now)
+    return get(connection, key)
 
 
 def remove(connection: Connection, key: int) -> bool:

@@ -1,5 +1,6 @@
 """What surrounds every call: request ids, access lines, errors without internals, reflection."""
 
+import asyncio
 import io
 import json
 import re
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,9 +29,10 @@ from grpc_status import rpc_status
 
 from peermentor.v1.assignments_pb2 import GetAssignmentRequest, ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server import interceptors, logs
-from peermentor_server.app import REFLECTION_THREADS, SERVICES, WORKER_THREADS
-from peermentor_server.interceptors import CallInterceptor
+from peermentor_server import logs
+from peermentor_server.app import SERVICES
+from peermentor_server.calls import Calls
+from peermentor_server.lanes import MAX_CALLS, Lane
 from peermentor_server.rules.errors import (
     AssignmentNotFound,
     DatabaseUnavailable,
@@ -43,6 +45,7 @@ from support.factories import NEW_ASSIGNMENT, new_assignment
 from support.names import FULL_NAME, assert_no_name_in
 from support.waiting import wait_until
 
+THREADS = 2
 TELLTALE = "Bjørn Solberg, +47 000 00 000"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -71,19 +74,32 @@ def _serving(
 ) -> Iterator[grpc.Channel]:
     """Serve one method, peermentor.v1.Small/Call, as the service's own are served."""
     handler: Any = grpc.unary_unary_rpc_method_handler(behaviour, request_deserializer=read)
-    pool = ThreadPoolExecutor(2)
-    server = grpc.server(pool, interceptors=[CallInterceptor(StallWatch())])
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler("peermentor.v1.Small", {"Call": handler})]
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
-    finally:
-        server.stop(None).wait()
-        pool.shutdown()
+    lane = Lane("small", THREADS)
+    started: Future[int] = Future()
+    loop = asyncio.new_event_loop()
+    stopping = asyncio.Event()
+
+    async def serve() -> None:
+        server = grpc.aio.server()
+        call = Calls(lambda *_: lane, StallWatch()).surrounded("/peermentor.v1.Small/Call", handler)
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("peermentor.v1.Small", {"Call": call})]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        started.set_result(port)
+        await stopping.wait()
+        await server.stop(None)
+
+    with ThreadPoolExecutor(1) as pool, asyncio.Runner(loop_factory=lambda: loop) as runner:
+        serving = pool.submit(runner.run, serve())
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{started.result(timeout=5)}") as channel:
+                yield channel
+        finally:
+            loop.call_soon_threadsafe(stopping.set)
+            serving.result(timeout=10)
+            lane.close()
 
 
 def _raising(error: Exception) -> Callable[[bytes, grpc.ServicerContext], bytes]:
@@ -265,7 +281,7 @@ def test_a_call_has_as_long_as_its_caller_waits_and_never_long(
 def test_a_call_whose_deadline_has_passed_is_not_started(
     log: Log, monkeypatch: pytest.MonkeyPatch, timeout: float | None
 ) -> None:
-    monkeypatch.setattr(interceptors, "DEFAULT_DEADLINE_S", 0.5)
+    monkeypatch.setattr(limits, "CALL_S", 0.5)
     end = threading.Event()
     started: list[bytes] = []
 
@@ -276,22 +292,46 @@ def test_a_call_whose_deadline_has_passed_is_not_started(
 
     with _serving(behaviour) as channel:
         method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
-        running = [method.future(b"running", timeout=10) for _ in range(2)]
-        wait_until(lambda: len(started) == 2, 5)
+        running = [method.future(b"running", timeout=10) for _ in range(THREADS)]
+        wait_until(lambda: len(started) == THREADS, 5)
         late = [method.future(b"late", timeout=timeout) for _ in range(5)]
-        time.sleep(0.8)
+        refused = [call.exception(timeout=5) for call in late]
         end.set()
-        codes = {call.exception(timeout=5).code() for call in late}
         for call in running:
             call.result(timeout=5)
         # After all those that waited for a thread.
         method(b"next", timeout=5)
-    assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
     assert started == [b"running", b"running", b"next"]
-    # Of calls with deadlines of their own, grpc may have dropped some before.
-    lines = [line for line in log() if line["code"] == "DEADLINE_EXCEEDED"]
-    assert all(line["waited_ms"] > 300 for line in lines)
-    assert len(lines) == 5 or timeout is not None
+    if timeout is None:
+        assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert {_info(error).reason for error in refused} == {"OVERLOADED"}
+        lines = [line for line in log() if line["code"] == "RESOURCE_EXHAUSTED"]
+        assert all(line["duration_ms"] > 300 for line in lines)
+        assert len(lines) == 5
+    else:
+        assert {error.code() for error in refused} <= {
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        }
+
+
+@pytest.mark.parametrize(
+    ("patience_ms", "most"), [("4500", 3.5), ("3000", 2.0), ("1200", 0.2), ("later", 3.5)]
+)
+def test_a_call_ends_a_second_before_the_gateway_gives_up(patience_ms: str, most: float) -> None:
+    with _serving(_deadline) as channel:
+        method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
+        metadata = (("x-envoy-expected-rq-timeout-ms", patience_ms),)
+        left = float(method(b"", metadata=metadata))
+    assert left <= most
+
+
+def test_a_call_that_the_gateway_gives_up_at_once_is_not_begun() -> None:
+    behaviour, moments = _failing_first()
+    with _serving(behaviour) as channel:
+        error, _ = _call(channel, ("x-envoy-expected-rq-timeout-ms", "900"))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert moments == []
 
 
 # --- Request ids ---
@@ -417,7 +457,7 @@ def test_reflection_is_enough_to_make_a_call(channel: grpc.Channel) -> None:
     assert message.pagination.limit == 20
 
 
-def test_open_reflection_streams_take_no_threads_from_calls_and_health(
+def test_open_reflection_streams_take_nothing_from_calls_and_health(
     channel: grpc.Channel, assignments: AssignmentServiceStub
 ) -> None:
     end = threading.Event()
@@ -427,13 +467,11 @@ def test_open_reflection_streams_take_no_threads_from_calls_and_health(
         end.wait(30)
 
     reflect = ServerReflectionStub(channel).ServerReflectionInfo
-    streams = [reflect(one_request_and_no_end()) for _ in range(REFLECTION_THREADS)]
+    streams = [reflect(one_request_and_no_end()) for _ in range(2 * MAX_CALLS)]
     assert all(next(stream).list_services_response.service for stream in streams)
-    # Those hold their threads from now on; these wait for one.
-    streams += [reflect(one_request_and_no_end()) for _ in range(2 * WORKER_THREADS)]
     health = HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
     assert health.status == HealthCheckResponse.SERVING
-    for _ in range(2 * WORKER_THREADS):
+    for _ in range(10):
         assignments.ListAssignments(ListAssignmentsRequest(), timeout=5)
     end.set()
     for stream in streams:

@@ -1,0 +1,196 @@
+"""Where calls run: each kind of work has threads of its own, and a queue in front of them.
+
+A call enters its lane when its whole request is there, and leaves it with its answer in hand:
+who sends or reads slowly takes nothing from others. In the queue callers take turns, and when
+it is full, whoever asks for most is refused first. So one caller can keep nobody else out.
+
+Everything here runs in the event loop, but for the work itself.
+"""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from peermentor_server import repeatable
+from peermentor_server.rules.errors import Overloaded
+from peermentor_server.rules.pages import DEFAULT_LIMIT
+from peermentor_server.storage.deadlines import Deadline
+
+# The calls of a lane, waiting and running. More would only wait for longer.
+MAX_CALLS = 24
+# Filters of lists that few rows meet, however many there are.
+SELECTIVE_FIELDS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id", "organization_id")
+# Numbered pages beyond as many rows cost more than others.
+MAX_PASSED_OVER = 1000
+
+
+class Caller(NamedTuple):
+    """Who calls: an address, and one of its connections."""
+
+    address: str
+    connection: str
+
+    @classmethod
+    def of(cls, peer: str) -> "Caller":
+        """Take apart `127.0.0.1:1234`, or what gRPC calls a peer."""
+        return cls(peer.rpartition(":")[0], peer)
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    number: int
+    caller: Caller
+    work: Callable[[], Any]
+    answer: "asyncio.Future[Any]"
+    expiry: asyncio.TimerHandle | None = field(default=None)
+
+
+class Lane:
+    """Threads for one kind of work."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._idle = threads
+        self._numbers = itertools.count(1)
+        self._waiting: list[_Job] = []
+        self._running: list[_Job] = []
+        # When each address and connection that has calls here was last served, by number.
+        self._served: dict[str, int] = {}
+
+    async def run(self, caller: Caller, deadline: Deadline, work: Callable[[], Any]) -> Any:
+        """Return what `work` returns in a thread.
+
+        Raises Overloaded, when it has not begun, if there are too many calls or the deadline
+        passes. Work that has begun is left to itself when its caller goes.
+        """
+        if deadline.remaining() <= 0:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        job = _Job(next(self._numbers), caller, work, loop.create_future())
+        self._waiting.append(job)
+        if not self._idle:
+            if len(self._waiting) + len(self._running) > MAX_CALLS:
+                self._refuse(self._greediest())
+            job.expiry = loop.call_later(max(0, deadline.remaining()), self._refuse, job)
+        self._dispatch(loop)
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            if job in self._waiting:
+                self._take(job)
+            raise
+
+    def close(self) -> None:
+        """Take no more work. Threads that hang are left to themselves."""
+        self._pool.shutdown(wait=False)
+
+    def _greediest(self) -> _Job:
+        """Return the call to refuse: the latest of the connection that asks for most.
+
+        Of all addresses, the one with the most calls; a newcomer where several have as many.
+        """
+        jobs = [*self._waiting, *self._running]
+        addresses = Counter(job.caller.address for job in jobs)
+        connections = Counter(job.caller.connection for job in jobs)
+        return max(
+            self._waiting,
+            key=lambda job: (
+                addresses[job.caller.address],
+                connections[job.caller.connection],
+                job.number,
+            ),
+        )
+
+    def _refuse(self, job: _Job) -> None:
+        if job in self._waiting:
+            self._take(job)
+            if not job.answer.done():
+                job.answer.set_exception(Overloaded())
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._idle and self._waiting:
+            job = min(self._waiting, key=self._turn) if len(self._waiting) > 1 else self._waiting[0]
+            self._take(job)
+            for name in job.caller:
+                self._served[name] = job.number
+            self._idle -= 1
+            self._running.append(job)
+            self._pool.submit(self._execute, loop, job)
+
+    def _turn(self, job: _Job) -> tuple[int, int, int]:
+        """Order calls by when their address, and then their connection, was served last."""
+        address, connection = (self._served.get(name, 0) for name in job.caller)
+        return address, connection, job.number
+
+    def _take(self, job: _Job) -> None:
+        self._waiting.remove(job)
+        if job.expiry is not None:
+            job.expiry.cancel()
+
+    def _execute(self, loop: asyncio.AbstractEventLoop, job: _Job) -> None:
+        answer: Any = None
+        error: BaseException | None = None
+        try:
+            answer = job.work()
+        except BaseException as raised:
+            error = raised
+        loop.call_soon_threadsafe(self._finish, loop, job, answer, error)
+
+    def _finish(
+        self, loop: asyncio.AbstractEventLoop, job: _Job, answer: Any, error: BaseException | None
+    ) -> None:
+        self._idle += 1
+        self._running.remove(job)
+        # Whoever has nothing here any more begins anew: what is left would only pile up.
+        if not self._waiting:
+            self._served.clear()
+        if not job.answer.done():
+            if error is None:
+                job.answer.set_result(answer)
+            else:
+                job.answer.set_exception(error)
+        self._dispatch(loop)
+
+
+class Threads(NamedTuple):
+    """How many threads each lane has."""
+
+    reads: int
+    scans: int
+    writes: int
+
+
+class Lanes:
+    """The lanes of a worker: a call that waits for others of its kind holds up no other kind."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._reads = Lane("reads", threads.reads)
+        self._scans = Lane("scans", threads.scans)
+        self._writes = Lane("writes", threads.writes)
+
+    def of(self, method: str, request: Any) -> Lane:
+        """Return the lane in which to run a call."""
+        if method not in repeatable.READS:
+            return self._writes
+        return self._scans if _is_scan(request) else self._reads
+
+    def close(self) -> None:
+        """Take no more work."""
+        for lane in (self._reads, self._scans, self._writes):
+            lane.close()
+
+
+def _is_scan(request: Any) -> bool:
+    """Tell whether a read may have to look at very many rows: to count, or to pass over them."""
+    fields = request.DESCRIPTOR.fields_by_name if isinstance(request, Message) else {}
+    if "page" not in fields:
+        return False
+    if request.page * max(request.limit, DEFAULT_LIMIT) > MAX_PASSED_OVER:
+        return True
+    return not any(name in fields and request.HasField(name) for name in SELECTIVE_FIELDS)
