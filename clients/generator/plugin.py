@@ -388,10 +388,8 @@ class Protos:
             for each in [*identity, *others]
         ]
         arguments.append(f"    timeout: {TIMEOUT}")
-        repeatable = (
-            method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
-            or REQUEST_ID in names
-        )
+        level = method.options.idempotency_level
+        repeatable = level != MethodOptions.IDEMPOTENCY_UNKNOWN or REQUEST_ID in names
         returns, answer, waits = self._answer(method, response, words)
         return _render(
             "method",
@@ -404,10 +402,11 @@ class Protos:
             request=request.python,
             response=response.python,
             repeatable=repeatable,
+            keyed=repeatable and level != MethodOptions.NO_SIDE_EFFECTS,
             identity=", ".join(f'"{each.name}": {each.name}' for each in identity),
-            fields="".join(f'\n                "{each.name}": {_value(each)},' for each in others)
+            fields="".join(f'\n                "{each.name}": {each.name},' for each in others)
             + "\n            " * bool(others),
-            dates=", ".join(_dates([*identity, *others], request)),
+            texts=", ".join(_texts([*identity, *others], request)),
             answer=answer,
         )
 
@@ -510,18 +509,13 @@ def _is_clearable(field: FieldDescriptorProto, request: Message) -> bool:
     )
 
 
-def _value(field: FieldDescriptorProto) -> str:
-    """Return the expression for an argument; a request id that is not given is made up."""
-    return (
-        f"self._connection._{field.name}({field.name})" if field.name == REQUEST_ID else field.name
-    )
-
-
-def _dates(fields: Iterable[FieldDescriptorProto], request: Message) -> Iterator[str]:
-    """Yield the entries of a dict: how to write the fields that are dates."""
+def _texts(fields: Iterable[FieldDescriptorProto], request: Message) -> Iterator[str]:
+    """Yield the entries of a dict: how to write the fields that are dates or ids of requests."""
     for field in fields:
         comment = request.comments[field.name]
-        if _is_date(field, comment):
+        if field.name == REQUEST_ID:
+            yield f'"{field.name}": uuid'
+        elif _is_date(field, comment):
             yield f'"{field.name}": {"day_or_instant" if "instant" in comment else "day"}'
 
 

@@ -77,12 +77,12 @@ from peermentor.v1 import assignments_pb2 as pb
 sys.path.insert(0, sys.argv[1])
 from support.clients import fail, scripted_server
 
-ids = []
+keys = []
 def behaviour(request, context):
-    if b"user_088" in request:
-        ids.append(pb.CreateAssignmentRequest.FromString(request).request_id)
-        if len(ids) < 3:
-            fail(context, grpc.StatusCode.UNAVAILABLE)
+    key = dict(context.invocation_metadata()).get("idempotency-key")
+    keys.append(key or pb.CreateAssignmentRequest.FromString(request).request_id)
+    if len(keys) in {1, 2, 4, 6}:
+        fail(context, grpc.StatusCode.UNAVAILABLE)
     answer = pb.Assignment(assignment_id="asgn_001")
     answer.moves.value = 7
     return answer
@@ -90,11 +90,10 @@ def behaviour(request, context):
 with scripted_server(behaviour) as address:
     with Client(address) as client:
         assert sync(client) == 7
-        client.assignments.create(**PAIR)
         client.assignments.create(**PAIR, request_id="mine")
     assert asyncio.run(other(AsyncClient(address))) == 7
-assert len(ids) == 5 and len(ids[0]) == 36, ids
-assert ids[0] == ids[1] == ids[2] != ids[3] and ids[4] == "mine", ids
+assert len(keys) == 8 and len(keys[0]) == len(keys[3]) == len(keys[7]) == 36, keys
+assert keys[0] == keys[1] == keys[2] != keys[3] == keys[4] and keys[5:7] == ["mine"] * 2, keys
 assert "new organization" in client.assignments.move.__doc__
 try:
     client.assignments.move("asgn_001")
@@ -152,7 +151,7 @@ def test_the_gateway_repeats_new_methods_too(changed: Path) -> None:
     assert '["/peermentor.v1.AssignmentService/MoveAssignment"] = true,' in added
 
 
-def test_new_methods_work_and_creates_are_repeated_under_one_request_id(changed: Path) -> None:
+def test_new_methods_work_and_are_repeated_under_one_key(changed: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CALLS, str(ROOT / "tests")],
         cwd=changed,

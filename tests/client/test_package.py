@@ -75,7 +75,7 @@ def test_every_public_name_is_documented() -> None:
 
 def test_what_is_written_by_hand_is_small() -> None:
     """Lines of code, without docstrings, comments and blank lines."""
-    assert sum(count_lines(PACKAGE / name) for name in CORE) <= 400
+    assert sum(count_lines(PACKAGE / name) for name in CORE) <= 420
 
 
 def count_lines(file: Path) -> int:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
@@ -19,6 +20,7 @@ from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.database import Database
 from support.clients import Behaviour, fail, opened, scripted_server
 from support.clock import CONTRACT_DAY
+from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
 from support.ports import free_ports
 
 BUSY = RetryInfo(retry_delay=Duration(nanos=300_000_000))
@@ -30,9 +32,14 @@ class Script:
     def __init__(self, failures: int, code: grpc.StatusCode, *details: Message) -> None:
         self.failures, self.code, self.details = failures, code, details
         self.times: list[float] = []
+        self.requests: list[bytes] = []
+        self.keys: list[str | bytes | None] = []
 
-    def __call__(self, _request: bytes, context: grpc.ServicerContext) -> Message:
+    def __call__(self, request: bytes, context: grpc.ServicerContext) -> Message:
         self.times.append(time.monotonic())
+        self.requests.append(request)
+        metadata = dict(context.invocation_metadata())
+        self.keys.append(metadata.get("idempotency-key"))
         if len(self.times) <= self.failures:
             fail(context, self.code, *self.details)
         return assignments_pb2.Assignment(assignment_id="asgn_001")
@@ -45,18 +52,60 @@ def test_a_call_that_is_safe_to_repeat_is_made_again(client_kind: str) -> None:
     assert len(script.times) == 3
 
 
-@pytest.mark.parametrize(
-    "update",
-    [
-        lambda c: c.assignments.update("asgn_001", status="paused"),
-        lambda c: c.assignments.update_last_contact("asgn_001", contact_date=CONTRACT_DAY),
-    ],
-)
-def test_an_update_is_safe_to_repeat(client_kind: str, update: Callable[[Any], object]) -> None:
+WRITES = [
+    lambda c, **own: c.assignments.create(**NEW_ASSIGNMENT, **own),
+    lambda c, **own: c.templates.create(**NEW_TEMPLATE, **own),
+    lambda c: c.assignments.update("asgn_001", status="paused"),
+    lambda c: c.assignments.update_last_contact("asgn_001", contact_date=CONTRACT_DAY),
+    lambda c: c.templates.update("rt-001", name="Walk"),
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_all_attempts_of_a_write_have_one_key_and_two_calls_have_two(
+    client_kind: str, write: Callable[[Any], object]
+) -> None:
+    script = Script(2, grpc.StatusCode.UNAVAILABLE)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        write(client)
+        write(client)
+    first, second, third, other = script.keys
+    assert first == second == third != other
+    assert {UUID(str(key)).version for key in script.keys} == {4}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_key_of_the_caller_is_the_only_one(
+    client_kind: str, write: Callable[[Any], object]
+) -> None:
+    script = Script(1, grpc.StatusCode.UNAVAILABLE)
+    own = {"Idempotency-Key": "mine-7"}
+    with scripted_server(script) as address, opened(client_kind, address, metadata=own) as client:
+        write(client)
+    assert script.keys == ["mine-7"] * 2
+
+
+@pytest.mark.parametrize("create", WRITES[:2])
+@pytest.mark.parametrize("request_id", ["mine-7", ""])
+def test_a_request_id_of_the_caller_is_the_key(
+    client_kind: str, create: Callable[..., object], request_id: str
+) -> None:
     script = Script(1, grpc.StatusCode.UNAVAILABLE)
     with scripted_server(script) as address, opened(client_kind, address) as client:
-        update(client)
-    assert len(script.times) == 2
+        create(client, request_id=request_id)
+    assert script.keys == [None] * 2
+    assert script.requests[0] == script.requests[1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda c: c.assignments.get("asgn_001"), lambda c: c.assignments.delete("asgn_001")],
+)
+def test_calls_that_need_no_key_have_none(client_kind: str, call: Callable[[Any], object]) -> None:
+    script = Script(0, grpc.StatusCode.UNAVAILABLE)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        call(client)
+    assert script.keys == [None]
 
 
 def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(client_kind: str) -> None:

@@ -24,16 +24,16 @@ class AsyncConnection(BaseConnection):
         self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
     ) -> ResponseT:
         """Call an RPC, again where that is safe, and return its answer."""
-        schedule = self._schedule(method, timeout)
+        schedule, headers = self._schedule(method, timeout), self._headers(method, request)
         stub: Any = self._channel().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
         while True:
-            headers, left = self._metadata + bearer(self._token), schedule.remaining()
+            sent, left = headers + bearer(self._token), schedule.remaining()
             try:
-                return cast(ResponseT, await stub(request, timeout=left, metadata=headers))
+                return cast(ResponseT, await stub(request, timeout=left, metadata=sent))
             except grpc.RpcError as raised:
                 pause = self._pause_after(raised, method, schedule)
             except asyncio.CancelledError:

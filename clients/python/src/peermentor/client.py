@@ -11,7 +11,7 @@ from uuid import UUID
 from peermentor import models
 from peermentor._sync import Connection, Listing
 from peermentor.connection import Method
-from peermentor.requests import UNSET, Unset, day, day_or_instant, fill
+from peermentor.requests import UNSET, Unset, day, day_or_instant, fill, uuid
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
@@ -105,6 +105,7 @@ class Assignments:
             assignments_pb2.ListAssignmentsRequest,
             assignments_pb2.ListAssignmentsResponse,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             assignments_pb2.ListAssignmentsRequest(),
@@ -143,6 +144,7 @@ class Assignments:
             assignments_pb2.GetAssignmentRequest,
             assignments_pb2.Assignment,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             assignments_pb2.GetAssignmentRequest(),
@@ -188,6 +190,7 @@ class Assignments:
             assignments_pb2.CreateAssignmentRequest,
             assignments_pb2.Assignment,
             repeatable=True,
+            keyed=True,
         )
         request = fill(
             assignments_pb2.CreateAssignmentRequest(),
@@ -199,9 +202,9 @@ class Assignments:
                 "org_id": org_id,
                 "start_date": start_date,
                 "mentee_name": mentee_name,
-                "request_id": self._connection._request_id(request_id),
+                "request_id": request_id,
             },
-            {"start_date": day},
+            {"start_date": day, "request_id": uuid},
         )
         return models.Assignment.from_message(self._connection.call(method, request, timeout))
 
@@ -242,6 +245,7 @@ class Assignments:
             assignments_pb2.UpdateAssignmentRequest,
             assignments_pb2.Assignment,
             repeatable=True,
+            keyed=True,
         )
         request = fill(
             assignments_pb2.UpdateAssignmentRequest(),
@@ -280,6 +284,7 @@ class Assignments:
             assignments_pb2.DeleteAssignmentRequest,
             assignments_pb2.DeleteAssignmentResponse,
             repeatable=False,
+            keyed=False,
         )
         request = fill(
             assignments_pb2.DeleteAssignmentRequest(),
@@ -319,6 +324,7 @@ class Assignments:
             assignments_pb2.UpdateLastContactRequest,
             assignments_pb2.Assignment,
             repeatable=True,
+            keyed=True,
         )
         request = fill(
             assignments_pb2.UpdateLastContactRequest(),
@@ -372,6 +378,7 @@ class Assignments:
             assignments_pb2.ListOverdueAssignmentsRequest,
             assignments_pb2.ListAssignmentsResponse,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             assignments_pb2.ListOverdueAssignmentsRequest(),
@@ -427,6 +434,7 @@ class Templates:
             templates_pb2.ListTemplatesRequest,
             templates_pb2.ListTemplatesResponse,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             templates_pb2.ListTemplatesRequest(),
@@ -460,6 +468,7 @@ class Templates:
             templates_pb2.GetTemplateRequest,
             templates_pb2.RecurringTemplate,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             templates_pb2.GetTemplateRequest(),
@@ -517,6 +526,7 @@ class Templates:
             templates_pb2.CreateTemplateRequest,
             templates_pb2.RecurringTemplate,
             repeatable=True,
+            keyed=True,
         )
         request = fill(
             templates_pb2.CreateTemplateRequest(),
@@ -531,9 +541,9 @@ class Templates:
                 "mentor_ids": mentor_ids,
                 "notes_template": notes_template,
                 "is_active": is_active,
-                "request_id": self._connection._request_id(request_id),
+                "request_id": request_id,
             },
-            {},
+            {"request_id": uuid},
         )
         return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
 
@@ -575,6 +585,7 @@ class Templates:
             templates_pb2.UpdateTemplateRequest,
             templates_pb2.RecurringTemplate,
             repeatable=True,
+            keyed=True,
         )
         request = fill(
             templates_pb2.UpdateTemplateRequest(),
@@ -613,6 +624,7 @@ class Templates:
             templates_pb2.DeleteTemplateRequest,
             templates_pb2.DeleteTemplateResponse,
             repeatable=False,
+            keyed=False,
         )
         request = fill(
             templates_pb2.DeleteTemplateRequest(),
@@ -647,6 +659,7 @@ class Templates:
             templates_pb2.ListTemplatesByCoordinatorRequest,
             templates_pb2.ListTemplatesResponse,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             templates_pb2.ListTemplatesByCoordinatorRequest(),
@@ -687,6 +700,7 @@ class Templates:
             templates_pb2.ListTemplatesByOrganizationRequest,
             templates_pb2.ListTemplatesResponse,
             repeatable=True,
+            keyed=False,
         )
         request = fill(
             templates_pb2.ListTemplatesByOrganizationRequest(),

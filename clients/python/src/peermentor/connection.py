@@ -9,10 +9,10 @@ import json
 import logging
 import os
 import threading
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -21,7 +21,6 @@ from google.protobuf.message import Message
 from peermentor import options
 from peermentor.errors import Cancelled, from_rpc
 from peermentor.options import Pem, Token
-from peermentor.requests import UNSET, Unset
 from peermentor.retries import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Schedule
 
 __version__ = "0.1.0"
@@ -43,12 +42,15 @@ _log = logging.getLogger("peermentor")
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[RequestT, ResponseT]):
-    """An RPC: its path, its messages, and whether it is safe to repeat."""
+    """An RPC: its path, its messages, and whether it is safe to repeat: for one that writes,
+    thanks to a key by which the server knows all attempts of a call as one.
+    """
 
     path: str
     request: type[RequestT]
     response: type[ResponseT]
     repeatable: bool
+    keyed: bool
 
 
 class BaseConnection:
@@ -107,11 +109,13 @@ class BaseConnection:
         """Show the address, and no secrets."""
         return f"{type(self).__name__}({self.address!r})"
 
-    def _request_id(self, given: str | uuid.UUID | Unset) -> str | Unset:
-        """Return the id of a create: the caller's, or one made up, so that it can be repeated."""
-        if given is UNSET and "idempotency-key" not in dict(self._metadata):
-            given = uuid.uuid4()
-        return str(given) if isinstance(given, uuid.UUID) else given
+    def _headers(self, method: Method[Any, Any], request: Message) -> options.Headers:
+        """Return the metadata of one call, for all its attempts; the key is made up if needed."""
+        given = {name for name, _ in self._metadata}
+        given |= {field.name for field, _ in request.ListFields()}
+        if not method.keyed or given & {"idempotency-key", "request_id"}:
+            return self._metadata
+        return (*self._metadata, ("idempotency-key", str(uuid4())))
 
     def _schedule(self, method: Method[Any, Any], timeout: float | None) -> Schedule:
         timeout = self.timeout if timeout is None else options.seconds(timeout)

@@ -9,6 +9,7 @@ from typing import Any
 
 Pem = str | Path | bytes | None
 Token = str | Callable[[], str] | None
+Headers = tuple[tuple[str, str], ...]
 _FOUR, _SIX = r"(?P<four>[0-9.]+)", r"\[(?P<six>[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\w+)?)\]"
 _ADDRESS = re.compile(rf"({_FOUR}|{_SIX}|(?P<name>[\w.-]+)):(?P<port>\d{{1,5}})", re.ASCII)
 _KEY, _VALUE = re.compile(r"[0-9a-z_.-]+"), re.compile(r"([!-~]([ -~]*[!-~])?)?")
@@ -59,7 +60,7 @@ def _pem(name: str, given: str | Path | bytes) -> bytes:
     return content
 
 
-def headers(token: Token, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def headers(token: Token, metadata: Mapping[str, str]) -> Headers:
     """Return the metadata; its names are in lower case."""
     found = tuple(_header(f"metadata {key!r}", key, metadata[key]) for key in metadata)
     if token is not None and "authorization" in dict(found):
@@ -71,7 +72,7 @@ def headers(token: Token, metadata: Mapping[str, str]) -> tuple[tuple[str, str],
     return found
 
 
-def bearer(token: Token) -> tuple[tuple[str, str], ...]:
+def bearer(token: Token) -> Headers:
     """Return the header of a token, if there is one."""
     if token is None:
         return ()

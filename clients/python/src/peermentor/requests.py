@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import Message
@@ -37,12 +38,12 @@ def fill(
     request: _MessageT,
     identity: Mapping[str, Any],
     fields: Mapping[str, Any],
-    dates: Mapping[str, Callable[[Any], Any]],
+    texts: Mapping[str, Callable[[Any], Any]],
 ) -> _MessageT:
     """Set the fields of a request, all but those that are UNSET, and return it.
 
     An `update_mask` names what of `fields` is set: so an empty list counts, and None clears.
-    In a list, None is no filter. `dates` says how to write those fields that are dates.
+    In a list, None is no filter. `texts` says how to write what may be more than text.
     """
     known = request.DESCRIPTOR.fields_by_name
     given = {name: value for name, value in fields.items() if value is not UNSET}
@@ -53,11 +54,16 @@ def fill(
         if value is None and name in given and none_says_nothing:
             continue
         try:
-            _put(request, known[name], dates[name](value) if name in dates else value)
+            _put(request, known[name], texts[name](value) if name in texts else value)
         except (TypeError, ValueError, OverflowError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{name}: {error}") from None
     return request
+
+
+def uuid(value: Any) -> Any:
+    """Return the text of an id, which may be a UUID."""
+    return str(value) if isinstance(value, UUID) else value
 
 
 def day(value: Any) -> Any:
