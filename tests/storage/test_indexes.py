@@ -1,5 +1,6 @@
 """Every list is read from an index in its order, whatever the number of rows."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -186,13 +187,39 @@ def _by_index_alone(plan: str, index: str) -> bool:
     return f"COVERING INDEX {index}" in plan or ("Index Only Scan" in plan and index in plan)
 
 
+def _work(database: Database, read: Read) -> int:
+    """Return how much a read makes the database do, in units of its own."""
+    if database.dialect == "sqlite":
+        with database.read() as connection:
+            driver: Any = connection.connection.driver_connection
+            steps = itertools.count()
+            driver.set_progress_handler(lambda: next(steps) < 0, 1)
+            read(connection)
+            driver.set_progress_handler(None, 0)
+        return next(steps)
+    statement, parameters = _statement(database, read)
+    with database.read() as connection:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+        [[[done]]] = connection.exec_driver_sql(explain, parameters).all()
+    return int(done["Plan"]["Shared Hit Blocks"] + done["Plan"]["Shared Read Blocks"])
+
+
+@pytest.mark.parametrize("make", [_list, _list_templates, _list_overdue])
+def test_a_page_beyond_the_end_costs_no_more_than_the_first(
+    crowded: Database, make: Callable[..., Read]
+) -> None:
+    first, beyond = (_work(crowded, make({}, Page(number))) for number in (1, 100_000))
+    assert beyond < first
+
+
 # --- Lists by id ---
 
 
 @pytest.mark.parametrize("page", [FIRST, LATER])
 def test_open_assignments_are_read_in_order(crowded: Database, page: Page) -> None:
     plan = _plan(crowded, _list({}, page))
-    assert "ix_assignments_open" in plan.page
+    # Nothing is joined to rows that are passed over.
+    assert _by_index_alone(plan.page, "ix_assignments_open")
     assert not plan.sorts
     assert _by_index_alone(plan.count, "ix_assignments_open")
 
@@ -233,7 +260,7 @@ def test_templates_are_read_in_order(crowded: Database, page: Page) -> None:
         # The table itself is in the order of its keys.
         search = "SCAN" if page is FIRST else "SEARCH"
         by_key = " USING INTEGER PRIMARY KEY (rowid>?)" if page is LATER else ""
-        assert plan.page == f"{search} templates{by_key}"
+        assert f"{search} templates{by_key}" in plan.page.splitlines()
 
 
 @pytest.mark.parametrize("page", [FIRST, LATER])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select, true
 
 from peermentor_server.rules.pages import Page
 
@@ -44,9 +44,16 @@ def fetch(
     `after` keeps the rows after the page's position. One row more than asked for tells
     whether another page follows.
     """
-    counted = select(func.count().label("total")).select_from(table).where(*filters).cte("counted")
-    window = query.where(*filters, after).order_by(*order(table.c))
-    rows = window.limit(page.limit + 1).offset(page.offset).subquery("page")
+    counting = select(func.count().label("total")).select_from(table).where(*filters)
+    # Asked for twice, and counted once.
+    counted = counting.cte("counted").prefix_with("MATERIALIZED")
+    # The page is cut before anything is joined to it: rows that are passed over cost little.
+    window = select(table.c.id).where(*filters, after).order_by(*order(table.c))
+    # And those that a page beyond the end would pass over cost nothing.
+    is_there = select(counted.c.total).scalar_subquery() > page.offset
+    limit = case((is_there, page.limit + 1), else_=0) if page.offset else page.limit + 1
+    cut = window.limit(limit).offset(page.offset).subquery("cut")
+    rows = query.where(table.c.id == cut.c.id).subquery("page")
     # The outer join gives the total even where the page is empty.
     statement = select(counted.c.total, rows).select_from(counted.outerjoin(rows, true()))
     found = connection.execute(statement.order_by(*order(rows.c))).all()
