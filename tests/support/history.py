@@ -2,9 +2,9 @@
 
 A history is right when its calls can be put into one order, in which each takes effect at a
 moment between its beginning and its end, and every answer is what the model says (this is
-linearizability, checked by search as Wing and Gong describe it). A call without an answer may
-have happened at any moment since, or not at all. A call that met a fault may have been made
-again on its caller's behalf: then it took effect more than once before its answer.
+linearizability, checked by search as Wing and Gong describe it). Each call takes effect once at
+most, however often it is made again on its caller's behalf. One that was told of a failure has
+taken effect before that or never does; one without any answer may do so at any moment since.
 """
 
 import math
@@ -19,6 +19,10 @@ State: TypeAlias = Fields | None
 """None once it is deleted."""
 MISSING = "missing"
 """The answer that there is no such assignment."""
+UNKNOWN = "unknown"
+"""It is open whether the call took effect; if there was an answer, not after that."""
+REFUSED = "refused"
+"""The answer that nothing of the call was done."""
 
 
 @dataclass(slots=True)
@@ -29,8 +33,7 @@ class Call:
     value: Any
     start: float
     end: float = math.inf
-    answer: State | Literal["missing", "unknown"] = "unknown"
-    met_fault: bool = False
+    answer: State | Literal["missing", "refused", "unknown"] = "unknown"
 
     def effect(self, state: State) -> State:
         """Return the state after this call."""
@@ -42,10 +45,16 @@ class Call:
             return state[0], self.value
         return state
 
+    def may_be_left_out(self) -> bool:
+        """Tell whether the call may have had no effect at all."""
+        return self.answer in (UNKNOWN, REFUSED)
+
     def fits(self, state: State) -> bool:
         """Tell whether the answer is right for a call that finds this state."""
-        if self.answer == "unknown":
+        if self.answer == UNKNOWN:
             return True
+        if self.answer == REFUSED:
+            return False
         if state is None:
             return self.answer == MISSING
         return self.answer == self.effect(state)
@@ -53,7 +62,7 @@ class Call:
 
 def is_explained(calls: Sequence[Call], first: Fields) -> bool:
     """Tell whether the model allows this history of an assignment that began as `first`."""
-    answered = sum(1 << i for i, call in enumerate(calls) if call.answer != "unknown")
+    answered = sum(1 << i for i, call in enumerate(calls) if not call.may_be_left_out())
     todo: list[tuple[int, State]] = [(0, first)]
     seen = set(todo)
     while todo:
@@ -76,5 +85,5 @@ def _steps(calls: Sequence[Call], done: int, state: State) -> Iterator[tuple[int
             continue
         if call.fits(state):
             yield done | 1 << i, call.effect(state)
-        if call.met_fault:
-            yield done, call.effect(state)
+        if call.may_be_left_out() and call.end == limit:
+            yield done | 1 << i, state

@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from peermentor_server.repeatable import CALL_HEADER, KEY_FIELD, KEY_HEADER
 from peermentor_server.services.checks import Checks
 from peermentor_server.storage import requests
-from peermentor_server.storage.recent_writes import ID_LENGTH
 from peermentor_server.storage.requests import Request
 
 
@@ -50,4 +49,4 @@ def write_id(request: Message, context: grpc.ServicerContext) -> str:
     else:
         identity = tuple(value for key, value in metadata if key == CALL_HEADER)
     digest = hashlib.sha256(repr(identity).encode()).digest()
-    return base64.urlsafe_b64encode(digest)[:ID_LENGTH].decode()
+    return base64.urlsafe_b64encode(digest[:12]).decode()

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     delete,
     exists,
     insert,
@@ -32,6 +31,9 @@ from peermentor_server.storage import listing, upserts
 from peermentor_server.storage.listing import Listing
 from peermentor_server.storage.recent_writes import change_once
 from peermentor_server.storage.tables import ACTIVE, OPEN, assignments, contacts, mentees
+
+# What has been sent since the last contact.
+_OF_A_CYCLE = ("reminder_sent_at", "escalation_sent_at")
 
 
 def add(
@@ -77,7 +79,7 @@ def get(connection: Connection, key: int) -> Row[Any] | None:
 
 def change(
     connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
-) -> Row[Any] | None:
+) -> Any:
     """Change the named columns, `mentee_name` among them, and no others; None if not there.
 
     Once for each write_id, see storage/recent_writes.
@@ -85,11 +87,14 @@ def change(
     columns = {name: value for name, value in changes.items() if name != "mentee_name"}
     renames = "mentee_name" in changes
     mentee_id = _lock_mentee_of(connection, key) if renames else None
-    changed = change_once(connection, assignments, key, columns, write_id=write_id, now=now)
-    if renames and changed:
+    row, is_new = change_once(
+        connection, _rows(), assignments, key, lambda _: columns, write_id=write_id, now=now
+    )
+    if renames and is_new:
         named = update(mentees).where(mentees.c.mentee_id == mentee_id)
         connection.execute(named.values(mentee_name=changes["mentee_name"]))
-    return get(connection, key)
+        row.mentee_name = changes["mentee_name"]
+    return row
 
 
 def remove(connection: Connection, key: int) -> bool:
@@ -119,22 +124,25 @@ def record_contact(
     contact_type: str,
     now: datetime,
     write_id: str = "",
-) -> Row[Any] | None:
+) -> Any:
     """Set the last contact and keep it in the history; None if not there.
 
     A date later than the stored one begins a new cycle: nothing has been sent in it yet.
     Once for each write_id, see storage/recent_writes.
     """
-    last = assignments.c.last_contact_date
-    new_cycle = or_(last.is_(None), last < contact_date)
-    values = {
-        "last_contact_date": contact_date,
-        "reminder_sent_at": case((new_cycle, None), else_=assignments.c.reminder_sent_at),
-        "escalation_sent_at": case((new_cycle, None), else_=assignments.c.escalation_sent_at),
-    }
-    if change_once(connection, assignments, key, values, write_id=write_id, now=now):
+
+    def changes(before: Mapping[str, Any]) -> Mapping[str, Any]:
+        told = {"last_contact_date": contact_date}
+        last = before["last_contact_date"]
+        is_later = last is None or last < contact_date
+        return told | dict.fromkeys(_OF_A_CYCLE) if is_later else told
+
+    row, is_new = change_once(
+        connection, _rows(), assignments, key, changes, write_id=write_id, now=now
+    )
+    if is_new:
         _keep_contact(connection, key, contact_date, contact_type, now)
-    return get(connection, key)
+    return row
 
 
 def _keep_contact(

@@ -16,27 +16,37 @@ from peermentor_server.storage.listing import Listing
 from peermentor_server.storage.recent_writes import change_once
 from peermentor_server.storage.tables import templates
 
+_COLUMNS = [column for column in templates.c if column.name != "recent_writes"]
+
 
 def add(connection: Connection, values: Mapping[str, Any], now: datetime) -> Row[Any]:
     """Store a template created `now`."""
     statement = insert(templates).values(**values, created_at=now, updated_at=now)
-    return connection.execute(statement.returning(templates)).one()
+    return connection.execute(statement.returning(*_COLUMNS)).one()
 
 
 def get(connection: Connection, key: int) -> Row[Any] | None:
     """Return one template, or None."""
-    return connection.execute(select(templates).where(templates.c.id == key)).one_or_none()
+    return connection.execute(select(*_COLUMNS).where(templates.c.id == key)).one_or_none()
 
 
 def change(
     connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
-) -> Row[Any] | None:
+) -> Any:
     """Change the named columns and no others; None if the template is not there.
 
     Once for each write_id, see storage/recent_writes.
     """
-    change_once(connection, templates, key, changes, write_id=write_id, now=now)
-    return get(connection, key)
+    row, _ = change_once(
+        connection,
+        select(*_COLUMNS),
+        templates,
+        key,
+        lambda _: changes,
+        write_id=write_id,
+        now=now,
+    )
+    return row
 
 
 def remove(connection: Connection, key: int) -> bool:
@@ -49,7 +59,7 @@ def list_page(connection: Connection, filters: Mapping[str, str], page: Page) ->
     return listing.fetch(
         connection,
         templates,
-        select(templates),
+        select(*_COLUMNS),
         filters=[templates.c[name] == value for name, value in filters.items()],
         after=templates.c.id > page.after.key if page.after else true(),
         order=listing.by_key,
