@@ -13,7 +13,7 @@ Clock = Callable[[], datetime]
 CLOCK_SKEW = timedelta(minutes=5)
 
 _INSTANT = re.compile(
-    "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?"
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?"
     "([Zz]|[+-][0-9]{2}:[0-5][0-9])"
 )
 
@@ -60,7 +60,8 @@ def parse_date(text: str) -> date | None:
 def parse_instant(text: str) -> datetime | None:
     """Read an RFC 3339 instant, which has an offset or `Z`; None for anything else.
 
-    A leap second is none either: no datetime can hold it.
+    A space may stand for the T. A leap second is none either: no datetime can hold it; nor is a
+    fraction of more than nine digits. The gateway reads the instants in bodies by the same rule.
     """
     # fromisoformat alone would also take 2026-03-26T10Z and 2026-W13-4T10:00:00+0000.
     if _INSTANT.fullmatch(text) is None:
