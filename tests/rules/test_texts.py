@@ -68,3 +68,32 @@ def test_an_identifier_is_a_text_on_one_line_without_blanks_around_it(value: str
     if texts.identifier_problem(value) is None:
         assert texts.problem(value, 128, required=True, one_line=True) is None
         assert value == value.strip()
+
+
+@pytest.mark.parametrize(
+    ("given_id", "shown"),
+    [
+        ("asgn_999", "asgn_999"),
+        ("rt-1%20", "rt-1%20"),
+        ("x" * 40, "x" * 40),
+        ("x" * 41, "x" * 40 + "..."),
+        ("x" * 100_000, "x" * 40 + "..."),
+        ("", "''"),
+        ("Lars Eriksson", "'Lars Eriksson'"),
+        ("a\r\nSet-Cookie: b", r"'a\r\nSet-Cookie: b'"),
+        ("asgn_\u0660\u202e\x7f\0", r"'asgn_\u0660\u202e\x7f\x00'"),
+        ("\ud800", r"'\ud800'"),
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
+def test_an_id_in_a_message_is_short_and_visible(given_id: str, shown: str) -> None:
+    assert texts.shown_id(given_id) == shown
+
+
+@UNHURRIED
+@given(st.text())
+def test_any_id_in_a_message_is_short_and_visible(given_id: str) -> None:
+    shown = texts.shown_id(given_id)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert len(shown) <= 10 * texts.MAX_SHOWN_LENGTH + 5

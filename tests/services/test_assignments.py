@@ -25,6 +25,7 @@ from peermentor.v1.assignments_pb2 import (
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.app import App
+from peermentor_server.rules import texts
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import tables
 from peermentor_server.storage.database import Database
@@ -559,6 +560,7 @@ def test_whatever_is_not_the_id_of_an_assignment_is_not_found(
             call = refused(method, request)
             assert call.code is grpc.StatusCode.NOT_FOUND, ascii(assignment_id)
             assert (call.reason, call.domain) == ("ASSIGNMENT_NOT_FOUND", "peermentor")
+            assert call.message == f"there is no assignment {texts.shown_id(assignment_id)}"
 
     assert contents(database) == before
 

@@ -265,6 +265,10 @@ def test_what_was_made_and_deleted_is_not_made_again(
         (grpc.StatusCode.NOT_FOUND, "ASSIGNMENT_NOT_FOUND"),
         (grpc.StatusCode.NOT_FOUND, "TEMPLATE_NOT_FOUND"),
     ]
+    assert [call.message for call in calls] == [
+        "the assignment that this request_id created has been deleted",
+        "the template that this request_id created has been deleted",
+    ]
     assert count(database, tables.assignments) == count(database, tables.templates) == 0
 
 

@@ -23,6 +23,7 @@ from peermentor.v1.templates_pb2 import (
     UpdateTemplateRequest,
 )
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
+from peermentor_server.rules import texts
 from peermentor_server.storage import tables
 from peermentor_server.storage.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
@@ -378,6 +379,7 @@ def test_whatever_is_not_the_id_of_a_template_is_not_found(
             call = refused(method, request)
             assert call.code is grpc.StatusCode.NOT_FOUND, ascii(template_id)
             assert (call.reason, call.domain) == ("TEMPLATE_NOT_FOUND", "peermentor")
+            assert call.message == f"there is no template {texts.shown_id(template_id)}"
 
     assert contents(database) == before
 

@@ -3,22 +3,25 @@
     DomainError
     ├── InvalidFields         INVALID_ARGUMENT  fields that are refused, all at once
     ├── MalformedRequest      INVALID_ARGUMENT  bytes that are no message
-    ├── AssignmentNotFound    NOT_FOUND
-    ├── TemplateNotFound      NOT_FOUND
+    ├── NotFound              NOT_FOUND
+    │   ├── AssignmentNotFound
+    │   └── TemplateNotFound
     ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
     ├── Overloaded            RESOURCE_EXHAUSTED too many calls at once
     ├── DatabaseUnavailable   UNAVAILABLE       try again
     └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
 
 `statuses` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
-Messages reach callers: they hold no SQL, and of what a caller sent only names, such as that
-of an unknown part of a recurrence rule.
+Messages reach callers: they hold no SQL, and of what a caller sent only ids and names, such as
+that of an unknown part of a recurrence rule.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
+
+from peermentor_server.rules import texts
 
 # The text of an error travels twice in the trailers of an answer, for which gRPC clients
 # have room for 8 KiB; all violations stand in the details.
@@ -79,24 +82,34 @@ class MalformedRequest(DomainError):
         super().__init__("the request is not a message of the expected type")
 
 
-class AssignmentNotFound(DomainError):
-    """There is no assignment of the id that was asked for."""
+class NotFound(DomainError):
+    """There is nothing of the id that was asked for.
+
+    Without an id: what a create had made is deleted by the time that it is repeated.
+    """
 
     kind = Kind.NOT_FOUND
+    resource: ClassVar[str]
+
+    def __init__(self, given_id: str | None = None) -> None:
+        if given_id is None:
+            super().__init__(f"the {self.resource} that this request_id created has been deleted")
+        else:
+            super().__init__(f"there is no {self.resource} {texts.shown_id(given_id)}")
+
+
+class AssignmentNotFound(NotFound):
+    """There is no such assignment."""
+
     reason = "ASSIGNMENT_NOT_FOUND"
-
-    def __init__(self) -> None:
-        super().__init__("there is no assignment of this id")
+    resource = "assignment"
 
 
-class TemplateNotFound(DomainError):
-    """There is no template of the id that was asked for."""
+class TemplateNotFound(NotFound):
+    """There is no such template."""
 
-    kind = Kind.NOT_FOUND
     reason = "TEMPLATE_NOT_FOUND"
-
-    def __init__(self) -> None:
-        super().__init__("there is no template of this id")
+    resource = "template"
 
 
 class RequestIdReused(DomainError):

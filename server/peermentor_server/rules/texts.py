@@ -1,4 +1,6 @@
-"""What is wrong with a text that a caller gives, if anything. Never repeats the text."""
+"""What is wrong with a text that a caller gives, if anything. Never repeats the text, but for an
+id that names nothing.
+"""
 
 import re
 import unicodedata
@@ -8,6 +10,7 @@ MAX_REQUEST_ID_LENGTH = 64
 MAX_WORD_LENGTH = 64
 MAX_NAME_LENGTH = 200
 MAX_NOTES_LENGTH = 5_000
+MAX_SHOWN_LENGTH = 40
 
 _LINE_BREAKS_AND_TABS = frozenset("\t\n\r")
 # Controls, what changes how others look, spaces of any width, and separators.
@@ -55,6 +58,13 @@ def request_id_problem(value: str) -> str | None:
     if not _REQUEST_ID.fullmatch(value):
         return "must be of printable ASCII characters without spaces, at least one"
     return None
+
+
+def shown_id(value: str) -> str:
+    """Write an id of a caller's in a message: short, on one line, in ASCII."""
+    short = value[:MAX_SHOWN_LENGTH]
+    text = short if _IDENTIFIER.fullmatch(short) else ascii(short)
+    return text if short == value else f"{text}..."
 
 
 def _is_blank(value: str) -> bool:

@@ -74,7 +74,7 @@ class AssignmentService(AssignmentServiceServicer):
         key = _key(request.assignment_id)
         with self._database.read() as connection:
             row = assignments.get(connection, key)
-        return self._describe(row)
+        return self._describe(row, request.assignment_id)
 
     def CreateAssignment(
         self, request: CreateAssignmentRequest, context: grpc.ServicerContext
@@ -109,7 +109,7 @@ class AssignmentService(AssignmentServiceServicer):
             row = assignments.change(
                 connection, key, changes, now, repeats.write_id(request, context)
             )
-        return self._describe(row)
+        return self._describe(row, request.assignment_id)
 
     def DeleteAssignment(
         self, request: DeleteAssignmentRequest, context: grpc.ServicerContext
@@ -118,7 +118,7 @@ class AssignmentService(AssignmentServiceServicer):
         with self._database.erase() as connection:
             removed = assignments.remove(connection, key)
         if not removed:
-            raise AssignmentNotFound
+            raise AssignmentNotFound(request.assignment_id)
         return DeleteAssignmentResponse(deleted=True, assignment_id=request.assignment_id)
 
     def UpdateLastContact(
@@ -137,7 +137,7 @@ class AssignmentService(AssignmentServiceServicer):
                 days.stamp(self._clock),
                 repeats.write_id(request, context),
             )
-        return self._describe(row)
+        return self._describe(row, request.assignment_id)
 
     def ListOverdueAssignments(
         self, request: ListOverdueAssignmentsRequest, context: grpc.ServicerContext
@@ -165,9 +165,9 @@ class AssignmentService(AssignmentServiceServicer):
     def _today(self) -> date:
         return self._clock().date()
 
-    def _describe(self, row: Any) -> Assignment:
+    def _describe(self, row: Any, given_id: str | None = None) -> Assignment:
         if row is None:
-            raise AssignmentNotFound
+            raise AssignmentNotFound(given_id)
         return messages.assignment(row, self._today())
 
     def _answer(
@@ -184,5 +184,5 @@ class AssignmentService(AssignmentServiceServicer):
 def _key(assignment_id: str) -> int:
     key = ids.ASSIGNMENT.parse(assignment_id)
     if key is None:
-        raise AssignmentNotFound
+        raise AssignmentNotFound(assignment_id)
     return key

@@ -63,7 +63,7 @@ class TemplateService(TemplateServiceServicer):
         key = _key(request.id)
         with self._database.read() as connection:
             row = templates.get(connection, key)
-        return _describe(row)
+        return _describe(row, request.id)
 
     def CreateTemplate(
         self, request: CreateTemplateRequest, context: grpc.ServicerContext
@@ -92,7 +92,7 @@ class TemplateService(TemplateServiceServicer):
             row = templates.change(
                 connection, key, changes, now, repeats.write_id(request, context)
             )
-        return _describe(row)
+        return _describe(row, request.id)
 
     def DeleteTemplate(
         self, request: DeleteTemplateRequest, context: grpc.ServicerContext
@@ -101,7 +101,7 @@ class TemplateService(TemplateServiceServicer):
         with self._database.write() as connection:
             removed = templates.remove(connection, key)
         if not removed:
-            raise TemplateNotFound
+            raise TemplateNotFound(request.id)
         return DeleteTemplateResponse(success=True, deleted_id=request.id)
 
     def ListTemplatesByCoordinator(
@@ -138,14 +138,14 @@ def _position(listing: Listing) -> Position:
     return Position(listing.rows[-1].id)
 
 
-def _describe(row: Any) -> RecurringTemplate:
+def _describe(row: Any, given_id: str | None = None) -> RecurringTemplate:
     if row is None:
-        raise TemplateNotFound
+        raise TemplateNotFound(given_id)
     return messages.template(row)
 
 
 def _key(template_id: str) -> int:
     key = ids.TEMPLATE.parse(template_id)
     if key is None:
-        raise TemplateNotFound
+        raise TemplateNotFound(template_id)
     return key
