@@ -78,6 +78,9 @@ ACCEPTED = [
     f"FREQ=DAILY;{HOURS};BYMINUTE=0,15,30,45",
     "FREQ=DAILY;UNTIL=20261231",
     "FREQ=DAILY;UNTIL=20261231T235959Z",
+    "FREQ=DAILY;BYHOUR=9;UNTIL=20261231T235959Z",
+    "FREQ=DAILY;BYHOUR=9;BYMINUTE=30;BYSECOND=0;UNTIL=20261231t090000z",
+    "FREQ=MONTHLY;BYDAY=1MO;UNTIL=20261231",
     "FREQ=DAILY;UNTIL=20260107T090000Z",
     "FREQ=DAILY;UNTIL=20260107",
     "FREQ=DAILY;UNTIL=99991231",
@@ -357,6 +360,61 @@ def test_bad_rules_are_refused_by_part(rule: str, part: str) -> None:
     assert refused.part == part
     assert refused.description.endswith(".")
     assert len(refused.description) < 200
+
+
+DESCRIBED = {
+    # Over, or over before it begins.
+    "FREQ=DAILY;UNTIL=20260106": "UNTIL is in the past.",
+    "FREQ=DAILY;UNTIL=20260107T085959Z": "UNTIL is in the past.",
+    "FREQ=WEEKLY;BYDAY=MO;UNTIL=20260111": "UNTIL is before the next moment that the rule names.",
+    # Blanks, as people write them, and a semicolon too many.
+    "FREQ=WEEKLY;BYDAY=MO, TU": "BYDAY has a blank in its value; {none}.",
+    "FREQ=WEEKLY;BYDAY=MO ,TU": "BYDAY has a blank in its value; {none}.",
+    "FREQ=WEEKLY;BYDAY= MO": "BYDAY has a blank in its value; {none}.",
+    "FREQ=WEEKLY;BYDAY=MO,\u00a0TU": "BYDAY has a blank in its value; {none}.",
+    "FREQ=MONTHLY;BYMONTHDAY=1,\t15": "BYMONTHDAY has a blank in its value; {none}.",
+    "FREQ=DAILY;UNTIL=20261231 T235959Z": "UNTIL has a blank in its value; {none}.",
+    "FREQ=DAILY ": "FREQ has a blank in its value; {none}.",
+    "FREQ=DAILY; COUNT=2": "A rule has no blanks, and here is one beside COUNT.",
+    "FREQ=DAILY;COUNT =2": "A rule has no blanks, and here is one beside COUNT.",
+    " FREQ=DAILY": "A rule has no blanks, and here is one beside FREQ.",
+    "RRULE: FREQ=DAILY": "A rule has no blanks, and here is one beside FREQ.",
+    "FREQ=DAILY;": "A rule does not end with a semicolon.",
+    "FREQ=DAILY; ": "A rule does not end with a semicolon.",
+    # What UNTIL is in another rule.
+    "FREQ=DAILY;UNTIL=20300430T140000": "UNTIL is a local time, of a zone that is not known; "
+    "give it in UTC: 20300430T140000Z, if that is UTC.",
+    "FREQ=DAILY;UNTIL=20300230T140000": "UNTIL is no date or time of the calendar.",
+    "FREQ=DAILY;BYHOUR=9;UNTIL=20271231": "UNTIL is a date; "
+    "with BYHOUR it is a time, such as 20271231T235959Z.",
+    "FREQ=WEEKLY;BYMINUTE=30;UNTIL=20271231": "UNTIL is a date; "
+    "with BYMINUTE it is a time, such as 20271231T235959Z.",
+    "FREQ=YEARLY;BYSECOND=0;UNTIL=20271231": "UNTIL is a date; "
+    "with BYSECOND it is a time, such as 20271231T235959Z.",
+}
+
+
+@pytest.mark.parametrize("rule", DESCRIBED, ids=ascii)
+def test_a_refusal_says_what_to_change(rule: str) -> None:
+    none = "a rule has none, not after commas either"
+    refused = refusal(rule, START)
+    assert refused is not None
+    assert refused.description == DESCRIBED[rule].format(none=none)
+    assert len(refused.description) < 200
+
+
+@pytest.mark.parametrize(
+    ("rule", "advised"),
+    [
+        ("FREQ=DAILY;UNTIL=20300430T140000", "20300430T140000Z"),
+        ("FREQ=DAILY;BYHOUR=9;UNTIL=20271231", "20271231T235959Z"),
+    ],
+)
+def test_what_a_refusal_advises_is_accepted(rule: str, advised: str) -> None:
+    refused = refusal(rule, START)
+    assert refused is not None
+    assert advised in refused.description
+    assert refusal(f"{rule[: rule.index('UNTIL')]}UNTIL={advised}", START) is None
 
 
 def test_the_length_limit_counts_every_character() -> None:

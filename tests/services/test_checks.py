@@ -448,9 +448,11 @@ def test_a_rule_needs_an_occurrence_from_now_on(service: Service, clock: Settabl
     service.call("UpdateTemplate", **fields)
 
     clock.advance(days=1)
+    service.call("UpdateTemplate", recurrence_rule="FREQ=DAILY")
 
     for rpc in ("CreateTemplate", "UpdateTemplate"):
-        assert service.refuse(rpc, **fields).violations.keys() == {"recurrence_rule"}
+        call = service.refuse(rpc, **fields)
+        assert call.violations == {"recurrence_rule": "UNTIL: is in the past"}
 
 
 # --- Numbers and choices ---

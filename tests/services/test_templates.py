@@ -184,6 +184,46 @@ def test_an_update_changes_all_the_fields_it_names(templates: TemplateServiceStu
     assert changed.is_active is False
 
 
+@pytest.mark.parametrize("mask", [[], ["name", "recurrence_rule"]])
+def test_a_rule_that_is_over_may_come_back_unchanged(
+    templates: TemplateServiceStub, clock: SettableClock, mask: list[str]
+) -> None:
+    created = new_template(templates, recurrence_rule="FREQ=DAILY;UNTIL=20260326T100005Z")
+    clock.advance(seconds=10)
+    fields = {name: getattr(created, name) for name in NEW_TEMPLATE}
+    fields |= {"name": "Monthly Review", "update_mask": FieldMask(paths=mask)}
+
+    changed = update_template(templates, created.id, **fields)
+
+    assert changed.name == "Monthly Review"
+    assert changed.recurrence_rule == created.recurrence_rule
+
+
+def test_a_rule_from_a_time_when_less_was_refused_may_come_back_unchanged(
+    templates: TemplateServiceStub, database: Database
+) -> None:
+    created, other = new_template(templates), new_template(templates)
+    old = "FREQ=DAILY;BYHOUR=9;UNTIL=20271231"
+    with database.write() as connection:
+        row = tables.templates.c.id == 1
+        connection.execute(update(tables.templates).where(row).values(recurrence_rule=old))
+
+    changed = update_template(templates, created.id, name="Walk", recurrence_rule=old)
+
+    assert (changed.name, changed.recurrence_rule) == ("Walk", old)
+    for template_id, rule in [
+        (created.id, old.lower()),
+        (created.id, f"RRULE:{old}"),
+        (other.id, old),
+        ("rt-999", old),
+        ("nonsense", old),
+    ]:
+        request = UpdateTemplateRequest(id=template_id, name="Run", recurrence_rule=rule)
+        call = refused(templates.UpdateTemplate, request)
+        assert call.violations.keys() == {"recurrence_rule"}
+    assert get(templates, created.id).name == "Walk"
+
+
 def test_an_update_leaves_other_templates_as_they_are(templates: TemplateServiceStub) -> None:
     created, other = new_template(templates), new_template(templates)
 

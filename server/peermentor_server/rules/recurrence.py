@@ -25,7 +25,7 @@ HORIZON_YEARS = 40
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a rule is refused; the text of the rule is not repeated."""
+    """Why a rule is refused; of its text only names of parts and a well-formed UNTIL come back."""
 
     part: str  # the name of the part at fault, or "RRULE" for the line as a whole
     description: str  # a sentence that says what the part has to be
@@ -50,8 +50,10 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
     first = next((moment for moment in moments if moment >= start), None)
     if first is None:
         return Refusal("RRULE", f"No moment in the {HORIZON_YEARS} years after the start matches.")
-    if parsed.until is not None and first > parsed.until:
-        return Refusal("UNTIL", "UNTIL is earlier than the first occurrence of the rule.")
+    if parsed.until is not None and parsed.until < start:
+        return Refusal("UNTIL", "UNTIL is in the past.")
+    if parsed.until is not None and parsed.until < first:
+        return Refusal("UNTIL", "UNTIL is before the next moment that the rule names.")
     return None
 
 
@@ -89,7 +91,7 @@ _RANGES = {  # a part that may be negative may not be 0
 _ONLY_IN = {"BYYEARDAY": "YEARLY", "BYWEEKNO": "YEARLY", "BYMONTHDAY": "YEARLY MONTHLY DAILY"}
 _NAME = re.compile("[A-Z][A-Z0-9-]{0,19}")
 _BYDAY = re.compile(f"([+-]?[0-9]{{1,2}})?({'|'.join(_WEEKDAYS)})")
-_UNTIL = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})Z)?")
+_UNTIL = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})(Z?))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +124,34 @@ def _split(line: str) -> dict[str, str]:
         raise _RefusedError("RRULE", f"A rule has at most {MAX_RULE_LENGTH} characters.")
     if "\n" in line or "\r" in line:
         raise _RefusedError("RRULE", "A rule is one line, without a line break.")
+    segments = line[6 if line[:6].upper() == "RRULE:" else 0 :].split(";")
+    if len(segments) > 1 and not segments[-1].strip():
+        raise _RefusedError("RRULE", "A rule does not end with a semicolon.")
     parts: dict[str, str] = {}
-    for segment in line[6 if line[:6].upper() == "RRULE:" else 0 :].split(";"):
-        text, _, value = segment.partition("=")
-        # ASCII is tested first: some other letters, such as the long s, have an ASCII capital.
-        name = text.upper() if text.isascii() else ""
-        if not _NAME.fullmatch(name):
-            raise _RefusedError("RRULE", "A rule is NAME=value parts, one semicolon between two.")
-        if name not in {"FREQ", "UNTIL", "BYDAY", "WKST", *_RANGES}:
-            raise _RefusedError(name, "A rule has no part of this name.")
+    for name, value in map(_part, segments):
         if name in parts:
             raise _RefusedError(name, f"{name} may be given once.")
-        if not value or not value.isascii():
-            raise _RefusedError(name, f"{name} needs a value, in ASCII.")
-        parts[name] = value.upper()
+        parts[name] = value
     return parts
+
+
+def _part(segment: str) -> tuple[str, str]:
+    """The name and the value of one part, both in capitals."""
+    text, _, value = segment.partition("=")
+    # ASCII is tested first: some other letters, such as the long s, have an ASCII capital.
+    name = text.strip().upper() if text.isascii() else ""
+    if not _NAME.fullmatch(name):
+        raise _RefusedError("RRULE", "A rule is NAME=value parts, one semicolon between two.")
+    if text != text.strip():
+        raise _RefusedError("RRULE", f"A rule has no blanks, and here is one beside {name}.")
+    if name not in {"FREQ", "UNTIL", "BYDAY", "WKST", *_RANGES}:
+        raise _RefusedError(name, "A rule has no part of this name.")
+    if any(map(str.isspace, value)):
+        advice = "a rule has none, not after commas either"
+        raise _RefusedError(name, f"{name} has a blank in its value; {advice}.")
+    if not value or not value.isascii():
+        raise _RefusedError(name, f"{name} needs a value, in ASCII.")
+    return name, value.upper()
 
 
 def _until(text: str) -> datetime:
@@ -144,11 +159,17 @@ def _until(text: str) -> datetime:
     match = _UNTIL.fullmatch(text)
     if not match:
         raise _RefusedError("UNTIL", "UNTIL is like 20261231 or, in UTC, 20261231T235959Z.")
-    clock = (23, 59, 59) if match[4] is None else map(int, match.groups()[3:])
+    clock = (23, 59, 59) if match[4] is None else map(int, match.groups()[3:6])
     try:
-        return datetime.combine(date(*map(int, match.groups()[:3])), time(*clock), UTC)
+        until = datetime.combine(date(*map(int, match.groups()[:3])), time(*clock), UTC)
     except ValueError:
         raise _RefusedError("UNTIL", "UNTIL is no date or time of the calendar.") from None
+    if match[7] == "":
+        advice = f"give it in UTC: {text}Z, if that is UTC"
+        raise _RefusedError(
+            "UNTIL", f"UNTIL is a local time, of a zone that is not known; {advice}."
+        )
+    return until
 
 
 def _numbers(part: str, text: str) -> frozenset[int]:
@@ -185,6 +206,11 @@ def _byday(parts: dict[str, str]) -> frozenset[tuple[int, int]]:
 def _check_together(parts: dict[str, str], by: dict[str, frozenset[int]]) -> None:
     if "COUNT" in parts and "UNTIL" in parts:
         raise _RefusedError("COUNT", "COUNT and UNTIL may not stand in one rule.")
+    timed = next((part for part in _TIMES if part in parts), None)
+    if timed is not None and "T" not in parts.get("UNTIL", "T"):
+        # A date there says that the rule names days, of which these parts are none.
+        advice = f"with {timed} it is a time, such as {parts['UNTIL']}T235959Z"
+        raise _RefusedError("UNTIL", f"UNTIL is a date; {advice}.")
     for part, frequencies in _ONLY_IN.items():
         if part in parts and parts["FREQ"] not in frequencies.split():
             raise _RefusedError(part, f"{part} may not stand with FREQ={parts['FREQ']}.")

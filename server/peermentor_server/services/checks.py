@@ -130,14 +130,18 @@ class Checks:
             self.refuse(field, f"has {len(refused) - MAX_ENTRY_VIOLATIONS} more refused entries")
         return values
 
-    def recurrence_rule(self, field: str, now: datetime) -> str:
-        """Return an RRULE that has an occurrence from now on."""
+    def recurrence_rule(self, field: str, now: datetime, is_stored: Callable[[str], bool]) -> str:
+        """Return an RRULE that has an occurrence from now on.
+
+        `is_stored` tells whether a rule that would be refused is stored already: it may be over
+        by now, or have been written when less was refused.
+        """
         value: str = getattr(self._request, field)
         if not value.strip():
             self.refuse(field, "is required and must not be blank")
             return value
         refusal = recurrence.refusal(value, now)
-        if refusal is not None:
+        if refusal is not None and not is_stored(value):
             reason = refusal.description.removeprefix(f"{refusal.part} ").removesuffix(".")
             self.refuse(field, f"{refusal.part}: {reason}")
         return value

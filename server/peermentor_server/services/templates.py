@@ -1,6 +1,6 @@
 """TemplateService: each RPC checks its request, runs one transaction, returns one message."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -31,13 +31,13 @@ from peermentor_server.storage.database import Database
 from peermentor_server.storage.listing import Listing
 
 
-def _fields(now: datetime) -> Mapping[str, Check]:
+def _fields(now: datetime, is_stored: Callable[[str], bool]) -> Mapping[str, Check]:
     return {
         "coordinator_id": Checks.identifier,
         "organization_id": Checks.identifier,
         "name": Checks.name,
         "activity_type": Checks.word,
-        "recurrence_rule": lambda check, field: check.recurrence_rule(field, now),
+        "recurrence_rule": lambda check, field: check.recurrence_rule(field, now, is_stored),
         "duration_minutes": Checks.duration_minutes,
         "mentor_ids": Checks.mentor_ids,
         "notes_template": Checks.notes,
@@ -71,7 +71,7 @@ class TemplateService(TemplateServiceServicer):
         now = days.stamp(self._clock)
         with Checks(request) as check:
             request_id = repeats.request_id(check, context)
-            fields = dict(_fields(self._first_seen(request_id, now)))
+            fields = dict(_fields(now, lambda _rule: self._is_repeated(request_id, now)))
             if not check.has("is_active"):
                 fields["is_active"] = lambda _check, _field: True
             values = {name: field(check, name) for name, field in fields.items()}
@@ -86,7 +86,7 @@ class TemplateService(TemplateServiceServicer):
     ) -> RecurringTemplate:
         now = days.stamp(self._clock)
         with Checks(request) as check:
-            changes = check.changes(_fields(now))
+            changes = check.changes(_fields(now, lambda rule: self._has_rule(request.id, rule)))
         key = _key(request.id)
         with self._database.write() as connection:
             row = templates.change(
@@ -114,12 +114,20 @@ class TemplateService(TemplateServiceServicer):
     ) -> ListTemplatesResponse:
         return self._list(request, {"organization_id": Checks.identifier})
 
-    def _first_seen(self, request_id: str | None, now: datetime) -> datetime:
-        # A rule that ran out after it was stored must not refuse the repeat of its create.
-        if request_id is None:
-            return now
+    def _has_rule(self, template_id: str, rule: str) -> bool:
+        key = ids.TEMPLATE.parse(template_id)
+        if key is None:
+            return False
         with self._database.read() as connection:
-            return requests.first_seen(connection, "CreateTemplate", request_id, now) or now
+            row = templates.get(connection, key)
+        return row is not None and row.recurrence_rule == rule
+
+    def _is_repeated(self, request_id: str | None, now: datetime) -> bool:
+        # Then the rule has been stored, or the request is refused for its other content.
+        if request_id is None:
+            return False
+        with self._database.read() as connection:
+            return requests.is_remembered(connection, "CreateTemplate", request_id, now)
 
     def _list(self, request: Any, required: Mapping[str, Check]) -> ListTemplatesResponse:
         with Checks(request) as check:

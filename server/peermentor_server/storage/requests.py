@@ -63,11 +63,11 @@ def once(
     return find(connection, remembered.resource_key)
 
 
-def first_seen(connection: Connection, rpc: str, request_id: str, now: datetime) -> datetime | None:
-    """Return when a request that is remembered came for the first time, or None."""
+def is_remembered(connection: Connection, rpc: str, request_id: str, now: datetime) -> bool:
+    """Tell whether a request of this id has made something within the last day."""
     recent = requests.c.created_at > now - REMEMBERED_FOR
-    query = select(requests.c.created_at).where(_named(rpc, request_id), recent)
-    return connection.execute(query).scalar_one_or_none()
+    query = select(requests.c.request_id).where(_named(rpc, request_id), recent)
+    return connection.execute(query).one_or_none() is not None
 
 
 def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:

@@ -508,10 +508,11 @@ class AsyncTemplates:
 
                 One RRULE line of RFC 5545 (3.3.10), the prefix `RRULE:` optional, at most 500
                 characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY; INTERVAL is at most 1,000, COUNT
-                at most 10,000; UNTIL is a date or a UTC date-time; at most 96 times of day. Refused are
-                unknown or repeated parts, values out of the RFC's ranges or named twice, leap seconds,
-                COUNT together with UNTIL, and rules that name no moment in the 40 years after the
-                write, from whichever start.
+                at most 10,000; UNTIL is a UTC date-time or, in a rule without BYHOUR, BYMINUTE and
+                BYSECOND, a date; at most 96 times of day. Refused are unknown or repeated parts, values
+                out of the RFC's ranges or named twice, leap seconds, blanks, COUNT together with UNTIL,
+                an UNTIL that is past, and rules that name no moment in the 40 years after the write,
+                from whichever start.
             duration_minutes: How long it takes: 1 to 10,080 minutes (a week). Required.
             mentor_ids: The mentors who take part: at most 100, none twice.
             notes_template: What to begin the notes of each activity with: at most 5,000 characters.

@@ -219,10 +219,11 @@ class CreateTemplateRequest(Message):
 
     One RRULE line of RFC 5545 (3.3.10), the prefix `RRULE:` optional, at most 500
     characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY; INTERVAL is at most 1,000, COUNT
-    at most 10,000; UNTIL is a date or a UTC date-time; at most 96 times of day. Refused are
-    unknown or repeated parts, values out of the RFC's ranges or named twice, leap seconds,
-    COUNT together with UNTIL, and rules that name no moment in the 40 years after the
-    write, from whichever start.
+    at most 10,000; UNTIL is a UTC date-time or, in a rule without BYHOUR, BYMINUTE and
+    BYSECOND, a date; at most 96 times of day. Refused are unknown or repeated parts, values
+    out of the RFC's ranges or named twice, leap seconds, blanks, COUNT together with UNTIL,
+    an UNTIL that is past, and rules that name no moment in the 40 years after the write,
+    from whichever start.
     """
     duration_minutes: int
     """How long it takes: 1 to 10,080 minutes (a week). Required."""
@@ -276,7 +277,9 @@ class CreateTemplateRequest(Message):
 
 @final
 class UpdateTemplateRequest(Message):
-    """What to change, with the limits of CreateTemplateRequest. An absent field stays as it is."""
+    """What to change, with the limits of CreateTemplateRequest; the rule that is stored already
+    may come back as it is, even if it is over by now. An absent field stays as it is.
+    """
 
     DESCRIPTOR: Descriptor
 
