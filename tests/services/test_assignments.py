@@ -703,6 +703,60 @@ def test_a_contact_that_is_told_again_stands_in_the_history_once(
     assert kept == [(20, "call"), (20, "message"), (21, "message"), (20, "message")]
 
 
+def test_of_contacts_told_late_the_latest_stays_if_the_caller_says_so(
+    assignments: AssignmentServiceStub, clock: SettableClock, database: Database
+) -> None:
+    new_assignment(assignments, last_contact="2026-03-25T08:00:00Z")
+    before = assignments.UpdateAssignment(
+        UpdateAssignmentRequest(
+            assignment_id="asgn_001", reminder_sent_at=instant("2026-03-26T08:00:00Z")
+        )
+    )
+    clock.advance(hours=1)
+
+    for when in ("2026-03-05T08:00:00Z", "2026-03-25T08:00:00Z", "2026-03-25T08:00:00Z"):
+        answer = contact(assignments, "asgn_001", when, "call", only_if_later=True)
+        assert answer.last_contact_date == before.last_contact_date
+        assert answer.reminder_sent_at == before.reminder_sent_at
+    later = "2026-03-25T08:00:00.000001Z"
+    answer = contact(assignments, "asgn_001", later, "call", only_if_later=True)
+
+    assert answer.last_contact_date == instant(later)
+    assert not answer.HasField("reminder_sent_at")
+    assert [row.contact_date.day for row in history(database)] == [25, 5, 25, 25]
+
+
+@pytest.mark.parametrize("only_if_later", [None, False])
+def test_a_contact_told_late_is_a_correction_otherwise(
+    assignments: AssignmentServiceStub, only_if_later: bool | None
+) -> None:
+    new_assignment(assignments, last_contact="2026-03-25T08:00:00Z")
+
+    early = "2026-03-05T08:00:00Z"
+    answer = contact(assignments, "asgn_001", early, only_if_later=only_if_later)
+
+    assert answer.last_contact_date == instant(early)
+
+
+def test_the_first_contact_is_later_than_none(assignments: AssignmentServiceStub) -> None:
+    new_assignment(assignments)
+
+    first = "2026-03-05T08:00:00Z"
+    answer = contact(assignments, "asgn_001", first, only_if_later=True)
+
+    assert answer.last_contact_date == instant(first)
+
+
+def test_a_contact_told_late_of_no_assignment_is_not_found(
+    assignments: AssignmentServiceStub, database: Database
+) -> None:
+    request = UpdateLastContactRequest(
+        assignment_id="asgn_001", contact_date=instant("2026-03-05T08:00:00Z"), only_if_later=True
+    )
+    assert refused(assignments.UpdateLastContact, request).code is grpc.StatusCode.NOT_FOUND
+    assert history(database) == []
+
+
 def test_a_contact_may_be_five_minutes_in_the_future_and_no_more(
     assignments: AssignmentServiceStub, clock: SettableClock
 ) -> None:

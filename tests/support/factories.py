@@ -68,12 +68,19 @@ def new_assignment(assignments: AssignmentServiceStub, **fields: Any) -> Assignm
 
 
 def contact(
-    assignments: AssignmentServiceStub, assignment_id: str, when: str, contact_type: str = ""
+    assignments: AssignmentServiceStub,
+    assignment_id: str,
+    when: str,
+    contact_type: str = "",
+    **fields: Any,
 ) -> Assignment:
     """Tell the service of a contact."""
     return assignments.UpdateLastContact(
         UpdateLastContactRequest(
-            assignment_id=assignment_id, contact_date=instant(when), contact_type=contact_type
+            assignment_id=assignment_id,
+            contact_date=instant(when),
+            contact_type=contact_type,
+            **fields,
         )
     )
 

@@ -136,6 +136,7 @@ class AssignmentService(AssignmentServiceServicer):
                 contact_type,
                 days.stamp(self._clock),
                 repeats.write_id(request, context),
+                only_if_later=request.only_if_later,
             )
         return self._describe(row, request.assignment_id)
 

@@ -30,7 +30,13 @@ from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import listing, upserts
 from peermentor_server.storage.listing import Listing
 from peermentor_server.storage.recent_writes import change_once
-from peermentor_server.storage.tables import ACTIVE, OPEN, assignments, contacts, mentees
+from peermentor_server.storage.tables import (
+    ACTIVE,
+    OPEN,
+    assignments,
+    contacts,
+    mentees,
+)
 
 # What has been sent since the last contact.
 _OF_A_CYCLE = ("reminder_sent_at", "escalation_sent_at")
@@ -124,18 +130,22 @@ def record_contact(
     contact_type: str,
     now: datetime,
     write_id: str = "",
+    *,
+    only_if_later: bool = False,
 ) -> Any:
     """Set the last contact and keep it in the history; None if not there.
 
-    A date later than the stored one begins a new cycle: nothing has been sent in it yet.
-    Once for each write_id, see storage/recent_writes.
+    A date later than the stored one begins a new cycle: nothing has been sent in it yet. With
+    `only_if_later`, any other goes into the history alone. Once for each write_id, see
+    storage/recent_writes.
     """
 
     def changes(before: Mapping[str, Any]) -> Mapping[str, Any]:
         told = {"last_contact_date": contact_date}
         last = before["last_contact_date"]
-        is_later = last is None or last < contact_date
-        return told | dict.fromkeys(_OF_A_CYCLE) if is_later else told
+        if last is None or last < contact_date:
+            return told | dict.fromkeys(_OF_A_CYCLE)
+        return {} if only_if_later else told
 
     row, is_new = change_once(
         connection, _rows(), assignments, key, changes, write_id=write_id, now=now

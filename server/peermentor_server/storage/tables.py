@@ -145,7 +145,8 @@ Index(
     postgresql_where=ACTIVE,
 ).ddl_if(dialect="postgresql")
 
-# Every contact as it was told; the latest told stands in assignments.last_contact_date.
+# Every contact as it was told; assignments.last_contact_date is that of the latest told, or of a
+# later one where the caller wanted that to stay.
 contacts = Table(
     "contacts",
     metadata,

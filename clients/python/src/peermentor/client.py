@@ -300,12 +300,14 @@ class Assignments:
         *,
         contact_date: datetime,
         contact_type: str | Unset = UNSET,
+        only_if_later: bool | Unset = UNSET,
         timeout: float | None = None,
     ) -> models.Assignment:
         """Sets when mentor and mentee last had contact, and keeps the entry in the contact
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
-        correction and leaves both.
+        correction and leaves both. A client that tells of contacts long after they were, since
+        it was offline, sends `only_if_later` along: a later last contact then stays.
 
         The same date and type again, with no other contact in between, is a repetition: it is
         not kept in the history twice.
@@ -317,6 +319,9 @@ class Assignments:
             contact_date: When the contact was. Required; at most 5 minutes in the future.
             contact_type: How the contact was made, in the caller's words, such as `message` or `call`; at
                 most 64 characters, without control characters.
+            only_if_later: Keeps a later last contact: unless `contact_date` is later than that, this contact goes
+                into the history alone. The answer shows which last contact holds. Default: false, the
+                last contact becomes this one.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
         """
         method = Method(
@@ -332,6 +337,7 @@ class Assignments:
             {
                 "contact_date": contact_date,
                 "contact_type": contact_type,
+                "only_if_later": only_if_later,
             },
             {},
         )

@@ -468,11 +468,17 @@ class UpdateLastContactRequest(Message):
     ASSIGNMENT_ID_FIELD_NUMBER: int
     CONTACT_DATE_FIELD_NUMBER: int
     CONTACT_TYPE_FIELD_NUMBER: int
+    ONLY_IF_LATER_FIELD_NUMBER: int
     assignment_id: str
     """The assignment."""
     contact_type: str
     """How the contact was made, in the caller's words, such as `message` or `call`; at
     most 64 characters, without control characters.
+    """
+    only_if_later: bool
+    """Keeps a later last contact: unless `contact_date` is later than that, this contact goes
+    into the history alone. The answer shows which last contact holds. Default: false, the
+    last contact becomes this one.
     """
     @property
     def contact_date(self) -> Timestamp:
@@ -484,13 +490,16 @@ class UpdateLastContactRequest(Message):
         assignment_id: str | None = ...,
         contact_date: Timestamp | None = ...,
         contact_type: str | None = ...,
+        only_if_later: bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_assignment_id", b"_assignment_id", "_contact_type", b"_contact_type", "assignment_id", b"assignment_id", "contact_date", b"contact_date", "contact_type", b"contact_type"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_assignment_id", b"_assignment_id", "_contact_type", b"_contact_type", "assignment_id", b"assignment_id", "contact_date", b"contact_date", "contact_type", b"contact_type"]) -> None: ...
+    def HasField(self, field_name: Literal["_assignment_id", b"_assignment_id", "_contact_type", b"_contact_type", "_only_if_later", b"_only_if_later", "assignment_id", b"assignment_id", "contact_date", b"contact_date", "contact_type", b"contact_type", "only_if_later", b"only_if_later"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_assignment_id", b"_assignment_id", "_contact_type", b"_contact_type", "_only_if_later", b"_only_if_later", "assignment_id", b"assignment_id", "contact_date", b"contact_date", "contact_type", b"contact_type", "only_if_later", b"only_if_later"]) -> None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_assignment_id", b"_assignment_id"]) -> Literal["assignment_id"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_contact_type", b"_contact_type"]) -> Literal["contact_type"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_only_if_later", b"_only_if_later"]) -> Literal["only_if_later"] | None: ...
 
 @final
 class ListOverdueAssignmentsRequest(Message):

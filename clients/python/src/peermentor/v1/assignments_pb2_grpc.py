@@ -171,7 +171,8 @@ class AssignmentServiceServicer(object):
         """Sets when mentor and mentee last had contact, and keeps the entry in the contact
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
-        correction and leaves both.
+        correction and leaves both. A client that tells of contacts long after they were, since
+        it was offline, sends `only_if_later` along: a later last contact then stays.
 
         The same date and type again, with no other contact in between, is a repetition: it is
         not kept in the history twice.
