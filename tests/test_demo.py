@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from peermentor.v1.assignments_pb2 import (
+    CreateAssignmentRequest,
     GetAssignmentRequest,
     ListAssignmentsRequest,
     ListOverdueAssignmentsRequest,
@@ -19,8 +20,10 @@ from peermentor.v1.templates_pb2 import (
 )
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server import demo
+from peermentor_server.sample import SAMPLE
 from peermentor_server.storage import assignments as assignment_storage
 from peermentor_server.storage.database import Database
+from support.databases import empty
 from support.factories import contents, new_assignment, new_template
 
 
@@ -162,6 +165,56 @@ def test_every_template_would_be_accepted_as_it_is(templates: TemplateServiceStu
             if name not in {"id", "created_at", "updated_at"}
         }
         assert new_template(templates, **given).recurrence_rule == each.recurrence_rule
+
+
+# --- In the place of what `serve` suggests to make ---
+
+
+def test_the_sample_is_in_nobodys_way(
+    database: Database, assignments: AssignmentServiceStub
+) -> None:
+    told = "2026-03-26T09:45:00Z"
+    new_assignment(assignments, **SAMPLE, last_contact=told, status="paused")
+    assert demo.load(database) == (47, 8)
+    loaded = contents(database)
+    empty(database)
+    demo.load(database)
+    fresh = contents(database)
+    # Of the history alone the keys are not the same.
+    del loaded["contacts"], fresh["contacts"]
+    assert loaded == fresh
+
+
+def test_a_request_for_the_sample_is_not_answered_with_another(
+    database: Database, assignments: AssignmentServiceStub
+) -> None:
+    request = CreateAssignmentRequest(**SAMPLE, request_id="a-request-of-its-own")
+    assignments.CreateAssignment(request)
+    demo.load(database)
+    assert assignments.CreateAssignment(request).assignment_id == "asgn_048"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_sample_may_come_afterwards(assignments: AssignmentServiceStub) -> None:
+    made = assignments.CreateAssignment(CreateAssignmentRequest(**SAMPLE))
+    assert made.assignment_id == "asgn_048"
+
+
+def test_the_sample_with_something_else_is_data(
+    database: Database, assignments: AssignmentServiceStub
+) -> None:
+    assignments.CreateAssignment(CreateAssignmentRequest(**SAMPLE))
+    new_assignment(assignments)
+    _assert_refused(database)
+
+
+@pytest.mark.parametrize("field", sorted(SAMPLE))
+def test_what_is_not_quite_the_sample_is_data(
+    field: str, database: Database, assignments: AssignmentServiceStub
+) -> None:
+    other = {"start_date": "2026-03-27"}.get(field, "other")
+    assignments.CreateAssignment(CreateAssignmentRequest(**(SAMPLE | {field: other})))
+    _assert_refused(database)
 
 
 # --- Not into a database with data ---

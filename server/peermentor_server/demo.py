@@ -7,12 +7,14 @@ the mentee `user_088` is known by name without an assignment yet, as the example
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
+from peermentor_server.sample import SAMPLE
 from peermentor_server.storage import assignments, templates
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import mentees as mentees_table
+from peermentor_server.storage.tables import requests as requests_table
 from peermentor_server.storage.tables import templates as templates_table
 
 _FIRST_NAMES = ("Astrid", "Erik", "Freja", "Henrik", "Ida", "Jonas", "Maja", "Nils", "Sigrid")
@@ -26,11 +28,15 @@ class NotEmpty(Exception):
 
 
 def load(database: Database) -> tuple[int, int]:
-    """Load everything or nothing; return the number of assignments and of templates."""
+    """Load everything or nothing; return the number of assignments and of templates.
+
+    The assignment that `serve` suggests to make is in nobody's way: it is replaced.
+    """
     with database.write() as connection:
+        freed = _remove_sample(connection)
         if any(_count(connection, table) for table in _MUST_BE_EMPTY):
             raise NotEmpty
-        _add_lars(connection)
+        _add_lars(connection, freed)
         _add_ingrid(connection)
         for number in range(_OTHERS):
             _add_other(connection, number)
@@ -45,6 +51,17 @@ def _count(connection: Connection, table: Any) -> int:
     return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
+def _remove_sample(connection: Connection) -> dict[str, int]:
+    """Remove the first assignment of all if it is the sample; return the key it had, if so."""
+    first = assignments.get(connection, 1)
+    if first is None or any(str(getattr(first, name)) != SAMPLE[name] for name in SAMPLE):
+        return {}
+    assignments.remove(connection, first.id)
+    # A create that is repeated must not be answered with what gets its key.
+    connection.execute(delete(requests_table).where(requests_table.c.resource_key == first.id))
+    return {"id": first.id}
+
+
 def _pair(mentee: str, mentor: str, start: date) -> dict[str, Any]:
     return {
         "mentee_id": mentee,
@@ -55,15 +72,15 @@ def _pair(mentee: str, mentor: str, start: date) -> dict[str, Any]:
     }
 
 
-def _add_lars(connection: Connection) -> None:
+def _add_lars(connection: Connection, key: dict[str, int]) -> None:
     created = datetime(2026, 1, 15, 9, tzinfo=UTC)
-    pair = _pair("user_086", "user_042", created.date())
-    key = assignments.add(connection, pair, "Lars Eriksson", created).id
+    pair = _pair("user_086", "user_042", created.date()) | key
+    lars = assignments.add(connection, pair, "Lars Eriksson", created)
     contact = datetime(2026, 3, 10, 14, 30, tzinfo=UTC)
-    assignments.record_contact(connection, key, contact, "call", contact)
+    assignments.record_contact(connection, lars.id, contact, "call", contact)
     reminder = datetime(2026, 3, 18, 8, tzinfo=UTC)
     sent = {"reminder_sent_at": reminder}
-    assignments.change(connection, key, sent, reminder + timedelta(seconds=1))
+    assignments.change(connection, lars.id, sent, reminder + timedelta(seconds=1))
 
 
 def _add_ingrid(connection: Connection) -> None:
