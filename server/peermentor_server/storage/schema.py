@@ -64,7 +64,8 @@ def migrate(database: Database, revision: str = "head") -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    # Alembic takes %(name)s for what is to be filled in.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     with database.write() as connection:
         _wait_for_turn(connection)
         if _state(connection) is State.UNKNOWN:
