@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import peermentor
 from peermentor_server import settings
 from peermentor_server.settings import Address, InvalidSettings, Settings
 
@@ -38,7 +39,6 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", ""),
         ("DATABASE_URL", "peermentor.db"),
         ("DATABASE_URL", "mysql://user:secret@host/name"),
         ("DATABASE_URL", "sqlite://"),
@@ -77,13 +77,76 @@ def test_a_bad_value_is_refused_by_the_name_of_its_variable(
     assert "secret" not in str(refused.value)
 
 
+def test_refusals_are_in_words_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "WORKERS": "3.0",
+        "OVERDUE_AFTER_DAYS": "9" * 5000,
+        "GRPC_ADDRESS": "127.0.0.1:" + "9" * 5000,
+        "REST_ADDRESS": "[::1",
+        "ADMIN_ADDRESS": "[fe80::1%eth0]:9901",
+        "CORS_ORIGINS": "https://a.example:http",
+        "LOG_LEVEL": "loud",
+        "LOG_FORMAT": "xml",
+    }.items():
+        monkeypatch.setenv(f"PEERMENTOR_{name}", value)
+    with pytest.raises(InvalidSettings) as refused:
+        settings.load()
+    ip_address = "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"
+    assert str(refused.value).splitlines() == [
+        "PEERMENTOR_GRPC_ADDRESS: must end in a port from 1 to 65535, such as 127.0.0.1:8080",
+        f"PEERMENTOR_REST_ADDRESS: {ip_address}",
+        f"PEERMENTOR_ADMIN_ADDRESS: {ip_address}",
+        "PEERMENTOR_WORKERS: must be a whole number from 1 to 64",
+        "PEERMENTOR_OVERDUE_AFTER_DAYS: must be a whole number from 1 to 3650",
+        "PEERMENTOR_CORS_ORIGINS: must be origins such as https://app.example.org, without a path",
+        "PEERMENTOR_LOG_LEVEL: must be debug, info, warning or error",
+        "PEERMENTOR_LOG_FORMAT: must be auto, console or json",
+    ]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_what_is_empty_is_not_set(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"PEERMENTOR_{name.upper()}", empty)
+    assert settings.load() == Settings()
+
+
+def test_words_may_be_in_any_case_and_have_blanks_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEERMENTOR_LOG_LEVEL", "INFO")
+    monkeypatch.setenv("PEERMENTOR_LOG_FORMAT", "Json\n")
+    monkeypatch.setenv("PEERMENTOR_WORKERS", " 3 ")
+    monkeypatch.setenv("PEERMENTOR_DATABASE_URL", "sqlite:///own.db\n")
+    loaded = settings.load()
+    assert (loaded.log_level, loaded.log_format, loaded.workers) == ("info", "json", 3)
+    assert loaded.database_url == "sqlite:///own.db"
+    assert settings.log_format() == "json"
+
+
+def test_settings_of_its_own_read_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEERMENTOR_OVERDUE_AFTER_DAYS", "3")
+    monkeypatch.setenv("PEERMENTOR_LOG_LEVEL", "loud")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PEERMENTOR_WORKERS=3\n")
+    assert Settings() == Settings(overdue_after_days=14)
+    monkeypatch.delenv("PEERMENTOR_LOG_LEVEL")
+    assert settings.load().workers is None
+
+
+def test_a_refused_value_is_in_no_message() -> None:
+    with pytest.raises(ValueError, match="database_url") as refused:
+        Settings(database_url="mysql://user:secret@host/name")
+    assert "secret" not in str(refused.value)
+
+
 def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEERMENTOR_REST_ADDRESS", "nowhere")
     monkeypatch.setenv("PEERMENTOR_LOG_LEVEL", "loud")
+    monkeypatch.setenv("PEERMENTOR_ADMIN_ADDRESS", "127.0.0.1:50051")
     with pytest.raises(InvalidSettings) as refused:
         settings.load()
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
         "PEERMENTOR_REST_ADDRESS",
+        "PEERMENTOR_GRPC_ADDRESS, PEERMENTOR_REST_ADDRESS and PEERMENTOR_ADMIN_ADDRESS must differ",
         "PEERMENTOR_LOG_LEVEL",
     ]
 
@@ -112,8 +175,20 @@ def test_an_address_everywhere_takes_the_port_of_all(monkeypatch: pytest.MonkeyP
 
 
 def test_variables_that_only_look_like_settings_are_found() -> None:
-    names = ["PEERMENTOR_REST_ADRESS", "PEERMENTOR_REST_ADDRESS", "HOME"]
-    assert settings.unknown(names) == ["PEERMENTOR_REST_ADRESS"]
+    names = ["PEERMENTOR_REST_ADRESS", "PEERMENTOR_REST_ADDRESS", "HOME", "peermentor_workers"]
+    assert settings.unknown(names) == ["PEERMENTOR_REST_ADRESS", "peermentor_workers"]
+
+
+def test_what_only_clients_read_is_known() -> None:
+    """So that one environment may serve both."""
+    client = Path(peermentor.__file__).parent
+    names = {
+        name
+        for file in client.glob("*.py")
+        for name in re.findall(r"\bPEERMENTOR_[A-Z_]+", file.read_text(encoding="utf-8"))
+    }
+    assert names == {"PEERMENTOR_ADDRESS"}
+    assert settings.unknown(names) == []
 
 
 def test_settings_never_show_the_password() -> None:
@@ -123,10 +198,29 @@ def test_settings_never_show_the_password() -> None:
 
 @pytest.mark.parametrize(
     ("address", "reached_at"),
-    [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")],
+    [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "127.0.0.1:80"), ("10.0.0.1:80", "10.0.0.1:80")],
 )
 def test_an_unspecified_address_is_reached_by_loopback(address: str, reached_at: str) -> None:
     assert str(Address.parse(address).to_connect) == reached_at
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[0:0:0:0:0:0:0:0]:80", "[::]:80"),
+        ("[2001:DB8:0::1]:80", "[2001:db8::1]:80"),
+        ("[::ffff:127.0.0.1]:80", "127.0.0.1:80"),
+        ("localhost:080", "127.0.0.1:80"),
+    ],
+)
+def test_an_address_has_one_spelling(written: str, read: str) -> None:
+    assert str(Address.parse(written)) == read
+
+
+@pytest.mark.parametrize("written", ["::1:80", "[127.0.0.1]:80", "[::1:80", "::1]:80", "[]:80"])
+def test_only_ipv6_stands_in_brackets(written: str) -> None:
+    with pytest.raises(ValueError, match="must be an IP address and a port"):
+        Address.parse(written)
 
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:

@@ -1,5 +1,6 @@
 """What the users of the SDK get for their own tests."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,11 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from peermentor_server.settings import Settings
 from peermentor_server.testing import running_service
 from support.factories import NEW_ASSIGNMENT
 
+# Of no concern to a test, whatever they say.
+SURROUNDINGS = {
+    "PEERMENTOR_OVERDUE_AFTER_DAYS": "3",
+    "PEERMENTOR_LOG_LEVEL": "loud",
+    "PEERMENTOR_DATABASE_URL": "nothing",
+    "PEERMENTOR_ADDRESS": "nowhere.example:1",
+}
 USERS_TEST = """
 from datetime import UTC, datetime
+
+import pytest
 
 pytest_plugins = ["peermentor_server.pytest_plugin"]
 
@@ -28,6 +39,22 @@ async def use(service):
 def test_async(peermentor_service):
     import asyncio
     assert asyncio.run(use(peermentor_service)) == 0
+
+class TestOthers:
+    @pytest.fixture
+    def peermentor_settings(self):
+        return {"overdue_after_days": 3}
+
+    def test_overdue(self, peermentor_service):
+        with peermentor_service.client() as client:
+            made = client.assignments.create(
+                mentee_id="a", peer_mentor_id="b", coordinator_id="c", org_id="d"
+            )
+            client.assignments.update_last_contact(
+                made.assignment_id, contact_date=datetime.now(UTC)
+            )
+            peermentor_service.clock.advance(days=4)
+            assert client.assignments.list_overdue().total == 1
 """
 
 
@@ -45,6 +72,33 @@ def test_the_clock_decides_what_is_overdue() -> None:
         assert late.days_since_contact == 15
         with pytest.raises(ValueError, match="no time zone"):
             service.clock.set(datetime(2026, 3, 26))  # noqa: DTZ001
+
+
+def test_settings_are_given_and_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SURROUNDINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("".join(f"{n}={v}\n" for n, v in SURROUNDINGS.items()))
+    assert Settings().overdue_after_days == 14
+    for given, days in (({}, 14), ({"overdue_after_days": 3}, 3)):
+        with running_service(**given) as service, service.client() as client:
+            made = client.assignments.create(**NEW_ASSIGNMENT)
+            service.clock.set(datetime(2026, 3, 26, 12, tzinfo=UTC))
+            client.assignments.update_last_contact(
+                made.assignment_id, contact_date=datetime(2026, 3, 26, tzinfo=UTC)
+            )
+            service.clock.advance(days=days)
+            assert client.assignments.list_overdue().total == 0
+            service.clock.advance(days=1)
+            assert client.assignments.list_overdue().total == 1
+
+
+def test_a_setting_that_is_none_is_refused() -> None:
+    with (
+        pytest.raises(ValueError, match="overdue_after_weeks"),
+        running_service(overdue_after_weeks=2),
+    ):
+        pass
 
 
 def test_services_are_quick_to_start_and_apart() -> None:
@@ -74,9 +128,10 @@ def test_pytest_brings_it_as_a_fixture(tmp_path: Path) -> None:
             tmp_path,
         ],
         cwd=tmp_path,
+        env=os.environ | SURROUNDINGS,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert "2 passed" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout

@@ -85,6 +85,9 @@ def _file(name: str) -> Path:
 def _set_address(part: dict[str, Any], address: Address) -> None:
     socket = part["address"]["socket_address"]
     socket["address"], socket["port_value"] = address.host, address.port
+    if address.host == "::":
+        # All addresses of this machine, whichever their family.
+        socket["ipv4_compat"] = True
 
 
 def _set_workers(cluster: dict[str, Any], workers: Sequence[Address]) -> None:

@@ -1,7 +1,8 @@
-"""The settings of the service, read from environment variables named PEERMENTOR_*.
+"""The settings of the service, from environment variables named PEERMENTOR_*.
 
-Every setting has a default. A value that cannot be used refuses to start, and the message
-names its variable. The table in README.md is for people; a test keeps it complete.
+Every setting has a default, which an empty variable stands for too. A value that cannot be
+used refuses to start, and the message names its variable. The table in README.md is for people;
+a test keeps it complete.
 """
 
 import ipaddress
@@ -11,15 +12,26 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from peermentor_server.failures import CommandFailed
 
 PREFIX = "PEERMENTOR_"
+# Where the clients of the Python package look for the service.
+_OF_CLIENTS = {"PEERMENTOR_ADDRESS"}
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "console", "json"]
 
 
 class InvalidSettings(CommandFailed):
@@ -39,12 +51,13 @@ class Address:
         if isinstance(value, cls):
             return value
         host, _, port = str(value).rpartition(":")
-        host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
         try:
-            ipaddress.ip_address(host)
+            host = _ip_address("127.0.0.1" if host == "localhost" else host)
         except ValueError:
-            raise ValueError("must be an IP address and a port, such as 127.0.0.1:8080") from None
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise ValueError(
+                "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"
+            ) from None
+        if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
             raise ValueError("must end in a port from 1 to 65535, such as 127.0.0.1:8080")
         return cls(host, int(port))
 
@@ -64,23 +77,57 @@ class Address:
 
     @property
     def to_connect(self) -> "Address":
-        """Where a client on this machine reaches it: an unspecified address by loopback."""
-        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-        return Address(loopback.get(self.host, self.host), self.port)
+        """Where a client on this machine reaches it: an unspecified address by loopback.
+
+        What listens on `::` takes IPv4 too, which a machine has that has no IPv6.
+        """
+        everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        return Address("127.0.0.1" if self.host in everywhere else self.host, self.port)
+
+
+def _ip_address(text: str) -> str:
+    """Return the one spelling of an address, whose IPv6 form stands in brackets."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return str(ipaddress.IPv4Address(text))
+    address = ipaddress.IPv6Address(text[1:-1])
+    if address.scope_id is not None:
+        raise ValueError("the gateway knows no names of interfaces")
+    return str(address.ipv4_mapped or address)
 
 
 def _split_list(value: Any) -> Any:
     return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
 
 
+def _whole(low: int, high: int) -> BeforeValidator:
+    def read(value: Any) -> int:
+        if not re.fullmatch("[0-9]{1,9}", str(value)) or not low <= int(value) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return BeforeValidator(read)
+
+
+def _one_of(words: Any) -> BeforeValidator:
+    *most, last = get_args(words)
+
+    def read(value: Any) -> str:
+        word = str(value).lower()
+        if word not in {*most, last}:
+            raise ValueError(f"must be {', '.join(most)} or {last}")
+        return word
+
+    return BeforeValidator(read)
+
+
 ListenAddress = Annotated[Address, BeforeValidator(Address.parse)]
 
 
-class Settings(BaseSettings):
-    """How to run the service. `Settings()` reads the environment; only `__main__` does."""
+class Settings(BaseModel):
+    """How to run the service: what is given, and defaults. `load` reads the environment."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, enable_decoding=False, frozen=True, extra="forbid"
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
     )
 
     database_url: str = Field(default="sqlite:///peermentor.db", repr=False)
@@ -95,10 +142,10 @@ class Settings(BaseSettings):
     admin_address: ListenAddress = Address("127.0.0.1", 9901)
     """Where the gateway's own admin pages listen; keep it on a loopback address."""
 
-    workers: int | None = Field(default=None, ge=1, le=64)
+    workers: Annotated[int, _whole(1, 64)] | None = None
     """How many processes serve; default: 1 on SQLite, on PostgreSQL one for each core."""
 
-    overdue_after_days: int = Field(default=14, ge=1, le=3650)
+    overdue_after_days: Annotated[int, _whole(1, 3650)] = 14
     """After how many days without contact an assignment is overdue."""
 
     rest_hosts: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = ()
@@ -107,11 +154,21 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = ()
     """Origins whose web pages may call the gateway, with commas between; none: CORS is off."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[LogLevel, _one_of(LogLevel)] = "info"
     """The least severe log lines to write."""
 
-    log_format: Literal["auto", "console", "json"] = "auto"
+    log_format: Annotated[LogFormat, _one_of(LogFormat)] = "auto"
     """console for people, json for machines; auto: console on a terminal, json elsewhere."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        # What stands for bytes of the environment that are no text.
+        if re.search("[\ud800-\udfff]", value):
+            raise ValueError("must be text in UTF-8")
+        return value.strip()
 
     @field_validator("database_url")
     @classmethod
@@ -137,22 +194,22 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin)
-            bare = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-            if parts.scheme not in {"http", "https"} or not parts.hostname or origin != bare:
-                raise ValueError("must be origins such as https://app.example.org, without a path")
+        if not all(map(_is_origin, value)):
+            raise ValueError("must be origins such as https://app.example.org, without a path")
         return value
 
-    @model_validator(mode="after")
-    def _distinct_addresses(self) -> Self:
-        addresses = (self.grpc_address, self.rest_address, self.admin_address)
+    @field_validator("admin_address")
+    @classmethod
+    def _distinct_addresses(cls, value: Address, others: ValidationInfo) -> Address:
+        # Those that are no addresses are not among them.
+        names = ("grpc_address", "rest_address")
+        addresses = [value, *(others.data[name] for name in names if name in others.data)]
         if any(one.overlaps(other) for one, other in itertools.combinations(addresses, 2)):
             raise ValueError(
                 "PEERMENTOR_GRPC_ADDRESS, PEERMENTOR_REST_ADDRESS and PEERMENTOR_ADMIN_ADDRESS "
                 "must differ"
             )
-        return self
+        return value
 
     @property
     def worker_count(self) -> int:
@@ -167,22 +224,51 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the settings from the environment, or raise InvalidSettings."""
+def _is_origin(text: str) -> bool:
     try:
-        return Settings(**overrides)
+        parts = urlsplit(text)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return False
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(host)
+        and (text == f"{parts.scheme}://{host}{port}")
+    )
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings from the environment, or raise InvalidSettings.
+
+    What is empty is not set.
+    """
+    given = {
+        name: value
+        for name in Settings.model_fields
+        if (value := os.environ.get(f"{PREFIX}{name.upper()}", "")).strip()
+    }
+    try:
+        return Settings(**given | overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(map(_explain, error.errors()))) from None
 
 
+def log_format() -> str:
+    """Read how to log from the environment, as long as it is not known whether all is well."""
+    word = os.environ.get(f"{PREFIX}LOG_FORMAT", "").strip().lower()
+    return word if word in get_args(LogFormat) else "auto"
+
+
 def unknown(names: Iterable[str]) -> list[str]:
     """Return the names of variables that look like settings and are none."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    return sorted(name for name in names if name.startswith(PREFIX) and name not in known)
+    known = _OF_CLIENTS | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in names if name.upper().startswith(PREFIX) and name not in known)
 
 
 def _explain(error: Any) -> str:
     # Never the value: a database URL holds a password.
     message = str(error["msg"]).removeprefix("Value error, ")
-    name = "".join(f"{PREFIX}{part.upper()}: " for part in error["loc"][:1])
-    return f"{name}{message[:1].lower()}{message[1:]}" if name else message
+    return (
+        message if message.startswith(PREFIX) else f"{PREFIX}{error['loc'][0].upper()}: {message}"
+    )

@@ -6,7 +6,7 @@
         client.assignments.list()
 
 With pytest, `pytest_plugins = ["peermentor_server.pytest_plugin"]` brings the fixture
-`peermentor_service`.
+`peermentor_service`. Neither reads the environment: what differs from the defaults is given.
 """
 
 import tempfile
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -68,15 +69,22 @@ class Service:
 
 
 @contextmanager
-def running_service() -> Iterator[Service]:
-    """Run the service until the end of the block, on a free port."""
+def running_service(**settings: Any) -> Iterator[Service]:
+    """Run the service until the end of the block, on a free port.
+
+    `settings` are fields of `peermentor_server.settings.Settings` that are not to be as they are
+    by default, as in running_service(overdue_after_days=3). The database and the address are
+    its own.
+    """
     if not structlog.is_configured():
         logs.configure("warning", "auto")
     with tempfile.TemporaryDirectory(prefix="peermentor-") as directory:
-        database = Database(f"sqlite:///{directory}/peermentor.db")
+        url = f"sqlite:///{directory}/peermentor.db"
+        own = Settings(**settings, database_url=url, grpc_address=Address("127.0.0.1", 0))
+        database = Database(url)
         schema.migrate(database)
         clock = TestClock()
-        app = App(Settings(grpc_address=Address("127.0.0.1", 0)), database, clock)
+        app = App(own, database, clock)
         app.start()
         try:
             yield Service(f"127.0.0.1:{app.port}", clock)
