@@ -1,5 +1,6 @@
 """The command line, run as its users run it."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -24,7 +25,14 @@ def test_help_lists_every_command() -> None:
 
 
 def test_version() -> None:
-    assert run("--version").stdout == "0.1.0\n"
+    assert run("--version").stdout == "peermentor-server 0.1.0\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["work"], ["serve", "worker"]])
+def test_what_serve_alone_runs_is_not_offered(arguments: list[str]) -> None:
+    result = run(*arguments)
+    offered = (result.stdout + result.stderr).replace("'work'", "").replace("arguments: worker", "")
+    assert "worker" not in offered.replace("--workers", "")
 
 
 def test_a_command_is_needed() -> None:
@@ -34,9 +42,18 @@ def test_a_command_is_needed() -> None:
 
 
 def test_a_bad_setting_refuses_to_start() -> None:
-    result = run("serve", PEERMENTOR_REST_ADDRESS="nowhere")
+    for command in ("serve", "check", "migrate"):
+        result = run(command, PEERMENTOR_REST_ADDRESS="nowhere", PEERMENTOR_LOG_FORMAT="console")
+        assert result.returncode == 1
+        assert result.stderr.startswith("peermentor-server: PEERMENTOR_REST_ADDRESS: must be")
+
+
+def test_a_refusal_is_a_line_of_the_log_where_that_is_json() -> None:
+    result = run("check", PEERMENTOR_WORKERS="0", PEERMENTOR_X="", PEERMENTOR_LOG_FORMAT="JSON")
     assert result.returncode == 1
-    assert result.stderr.startswith("peermentor-server: PEERMENTOR_REST_ADDRESS: must be")
+    (line,) = [json.loads(line) for line in result.stderr.splitlines()]
+    assert line["event"] == "PEERMENTOR_WORKERS: must be a whole number from 1 to 64"
+    assert line["level"] == "error"
 
 
 def test_a_misspelt_setting_is_named() -> None:
@@ -199,7 +216,7 @@ def test_a_database_out_of_reach_is_named_without_its_password(
 ) -> None:
     result = run(*command.split(), PEERMENTOR_DATABASE_URL=url)
     assert result.returncode == 1
-    assert result.stderr.startswith("peermentor-server: PEERMENTOR_DATABASE_URL: cannot use")
+    assert "PEERMENTOR_DATABASE_URL: cannot use" in result.stderr
     assert says in result.stderr
     assert "secret" not in result.stderr
     assert "Traceback" not in result.stderr
@@ -273,4 +290,4 @@ def test_check_says_what_is_wrong_with_the_gateway(tmp_path: Path) -> None:
 def test_check_names_a_bad_setting() -> None:
     result = run("check", PEERMENTOR_WORKERS="0")
     assert result.returncode == 1
-    assert "PEERMENTOR_WORKERS: input should be greater than or equal to 1" in result.stderr
+    assert "PEERMENTOR_WORKERS: must be a whole number from 1 to 64" in result.stderr

@@ -24,6 +24,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
 from peermentor_server import demo, supervisor
+from peermentor_server.children import Child
 from peermentor_server.storage.database import Database
 from support.commands import PROGRAM, run
 from support.databases import migrated, url_of
@@ -119,18 +120,89 @@ def test_a_signal_stops_everything_in_order(
         assert len(running.children) == 2
 
 
-def test_a_closed_terminal_stops_everything(environment: dict[str, str]) -> None:
+# --- SIGHUP ---
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> tuple[int, int]:
+    """Start `serve` on a terminal of its own; return its pid and the terminal once it serves."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(PROGRAM, [PROGRAM, "serve"], os.environ | environment)  # noqa: S606
-    output = b""
-    while b"curl http" not in output:
-        output += os.read(terminal, 4096)
+        os.execve(command[0], command, os.environ | environment)  # noqa: S606
+    rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
+    wait_until(lambda: answers(rest), 40)
+    return pid, terminal
+
+
+def has_ended(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
+
+
+def test_a_closed_terminal_stops_everything(environment: dict[str, str]) -> None:
+    pid, terminal = on_a_terminal([PROGRAM, "serve"], environment)
     children = psutil.Process(pid).children(recursive=True)
     assert len(children) == 2
     os.close(terminal)
-    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, 20)
+    wait_until(lambda: has_ended(pid), 20)
     assert_all_end(children)
+
+
+def test_under_nohup_it_outlives_its_terminal(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # There nohup keeps the output.
+    rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
+    pid, terminal = on_a_terminal(["/usr/bin/nohup", PROGRAM, "serve"], environment)
+    try:
+        workers = psutil.Process(pid).children()
+        os.close(terminal)
+        os.kill(pid, signal.SIGHUP)
+        os.kill(pid, signal.SIGUSR1)
+        log = tmp_path / "nohup.out"
+        wait_until(lambda: "workers replaced" in log.read_text(), 60)
+        assert not has_ended(pid)
+        assert answers(rest)
+        assert sum(map(is_alive, workers)) == 1  # Envoy
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: has_ended(pid), 30)
+
+
+def test_without_a_terminal_sighup_replaces_the_workers_too(url: str, tmp_path: Path) -> None:
+    """As whoever runs services expects."""
+    environment = settings_for(url, free_ports(3))
+    rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [PROGRAM, "serve"],
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: answers(rest), 40)
+            process.send_signal(signal.SIGHUP)
+            written = tmp_path / "log"
+            wait_until(lambda: "workers replaced" in written.read_text(), 60)
+            process.terminate()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_workers_do_not_mind_what_is_meant_for_serve(url: str, tmp_path: Path) -> None:
+    with served(url, tmp_path, workers=1) as running:
+        worker = running.child("worker")
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            worker.send_signal(number)
+        assert answers(f"http://{running.rest}/api/v1/assignments")
+        assert running.child("worker") == worker
+        assert running.lines("died") == []
+
+
+# --- Parts that end ---
 
 
 @pytest.mark.parametrize("end", [psutil.Process.kill, psutil.Process.terminate])
@@ -161,29 +233,58 @@ def answers(url: str) -> bool:
         return False
 
 
-def kill_again_and_again(running: Running, *, once_it_serves: bool) -> list[float]:
-    """Kill the only worker four times; return how long `serve` waited before each new start."""
-    rest = f"http://{running.rest}/api/v1/assignments"
+ONE_BEAT = "import os, sys, time; os.write(int(sys.argv[-1]), b'.'); time.sleep(600)"
+
+
+def tended(part: supervisor.Part) -> Child:
+    """Tend it until there is a child."""
+
+    def runs() -> bool:
+        if part.child is None:
+            part.tend()
+        return part.child is not None
+
+    wait_until(runs, 20)
+    assert part.child is not None
+    return part.child
+
+
+def pauses_of(program: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let a part die four times, of which none counts as an accident; return its pauses.
+
+    One that beats dies once it has been seen to serve.
+    """
+    # However long a busy machine takes for its start.
+    monkeypatch.setattr(supervisor, "STEADY_S", 3600)
+    part = supervisor.Part("worker 1", [sys.executable, "-c", program], has_pulse=True)
+    pauses = []
     for _ in range(4):
-        wait_until(lambda: bool(running.named("worker")), 20)
-        if once_it_serves:
-            wait_until(lambda: answers(rest), 20)
-        dead = running.child("worker")
-        dead.kill()
-        wait_until(lambda: not psutil.pid_exists(dead.pid), 20)  # noqa: B023 - seen as dead
-    return [line["restart_in_s"] for line in running.lines("died")]
+        child = tended(part)
+        wait_until(lambda: child.is_ready() or child.end() is not None, 60)  # noqa: B023
+        child.send(signal.SIGKILL)
+        child.await_end()
+        with capture_logs() as lines:
+            part.tend()
+        (died,) = [line for line in lines if line["event"] == "died"]
+        pauses.append(died["restart_in_s"])
+    if part.child is not None:
+        part.child.send(signal.SIGKILL)
+        part.child.await_end()
+    return pauses
 
 
-def test_a_worker_that_does_not_even_start_has_to_wait(url: str, tmp_path: Path) -> None:
-    with served(url, tmp_path, workers=1) as running:
-        pauses = kill_again_and_again(running, once_it_serves=False)
-    assert pauses == [0, 0.25, 0.5, 1.0]
+def test_a_worker_that_does_not_even_start_has_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any but the first.
+    program = f"import os; os.mkdir({str(tmp_path / 'has served')!r}); {ONE_BEAT}"
+    assert pauses_of(program, monkeypatch) == [0, 0.25, 0.5, 1.0]
 
 
-def test_a_worker_that_served_is_soon_back_however_often_it_dies(url: str, tmp_path: Path) -> None:
-    with served(url, tmp_path, workers=1) as running:
-        pauses = kill_again_and_again(running, once_it_serves=True)
-    assert pauses == [0, 0.25, 0.25, 0.25]
+def test_a_worker_that_served_is_soon_back_however_often_it_dies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert pauses_of(ONE_BEAT, monkeypatch) == [0, 0.25, 0.25, 0.25]
 
 
 def test_a_worker_that_hangs_for_long_is_killed_and_started_again(
@@ -191,8 +292,7 @@ def test_a_worker_that_hangs_for_long_is_killed_and_started_again(
 ) -> None:
     monkeypatch.setattr(supervisor, "SILENT_S", 0.2)
     monkeypatch.setattr(supervisor, "HUNG_S", 5)
-    one_beat = "import os, sys, time; os.write(int(sys.argv[-1]), b'.'); time.sleep(60)"
-    part = supervisor.Part("worker 1", [sys.executable, "-c", one_beat], has_pulse=True)
+    part = supervisor.Part("worker 1", [sys.executable, "-c", ONE_BEAT], has_pulse=True)
     part.start()
     assert part.child is not None
     hanging = part.child
@@ -219,11 +319,11 @@ def test_a_damaged_database_is_said_to_be_the_cause(url: str, tmp_path: Path) ->
     assert "the first call ended in an internal error" in result.stderr
 
 
-def test_sighup_replaces_every_worker_and_nothing_else(url: str, tmp_path: Path) -> None:
+def test_sigusr1_replaces_every_worker_and_nothing_else(url: str, tmp_path: Path) -> None:
     with served(url, tmp_path, workers=2) as running:
         before = {process.pid for process in running.named("worker")}
         envoy = running.child("envoy")
-        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: running.lines("workers replaced") != [], 60)
         after = {process.pid for process in running.named("worker")}
         assert len(after) == 2
@@ -240,15 +340,64 @@ def test_sighup_replaces_every_worker_and_nothing_else(url: str, tmp_path: Path)
     assert running.lines("died") == []
 
 
+def test_nothing_of_a_replaced_worker_stays_open(url: str, tmp_path: Path) -> None:
+    with served(url, tmp_path, workers=3) as running:
+        process = psutil.Process(running.process.pid)
+        before = process.num_fds()
+        for times in (1, 2):
+            running.process.send_signal(signal.SIGUSR1)
+            wait_until(lambda: len(running.lines("workers replaced")) == times, 90)  # noqa: B023
+        running.child("worker --number 2").kill()
+        wait_until(lambda: running.lines("died") != [], 20)
+        wait_until(lambda: len(running.named("worker")) == 3, 20)
+        wait_until(lambda: process.num_fds() == before, 10)
+
+
+@pytest.mark.parametrize(
+    "ends", ["pass", "import os, sys; os.close(int(sys.argv[-1])); import time; time.sleep(600)"]
+)
+def test_a_child_leaves_nothing_open_however_it_ends(ends: str) -> None:
+    descriptors = psutil.Process().num_fds
+    before = descriptors()
+    for end in (Child.await_end, lambda child: wait_until(lambda: child.end() is not None, 20)):
+        child = Child([sys.executable, "-c", ends], has_pulse=True)
+        if ends != "pass":
+            child.send(signal.SIGTERM)
+        end(child)
+        assert descriptors() == before
+    with pytest.raises(OSError, match="No such file"):
+        Child(["/no/such/program"], has_pulse=True)
+    assert descriptors() == before
+
+
+def test_a_program_that_is_gone_for_a_while_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while another version of it is being installed."""
+    program = tmp_path / "program"
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.1)
+    part = supervisor.Part("Envoy", [str(program)], has_pulse=False)
+    with capture_logs() as lines:
+        part.tend()
+        assert [line["event"] for line in lines] == ["not started"]
+        program.write_text("#!/bin/sh\nexec sleep 600\n")
+        program.chmod(0o700)
+        child = tended(part)
+    child.send(signal.SIGKILL)
+    child.await_end()
+
+
 def test_a_worker_stays_when_its_successor_cannot_start(url: str, tmp_path: Path) -> None:
     with served(url, tmp_path, workers=1) as running:
         before = running.child("worker")
         # A schema that only a newer program knows.
         with closing(sqlite3.connect(tmp_path / "own.db")) as connection, connection:
             connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: running.lines("workers not replaced") != [], 60)
         assert running.lines("workers replaced") == []
+        (refused,) = running.lines("not replaced")
+        assert "is newer than this program" in refused["reason"]
         assert is_alive(before)
         assert running.child("worker") == before
 
@@ -327,12 +476,50 @@ def test_the_grpc_server_alone_names_a_taken_port(environment: dict[str, str]) -
     assert "PEERMENTOR_GRPC_ADDRESS: cannot listen on 127.0.0.1:" in result.stderr
 
 
-def test_a_database_out_of_reach_is_named(environment: dict[str, str]) -> None:
-    broken = environment | {"PEERMENTOR_DATABASE_URL": "sqlite:////no/such/directory/own.db"}
+def test_a_database_out_of_reach_is_named_once(environment: dict[str, str]) -> None:
+    broken = environment | {
+        "PEERMENTOR_DATABASE_URL": "sqlite:////no/such/directory/own.db",
+        "PEERMENTOR_WORKERS": "3",
+    }
     result = run("serve", **broken)
     assert result.returncode == 1
-    assert "PEERMENTOR_DATABASE_URL: cannot use" in result.stderr
-    assert "worker 1 ended with status 1" in result.stderr
+    assert result.stderr.count("PEERMENTOR_DATABASE_URL: cannot use") == 1
+    assert re.search("worker [123] ended with status 1", result.stderr)
+
+
+def test_what_is_wrong_is_said_in_the_format_of_the_log(environment: dict[str, str]) -> None:
+    wrong = environment | {
+        "PEERMENTOR_WORKERS": "none",
+        "PEERMENTOR_CORS_ORIGINS": "x",
+        "PEERMENTOR_ADRESS": "",
+    }
+    for broken in (wrong, environment | {"PEERMENTOR_DATABASE_URL": "sqlite:////none/own.db"}):
+        result = run("serve", **broken)
+        assert result.returncode == 1
+        lines = [json.loads(line) for line in result.stderr.splitlines()]
+        told = [line["event"] for line in lines if line["level"] == "error"]
+        assert len(told) == 2
+    result = run("serve", **environment, PEERMENTOR_WORKERS="none", PEERMENTOR_LOG_FORMAT="Console")
+    assert result.stderr == (
+        "peermentor-server: PEERMENTOR_WORKERS: must be a whole number from 1 to 64\n"
+    )
+
+
+def test_an_unknown_setting_is_named_once_and_those_of_clients_are_known(
+    url: str, tmp_path: Path
+) -> None:
+    environment = settings_for(url, free_ports(3)) | {
+        "PEERMENTOR_WORKERS": "2",
+        "PEERMENTOR_ADDRESS": "127.0.0.1:1",
+        "PEERMENTOR_ADRESS": "x",
+        "PEERMENTOR_LOG_LEVEL": "",
+    }
+    with (tmp_path / "log").open("w") as log, serving(environment, log) as running:
+        assert answers(f"http://{running.rest}/api/v1/assignments")
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["event"] for line in lines if line["level"] == "warning"] == [
+        "there is no setting PEERMENTOR_ADRESS; ignored"
+    ]
 
 
 def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
@@ -363,7 +550,7 @@ def test_a_log_that_nobody_reads_any_more_fails_no_call(environment: dict[str, s
         running.process.stderr.close()
         assert [create_one(environment) for _ in range(3)] == [200] * 3
         before = running.child("worker").pid
-        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: before not in {each.pid for each in running.named("worker")}, 30)
         assert create_one(environment) == 200
         running.process.send_signal(signal.SIGTERM)

@@ -1,36 +1,54 @@
 """The command line. The only module that reads the environment, and the only one that prints."""
 
+from peermentor_server import process
+
+process.prepare()
+
 import argparse
 import contextlib
+import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import structlog
+
 from peermentor_server import logs, settings
 from peermentor_server.failures import CommandFailed
+from peermentor_server.log_output import output_of
+from peermentor_server.sample import SAMPLE
 from peermentor_server.settings import Address, Settings
 
 SUCCESS, FAILURE, INTERRUPTED = 0, 1, 130
+_PROGRAM = "peermentor-server"
+_log = structlog.get_logger("peermentor_server")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = _parser().parse_args(arguments)
+    try:
+        return _run(_parse(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        process.flush_streams()
+
+
+def _run(options: argparse.Namespace) -> int:
     # The database holds personal data: what this program creates is its owner's alone.
     os.umask(0o077)
     # gRPC's own lines are neither of our format nor for our readers.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Until all settings are known to be good.
+    logs.configure("info", settings.log_format())
     try:
         configured = settings.load(**_overrides(options))
         logs.configure(configured.log_level, configured.log_format)
-        for name in settings.unknown(os.environ):
-            print(f"peermentor-server: there is no setting {name}; ignored", file=sys.stderr)
+        _name_unknown_settings(options)
         options.run(configured, options)
     except CommandFailed as failure:
-        # In one piece: several workers may fail at the same moment.
-        sys.stderr.write(f"peermentor-server: {failure}\n")
+        _report(str(failure), options)
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -42,27 +60,72 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
     return {} if workers is None else {"workers": workers}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="peermentor-server",
-        description="Peer-mentoring assignments and recurring activity templates, "
-        "over gRPC and REST.",
-        epilog="Settings are environment variables named PEERMENTOR_*; README.md lists them.",
-    )
-    parser.add_argument("--version", action="version", version=version("peermentor-server"))
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serve = commands.add_parser("serve", help="run the gRPC server and the REST gateway")
-    serve.add_argument("--no-gateway", action="store_true", help="run the gRPC server alone")
-    serve.add_argument(
-        "--workers", type=int, metavar="N", help="how many processes serve; see PEERMENTOR_WORKERS"
-    )
-    serve.set_defaults(run=_serve)
-    # Without a help text it is not listed: `serve` starts it.
-    worker = commands.add_parser("worker")
+def _name_unknown_settings(options: argparse.Namespace) -> None:
+    # `serve` has named them before it started the worker.
+    if options.run is _work:
+        return
+    for name in settings.unknown(os.environ):
+        text = f"there is no setting {name}; ignored"
+        if _is_logged(options):
+            _log.warning(text)
+        else:
+            _complain(text)
+
+
+def _report(failure: str, options: argparse.Namespace) -> None:
+    if options.run is _work:
+        # `serve` tells it, once for all workers.
+        with contextlib.suppress(OSError):
+            os.write(options.pulse_fd, failure.encode("utf-8", "backslashreplace"))
+    elif _is_logged(options):
+        for line in failure.splitlines():
+            _log.error(line)
+    else:
+        _complain(failure)
+
+
+def _is_logged(options: argparse.Namespace) -> bool:
+    """Tell whether to speak in lines of the log: as JSON, and among those of `serve`."""
+    style = settings.log_format()
+    return style == "json" or (options.run is _serve and logs.is_json(style, sys.stderr))
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"{_PROGRAM}: {text}", file=sys.stderr)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    # Only `serve` starts it: it is not among the commands that people are offered.
+    if arguments[:1] == ["worker"]:
+        return _worker_parser().parse_args(arguments[1:])
+    return _parser().parse_args(arguments)
+
+
+def _worker_parser() -> argparse.ArgumentParser:
+    worker = argparse.ArgumentParser(prog=f"{_PROGRAM} worker")
     worker.add_argument("--number", type=int, required=True)
     worker.add_argument("--address", type=Address.parse, required=True)
     worker.add_argument("--pulse-fd", type=int, required=True)
     worker.set_defaults(run=_work)
+    return worker
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        description="Peer-mentoring assignments and recurring activity templates, "
+        "over gRPC and REST.",
+        epilog="Settings are environment variables named PEERMENTOR_*; README.md lists them.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version(_PROGRAM)}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = commands.add_parser("serve", help="run the gRPC server and the REST gateway")
+    serve.add_argument("--no-gateway", action="store_true", help="run the gRPC server alone")
+    serve.add_argument(
+        "--workers", metavar="N", help="how many processes serve; see PEERMENTOR_WORKERS"
+    )
+    serve.set_defaults(run=_serve)
     check = commands.add_parser("check", help="look at everything that serve needs")
     check.set_defaults(run=_check)
     migrate = commands.add_parser("migrate", help="bring the schema of the database up to date")
@@ -76,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         "mentee_name. A name that is known already is replaced. Either every line is loaded "
         "or, if one is wrong, none.",
     )
-    mentees.add_argument("file", metavar="FILE.csv", type=Path)
+    mentees.add_argument("file", metavar="FILE.csv", type=_path)
     mentees.set_defaults(run=_import_mentees)
     backup = commands.add_parser(
         "backup",
@@ -84,9 +147,23 @@ def _parser() -> argparse.ArgumentParser:
         description="Copy a SQLite database into a new file, while the server runs. The file "
         "appears when it is whole and checked. A PostgreSQL database is backed up by pg_dump.",
     )
-    backup.add_argument("file", metavar="FILE", type=Path)
+    backup.add_argument("file", metavar="FILE", type=_path_for_sqlite)
     backup.set_defaults(run=_backup)
     return parser
+
+
+def _path(text: str) -> Path:
+    """Return it as messages show it: whoever reads them may be somewhere else."""
+    return Path(text).absolute()
+
+
+def _path_for_sqlite(text: str) -> Path:
+    path = _path(text)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("its path must be text in UTF-8") from None
+    return path
 
 
 # Each command imports what it alone needs: `serve` must start quickly, and without gRPC.
@@ -104,14 +181,23 @@ def _serve(configured: Settings, options: argparse.Namespace) -> None:
 
 
 def _say(text: str) -> None:
-    # Nobody may be there to read it; that is no reason not to serve.
+    # Nobody may be there to read it, now or ever; that is no reason not to serve.
+    if (output := output_of(sys.stdout)) is not None:
+        output.write(f"{text}\n")
+
+
+def _tell(result: str) -> None:
+    # What was done is done, and the exit status says so.
     with contextlib.suppress(OSError):
-        print(text, flush=True)
+        print(result)
 
 
 def _work(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
+    # Whoever means `serve` may reach all that bears its name.
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     logs.name_worker(options.number)
     own = configured.model_copy(update={"grpc_address": options.address})
     commands.serve_grpc(own, pulse_fd=options.pulse_fd)
@@ -120,53 +206,53 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
 def _check(configured: Settings, _options: argparse.Namespace) -> None:
     from peermentor_server import checkup
 
-    print(checkup.check(configured))
+    _tell(checkup.check(configured))
 
 
 def _migrate(configured: Settings, _options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
-    print(commands.migrate(configured))
+    _tell(commands.migrate(configured))
 
 
 def _demo(configured: Settings, _options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
-    print(commands.load_demo(configured))
+    _tell(commands.load_demo(configured))
 
 
 def _import_mentees(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
-    print(commands.import_mentees(configured, options.file))
+    _tell(commands.import_mentees(configured, options.file))
 
 
 def _backup(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
-    print(commands.back_up(configured, options.file))
+    _tell(commands.back_up(configured, options.file))
 
 
 def _welcome(configured: Settings) -> str:
     rest = f"http://{configured.rest_address.to_connect}/api/v1"
+    # What is pasted must be JSON, whatever the terminal makes of other letters.
+    sample = json.dumps(SAMPLE, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
     return f"""
 peermentor is running. Ctrl-C stops it.
 
   REST   http://{configured.rest_address.to_connect}
   gRPC   {configured.grpc_address.to_connect}
 
-Try it:
+Sample data, for the tour in README.md, from another terminal:
 
-  curl -X POST {rest}/assignments -H 'Content-Type: application/json' -d '{_SAMPLE}'
+  {_PROGRAM} demo    (or: make demo)
+
+One assignment, before or after that, and the list:
+
+  curl -X POST {rest}/assignments -H 'Content-Type: application/json' -d '{sample}'
 
   curl {rest}/assignments
 """
-
-
-_SAMPLE = (
-    '{"mentee_id": "user_088", "mentee_name": "Bjørn Solberg", "peer_mentor_id": "user_042", '
-    '"coordinator_id": "user_007", "org_id": "org_03", "start_date": "2026-03-26"}'
-)
 
 
 if __name__ == "__main__":

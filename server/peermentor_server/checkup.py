@@ -1,11 +1,9 @@
 """`check`: looks at everything that `serve` needs, and changes nothing."""
 
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-from peermentor_server import gateway
+from peermentor_server import gateway, scratch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.settings import Settings
@@ -71,19 +69,20 @@ def _database_problems(database: Database) -> Iterator[str]:
 
 
 def _gateway_problems(settings: Settings) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="peermentor-") as directory:
-        workers = [settings.grpc_address] * settings.worker_count
-        config = gateway.write_configuration(Path(directory), settings, workers)
-        try:
+    try:
+        with scratch.directory() as directory:
+            workers = [settings.grpc_address] * settings.worker_count
+            config = gateway.write_configuration(directory, settings, workers)
             done = subprocess.run(  # noqa: S603
                 [*gateway.command(config), "--mode", "validate"],
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=_GATEWAY_TIMEOUT_S,
                 check=False,
             )
-        except (gateway.GatewayMissing, subprocess.TimeoutExpired, OSError) as error:
-            yield str(error)
-            return
+    except (CommandFailed, subprocess.TimeoutExpired, OSError) as error:
+        yield str(error)
+        return
     if done.returncode != 0:
         yield f"Envoy refuses its configuration: {done.stderr.strip()}"

@@ -17,7 +17,10 @@ Process = subprocess.Popen[bytes]
 
 
 class Child:
-    """A running child process, which may have a pulse: a pipe it writes to while it is well."""
+    """A running child process, which may have a pulse: a pipe it writes to while it is well.
+
+    A beat is a dot. When the process fails, it says why by the same pipe.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Child:
         self._has_pulse = has_pulse
         self._pulse: int | None = None
         self._beat_at: float | None = None
+        self._last_words = b""
         passed: list[int] = []
         if has_pulse:
             self._pulse, child_end = os.pipe()
@@ -42,16 +46,21 @@ class Child:
         self.started = time.monotonic()
         # In a session of its own, so that Ctrl-C reaches this process alone, which then stops
         # the children in order. preexec_fn is safe here: this process has a single thread.
-        self._process: Process = subprocess.Popen(  # noqa: S603
-            command,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-            pass_fds=passed,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
-        )
-        for end in passed:
-            os.close(end)
+        try:
+            self._process: Process = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                pass_fds=passed,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509
+            )
+        except OSError:
+            self._close_pulse()
+            raise
+        finally:
+            for end in passed:
+                os.close(end)
 
     @property
     def pid(self) -> int:
@@ -63,7 +72,14 @@ class Child:
         status = self._process.poll()
         if status is None:
             return None
+        self._feel_pulse()
+        self._close_pulse()
         return f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+
+    def last_words(self) -> str:
+        """Return why the process has failed, as far as it said so."""
+        self._feel_pulse()
+        return self._last_words.decode("utf-8", "replace")
 
     def is_ready(self) -> bool:
         """Tell whether there has been a pulse."""
@@ -82,10 +98,12 @@ class Child:
 
     def _feel_pulse(self) -> None:
         while self._pulse is not None and select.select([self._pulse], [], [], 0)[0]:
-            if not os.read(self._pulse, 4096):
+            said = os.read(self._pulse, 4096)
+            if not said:
                 self._close_pulse()
-                return
-            self._beat_at = time.monotonic()
+            elif said.startswith(b".") and not self._last_words:
+                self._beat_at = time.monotonic()
+            self._last_words += said.lstrip(b".")
 
     def _close_pulse(self) -> None:
         if self._pulse is not None:
@@ -103,7 +121,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._close_pulse()
+        self.end()
 
 
 def stop_all(children: Iterable[Child], number: int) -> None:

@@ -64,10 +64,11 @@ def serve_grpc(configured: Settings, *, pulse_fd: int | None = None) -> None:
 
 
 def _beat(pulse_fd: int) -> None:
-    # Nobody reads while the parent itself is held up: what does not fit is not missed.
+    # Nobody reads while the parent itself is held up, or has been killed: what does not fit is
+    # not missed.
     os.set_blocking(pulse_fd, False)
     while True:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):
             os.write(pulse_fd, b".")
         time.sleep(PULSE_S)
 
@@ -141,11 +142,20 @@ def back_up(configured: Settings, file: Path) -> str:
     except backup.NoRoom:
         raise CommandFailed(f"cannot write {file}: no space left") from None
     except backup.NothingToCopy:
-        raise CommandFailed(f"{database.location} holds nothing to back up") from None
+        raise CommandFailed(
+            f"{database.location} holds nothing to back up{_where_from(configured)}"
+        ) from None
     except backup.InvalidCopy:
         raise CommandFailed(f"{database.location} is damaged; nothing is backed up") from None
     rows = ", ".join(f"{count} {table}" for table, count in counts.items())
     return f"backed up {database.location} to {file}, and checked it: {rows}"
+
+
+def _where_from(configured: Settings) -> str:
+    """Say why it was looked for here, if that depends on where the command was run."""
+    if configured.database_url.startswith("sqlite:////"):
+        return ""
+    return "; run this where serve runs, or name the file in PEERMENTOR_DATABASE_URL"
 
 
 def _open(configured: Settings) -> Database:

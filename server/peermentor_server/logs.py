@@ -20,8 +20,7 @@ def name_worker(number: int) -> None:
 def configure(level: str, style: str, output: TextIO | None = None) -> None:
     """Send log lines of `level` and above to standard error, as `console` or `json`."""
     stream = output or sys.stderr
-    colors = stream is not None and stream.isatty()
-    json = style == "json" or (style == "auto" and not colors)
+    json, colors = is_json(style, stream), _is_terminal(stream)
     writer = output_of(stream)
     structlog.configure(
         processors=[
@@ -36,6 +35,15 @@ def configure(level: str, style: str, output: TextIO | None = None) -> None:
         logger_factory=_factory(writer),
         cache_logger_on_first_use=False,
     )
+
+
+def is_json(style: str, stream: TextIO | None) -> bool:
+    """Tell whether a log of this style is JSON when it goes there."""
+    return style == "json" or (style == "auto" and not _is_terminal(stream))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def _add_process(_logger: object, _method: str, line: EventDict) -> EventDict:

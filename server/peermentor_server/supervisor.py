@@ -1,14 +1,13 @@
 """`serve`: runs the workers and the gateway as child processes.
 
 This process imports no gRPC. A child that dies is started again; when this process ends,
-however suddenly, so do its children. SIGHUP replaces the workers one after the other.
+however suddenly, so do its children. SIGUSR1 replaces the workers one after the other.
 """
 
 import os
 import queue
 import signal
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,13 +19,14 @@ from types import FrameType
 
 import structlog
 
-from peermentor_server import gateway, ports
+from peermentor_server import gateway, ports, scratch
 from peermentor_server.children import Child, stop_all
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
 START_TIMEOUT_S = 30
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REPLACE_SIGNAL = signal.SIGUSR1
 # How long a child must have run for its death to be an accident, after which it is started
 # again at once. One that dies sooner has to wait; as long as it does not even begin to serve,
 # each time twice as long.
@@ -63,10 +63,10 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     """
     with ExitStack() as stack:
         signals = stack.enter_context(_signals())
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="peermentor-"))
         _check_ports(settings)
+        directory = stack.enter_context(scratch.directory())
         addresses = stack.enter_context(ports.reserved(settings.worker_count))
-        config = gateway.write_configuration(Path(directory), settings, addresses)
+        config = gateway.write_configuration(directory, settings, addresses)
         supervisor = Supervisor(signals, addresses, config)
         try:
             supervisor.start(settings)
@@ -116,12 +116,22 @@ class Part:
             self._watch_pulse(self.child)
         if self.child is not None and (end := self.child.end()):
             pause = self._pause_after(self.child)
-            _log.error("died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause)
-            self.child.await_end()
+            why = {"reason": words} if (words := self.child.last_words()) else {}
+            _log.error(
+                "died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause, **why
+            )
             self.child, self._resume_at = None, time.monotonic() + pause
             self._is_silent = False
         if self.child is None and time.monotonic() >= self._resume_at:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        try:
             self.start()
+        except OSError as error:
+            # Such as when the program is being replaced, or the machine has no room.
+            self._resume_at = time.monotonic() + LONGEST_PAUSE_S
+            _log.error("not started", part=self.name, reason=error.strerror)
 
     def _watch_pulse(self, child: Child) -> None:
         silence = child.silence()
@@ -156,8 +166,10 @@ class Supervisor:
             Part(f"worker {number}", _worker_command(number, address), has_pulse=True)
             for number, address in enumerate(addresses, 1)
         ]
-        # It needs nothing of the environment, which may hold the password of the database.
-        self._envoy = Part("Envoy", gateway.command(config), {}, has_pulse=False)
+        # It needs nothing of the environment, which may hold the password of the database. (A
+        # program in Python starts it.)
+        environment = {"PYTHONSAFEPATH": "1"}
+        self._envoy = Part("Envoy", gateway.command(config), environment, has_pulse=False)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
 
@@ -170,7 +182,8 @@ class Supervisor:
         while not (all(map(_is_ready, self._workers)) and _serves(url)):
             for part in (*self._workers, self._envoy):
                 if part.child and (end := part.child.end()):
-                    raise ServeFailed(f"{part.name} ended with {end}; stopping everything")
+                    ended = f"{part.name} ended with {end}; stopping everything"
+                    raise ServeFailed(f"{part.child.last_words()}\n{ended}".lstrip())
             if time.monotonic() > deadline:
                 raise ServeFailed(
                     f"no answer from {settings.rest_address} in {START_TIMEOUT_S} seconds"
@@ -216,11 +229,16 @@ class Supervisor:
 
     def _replace(self, worker: Part) -> bool:
         """Let a new process take the place, and the port, of a worker; then let that one go."""
-        successor = worker.launch()
+        try:
+            successor = worker.launch()
+        except OSError as error:
+            _log.error("not replaced", part=worker.name, reason=error.strerror)
+            return False
         self._others.append(successor)
         self._wait(lambda: successor.end() is not None or successor.is_ready(), START_TIMEOUT_S)
         if successor.end() or not successor.is_ready():
-            _log.error("not replaced", part=worker.name, end=successor.end())
+            reason = successor.last_words()
+            _log.error("not replaced", part=worker.name, end=successor.end(), reason=reason)
             successor.send(signal.SIGTERM)
             return False
         self._others.remove(successor)
@@ -245,14 +263,18 @@ class Supervisor:
 def _signals() -> Iterator["queue.SimpleQueue[int]"]:
     """Collect the signals that this process understands, instead of ending by them."""
     came: queue.SimpleQueue[int] = queue.SimpleQueue()
-    had_terminal = _has_terminal()
+
+    # On a terminal it says that the terminal is closed. Elsewhere nothing can say that, and
+    # it is sent to whatever serves to have it begin anew.
+    hang_up = signal.SIGTERM if _has_terminal() else REPLACE_SIGNAL
 
     def collect(number: int, _frame: FrameType | None) -> None:
-        # SIGHUP also comes when the terminal is closed: then nobody is left to stop us.
-        closed = number == signal.SIGHUP and had_terminal and not _has_terminal()
-        came.put(signal.SIGTERM if closed else number)
+        came.put(hang_up if number == signal.SIGHUP else number)
 
-    numbers = (*STOP_SIGNALS, signal.SIGHUP)
+    numbers = [*STOP_SIGNALS, REPLACE_SIGNAL]
+    # Under nohup it is ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, collect) for number in numbers}
     try:
         yield came
@@ -304,6 +326,7 @@ def _serves(url: str) -> bool:
 
 
 def _has_terminal() -> bool:
+    """Tell whether this process was started on a terminal, of which it hears when that closes."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

@@ -285,7 +285,7 @@ def kill_the_gateway(running: Running) -> None:
 
 
 def replace_workers(running: Running) -> None:
-    running.process.send_signal(signal.SIGHUP)
+    running.process.send_signal(signal.SIGUSR1)
 
 
 def freeze_a_worker(running: Running) -> None:

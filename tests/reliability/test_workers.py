@@ -31,7 +31,7 @@ def compare(load: Load, database: Database) -> None:
 def replace_all(running: Running, rounds: int) -> None:
     for _ in range(rounds):
         before = len(running.lines("workers replaced"))
-        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: len(running.lines("workers replaced")) > before, 120, every=0.2)  # noqa: B023
 
 

@@ -48,6 +48,8 @@ class Database:
     @property
     def location(self) -> str:
         """The URL without its secrets, for people."""
+        if self.file is not None:
+            return f"sqlite:///{self.file}"
         shown = self._url.difference_update_query(set(self._url.query) - _SHOWN)
         return shown.render_as_string(hide_password=True)
 
@@ -112,7 +114,8 @@ def _parse(text: str) -> URL:
         raise ValueError("an @ in a password is written %40")
     if url.get_backend_name() in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+psycopg")
-    return url
+    # As messages show it: whoever reads them may be somewhere else.
+    return url.set(database=str(Path(str(url.database)).absolute()))
 
 
 def _create_engine(url: URL, pool_size: int) -> Engine:
