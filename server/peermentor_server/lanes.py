@@ -55,6 +55,7 @@ class Lane:
     """Threads for one kind of work."""
 
     def __init__(self, name: str, threads: int) -> None:
+        self.name = name
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._idle = threads
         self._numbers = itertools.count(1)
@@ -117,8 +118,7 @@ class Lane:
         while self._idle and self._waiting:
             job = min(self._waiting, key=self._turn) if len(self._waiting) > 1 else self._waiting[0]
             self._take(job)
-            for name in job.caller:
-                self._served[name] = job.number
+            self._served |= dict.fromkeys(job.caller, next(self._numbers))
             self._idle -= 1
             self._running.append(job)
             self._pool.submit(self._execute, loop, job)

@@ -165,7 +165,9 @@ class TranscodedCaller:
 
 
 def _told(status: int) -> str:
-    return {0: NO_ANSWER, 404: MISSING, 429: REFUSED}.get(status, UNKNOWN)
+    # Nothing explains an internal error.
+    known = {0: NO_ANSWER, 404: MISSING, 429: REFUSED, 500: "internal error"}
+    return known.get(status, UNKNOWN)
 
 
 Caller = GrpcCaller | TranscodedCaller

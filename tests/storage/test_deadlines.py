@@ -1,19 +1,22 @@
-"""PostgreSQL: no wait lasts past its deadline, and what is not certain is not said."""
+"""No wait lasts past its deadline, and what is not certain is not said."""
 
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
+from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments, deadlines, limits
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.database import Database
-from support.databases import url_of
+from peermentor_server.storage.deadlines import Deadline
+from support.databases import migrated, url_of
 from support.factories import contents
 from support.waiting import wait_until
 
@@ -32,9 +35,13 @@ def _pid(connection: Connection) -> int:
     return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
 
-def _store(database: Database) -> None:
+def _store(
+    database: Database,
+    before_the_commit: Callable[[], None] = lambda: None,
+) -> None:
     with database.write() as connection:
         assignments.name_mentee(connection, "user_088", "")
+        before_the_commit()
 
 
 def _store_with_a_pause(database: Database, seconds: float) -> None:
@@ -239,6 +246,37 @@ def test_no_statement_begins_after_the_deadline(own: Database) -> None:
     assert contents(own)["mentees"] == []
     with deadlines.within(SOON_S):
         _store(own)
+
+
+def test_no_commit_begins_after_the_deadline(own: Database) -> None:
+    with pytest.raises(DatabaseUnavailable), deadlines.within(0.2):
+        _store(own, lambda: time.sleep(0.3))
+    assert contents(own)["mentees"] == []
+
+
+def test_nothing_is_stored_once_nobody_waits_for_it(own: Database) -> None:
+    deadline = Deadline(SOON_S)
+    with pytest.raises(DatabaseUnavailable), deadlines.until(deadline):
+        _store(own, deadline.end)
+    assert contents(own)["mentees"] == []
+
+
+@pytest.mark.parametrize("waits_in_turn", [True, False])
+def test_a_writer_of_sqlite_waits_no_longer_than_its_deadline(
+    tmp_path: Path, *, waits_in_turn: bool
+) -> None:
+    """For its turn among the service's own writers, and for another program's transaction."""
+    with migrated(f"sqlite:///{tmp_path}/own.db") as own, ExitStack() as stack:
+        if waits_in_turn:
+            stack.enter_context(Database(url_of(own)).write())
+        else:
+            foreign = stack.enter_context(closing(sqlite.connect(tmp_path / "own.db")))
+            foreign.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailable), deadlines.within(0.3):
+            _store(own)
+        # Without a deadline it is five seconds for each.
+        assert time.monotonic() - started < 3
 
 
 # --- The URL ---

@@ -15,7 +15,9 @@ from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, update
+from sqlalchemy import Connection, Date, Select, Table, update
+
+from peermentor_server.storage.tables import Instant
 
 # Repetitions come within seconds. A row that was left alone for longer forgets its writes; and
 # one that very many write to forgets the oldest.
@@ -87,17 +89,12 @@ def _image(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(table: Table, image: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _READERS.get(table.c[name].type.python_type, _as_it_is)(value)
-        for name, value in image.items()
-    }
+    return {name: _read_one(table.c[name].type, value) for name, value in image.items()}
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-_READERS: Mapping[type, Callable[[Any], Any]] = {
-    datetime: lambda value: value and datetime.fromisoformat(value),
-    date: lambda value: value and date.fromisoformat(value),
-}
+def _read_one(kind: object, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(kind, Instant):
+        return datetime.fromisoformat(value)
+    return date.fromisoformat(value) if isinstance(kind, Date) else value
