@@ -38,8 +38,15 @@ check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, ge
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory check-protos check-generated
+	$(MAKE) --no-print-directory check-client-types check-protos check-generated
 	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml
+
+.PHONY: check-client-types
+# All public types of the client are known to the users of pyright, which finds it by PATH alone.
+check-client-types: .venv/dev.stamp
+	@mkdir -p build
+	@export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+		basedpyright --verifytypes peermentor --ignoreexternal >build/types.txt || { cat build/types.txt; exit 1; }
 
 format: .venv/dev.stamp  ## Format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .
@@ -80,6 +87,9 @@ generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python co
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
 		--plugin=protoc-gen-sdk=clients/generator/plugin.py --sdk_out=$(CLIENT) $(PROTOS)
+	@# Types that mypy-protobuf leaves open.
+	@sed -i 's/^class _ServicerContext(.*/class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext[typing.Any, typing.Any]):  # type: ignore[misc]/' \
+		$(CLIENT)/peermentor/v1/*_pb2_grpc.pyi
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
 	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb $(GATEWAY)

@@ -10,6 +10,7 @@ from a proto:
 - An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
 - A message that answers hold becomes a dataclass. A field whose comment says `Null:` may be
   None; a string whose comment says `YYYY-MM-DD` is a date, or an instant if it says that, too.
+- A field with the option `debug_redact` is not shown by repr().
 - A request field of the behaviour REQUIRED is an argument that must be given. In a list, None
   is no filter; in an update, None clears a field that is a message.
 - A sentence about `update_mask` is left out of the comment of a field: the client writes it.
@@ -56,7 +57,11 @@ WRAPPERS = {
 FILE_MESSAGES, FILE_ENUMS, FILE_SERVICES = 4, 5, 6
 MESSAGE_FIELDS, MESSAGE_MESSAGES, MESSAGE_ENUMS, ENUM_VALUES, SERVICE_METHODS = 2, 3, 4, 2, 2
 REQUEST_ID = "request_id"
-TIMEOUT = "Seconds that the call may take with its repetitions. Default: the client's."
+OPTIONS = """\
+timeout: Seconds that $what may take with its repetitions. Default: the client's.
+metadata: More headers for $what, over those of the client.
+retries: How often $what is repeated at most. Default: $default.
+"""
 
 
 class Unsupported(Exception):
@@ -74,7 +79,8 @@ SYNC = {
     "a": "",
     "calls": "_sync",
     "waiting": "os",
-    "iterators": "Iterator",
+    "iterators": "Callable, Iterator, Mapping",
+    "response": "ResponseT",
     "library": "grpc",
     "key": "os.getpid()",
     "cancelled": "",
@@ -97,7 +103,8 @@ ASYNC = {
     "a": "a",
     "calls": "_async",
     "waiting": "asyncio",
-    "iterators": "AsyncIterator, Awaitable",
+    "iterators": "AsyncIterator, Awaitable, Callable, Mapping",
+    "response": "Awaitable[ResponseT]",
     "library": "grpc.aio",
     "key": "asyncio.get_running_loop()",
     "cancelled": """\
@@ -269,7 +276,9 @@ class Protos:
         for field in message.proto.field:
             comment = message.comments[field.name]
             kind, value = self._reading(field, comment)
-            fields.append(f"    {field.name}: {kind}\n{_doc_below(comment)}")
+            # What is not for logs is not shown by repr().
+            hidden = " = field(repr=False)" if field.options.debug_redact else ""
+            fields.append(f"    {field.name}: {kind}{hidden}\n{_doc_below(comment)}")
             values.append(f"            {field.name}={value},")
         return _render(
             "model",
@@ -294,7 +303,7 @@ class Protos:
         if field.label == Field.LABEL_REPEATED:
             return f"tuple[{kind}, ...]", f"tuple({value})"
         if _is_date(field, comment):
-            return "date" + _nullable(comment), f"_day({value})"
+            return "date" + _nullable(comment), f'_day("{field.name}", {value})'
         if field.proto3_optional:
             return f"{kind} | None", f"{value} if {present} else None"
         return kind, value
@@ -329,7 +338,7 @@ class Protos:
                     "service",
                     attribute=_snake(resource),
                     resource=resource,
-                    summary=_doc(_first_paragraph(comment), 8),
+                    summary=_doc(_first_paragraph(comment), 4),
                     **words,
                 )
                 for resource, (_, _, comment, _) in zip(resources, self.services, strict=True)
@@ -387,9 +396,13 @@ class Protos:
             f"    {each.name}: {_indented(_argument_comment(each, request), 8)}"
             for each in [*identity, *others]
         ]
-        arguments.append(f"    timeout: {TIMEOUT}")
         level = method.options.idempotency_level
         repeatable = level != MethodOptions.IDEMPOTENCY_UNKNOWN or REQUEST_ID in names
+        options = Template(OPTIONS).substitute(
+            what="each page" if self.is_list(response) else "the call",
+            default="the client's" if repeatable else "not at all",
+        )
+        arguments += [f"    {each}" for each in options.splitlines()]
         returns, answer, waits = self._answer(method, response, words)
         return _render(
             "method",
@@ -442,15 +455,11 @@ class Protos:
     ) -> tuple[str, str, bool]:
         """Return the type of what a method gives, its last line, and whether it waits."""
         indent = " " * 8
-        call = f"{words['await_']}self._connection.call(method, request, timeout)"
+        call = f"{words['await_']}call(request)"
         if self.is_list(response):
             item = f"models.{self.items(response).proto.name}"
             kind = f"{words['Async']}Listing"
-            lines = [
-                f"{indent}fetch = partial(self._connection.call, method, timeout=timeout)",
-                f"{indent}return {kind}(fetch, request, {item}.from_message)",
-            ]
-            return f"{kind}[{item}]", "\n".join(lines), False
+            return f"{kind}[{item}]", f"{indent}return {kind}(call, request, {item})", False
         if method.name.startswith("Delete"):
             return "None", f"{indent}{call}", True
         model = f"models.{response.proto.name}"

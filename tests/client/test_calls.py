@@ -1,15 +1,23 @@
 """Every method of the SDK, on both clients and against the real server."""
 
-import dataclasses
 import inspect
 import json
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import httpx
 import pytest
 
-from peermentor import UNSET, AssignmentStatus, Client, InvalidArgument, NotFound
+from peermentor import (
+    UNSET,
+    Assignment,
+    AssignmentStatus,
+    Client,
+    InvalidArgument,
+    NotFound,
+    Page,
+)
 from support.clients import opened
 from support.clock import CONTRACT_DAY
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
@@ -182,10 +190,74 @@ def test_an_idempotency_key_of_the_metadata_stands_for_the_request_id(
     assert client.assignments.list().total == 1
 
 
-def test_values_become_json_as_the_readme_says(client: Any) -> None:
-    made = client.assignments.create(**NEW_ASSIGNMENT)
-    told = json.loads(json.dumps(dataclasses.asdict(made), default=str))
-    assert (told["status"], told["start_date"]) == ("active", "2026-03-26")
+FRACTIONS = CONTRACT_DAY.replace(microsecond=120_000)
+
+
+def test_values_become_the_json_of_rest_and_come_back(client: Any, rest: httpx.Client) -> None:
+    bare = client.assignments.create(**NEW_ASSIGNMENT)
+    full = client.assignments.create(**NEW_ASSIGNMENT, mentee_name="Łukasz „Lu” Bjørn")
+    client.assignments.update_last_contact(full.assignment_id, contact_date=FRACTIONS)
+    full = client.assignments.update(
+        full.assignment_id, reminder_sent_at=CONTRACT_DAY, escalation_sent_at=FRACTIONS
+    )
+    bare = client.assignments.get(bare.assignment_id)
+    template = client.templates.create(**NEW_TEMPLATE)
+    plain = client.templates.create(**{**NEW_TEMPLATE, "mentor_ids": [], "notes_template": ""})
+    for value, path in (
+        (bare, f"assignments/{bare.assignment_id}"),
+        (full, f"assignments/{full.assignment_id}"),
+        (template, f"recurring-templates/{template.id}"),
+        (plain, f"recurring-templates/{plain.id}"),
+        (client.assignments.list(limit=1).page(1), "assignments?limit=1"),
+        (client.templates.list().page(1), "recurring-templates"),
+        (client.assignments.list(org_id="none").page(1), "assignments?org_id=none"),
+    ):
+        told = rest.get(f"/api/v1/{path}").json()
+        assert value.to_dict() == told
+        assert json.loads(value.to_json()) == told
+        if not isinstance(value, Page):
+            assert type(value).from_dict(told) == value
+
+
+def test_json_of_other_versions_is_read() -> None:
+    told = {"assignment_id": "asgn_001", "status": "dreaming", "mood": "good"}
+    read: Any = Assignment.from_dict(told)
+    assert (read.assignment_id, read.status) == ("asgn_001", "unspecified")
+    assert (read.mentee_name, read.created_at) == ("", None)
+    assert Assignment.from_dict(read.to_dict()) == read
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ([], TypeError, r"^given: a mapping such as that of to_dict\(\) is needed, not list$"),
+        ({"data": []}, ValueError, "^Assignment: none of its fields is there$"),
+        ({"org_id": 7}, ValueError, "^Assignment: .*org_id"),
+        ({"created_at": "yesterday"}, ValueError, "^Assignment: .*created_at"),
+        ({"start_date": "2026-02-30"}, ValueError, "^Assignment: start_date: day is out of range"),
+    ],
+)
+def test_what_is_no_json_of_a_value_is_refused(
+    given: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Assignment.from_dict(given)
+    with pytest.raises(TypeError, match="message: a message Assignment is needed"):
+        Assignment.from_message(given)
+
+
+def test_no_name_of_a_person_is_shown(client: Any) -> None:
+    made = client.assignments.create(**NEW_ASSIGNMENT, mentee_name="Bjørn Solberg")
+    for value in (made, client.assignments.list().page(1)):
+        assert made.assignment_id in repr(value)
+        assert "Solberg" not in repr(value)
+
+
+def test_a_number_of_a_page_is_an_int(client: Any) -> None:
+    with pytest.raises(TypeError, match=r"^number: an int is needed, not str$"):
+        client.assignments.list().page("1")
+    with pytest.raises(ValueError, match=r"^page: Value out of range"):
+        client.assignments.list().page(2**40)
 
 
 def test_unset_shows_itself_as_nothing() -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ import httpx
 import pytest
 from google.protobuf.message import Message
 
-from peermentor import AsyncClient, Cancelled, Client, NotFound, Unavailable, __version__
+from peermentor import (
+    AsyncClient,
+    Cancelled,
+    Client,
+    NotFound,
+    Unavailable,
+    Untrusted,
+    __version__,
+)
 from peermentor.v1 import assignments_pb2
 from peermentor_server.settings import Settings
 from support.clients import opened, scripted_server
 from support.factories import NEW_ASSIGNMENT
 from support.ports import free_ports
 from support.racing import at_once
+from support.swallowing import swallower
 
 
 def answer(_request: bytes, _context: grpc.ServicerContext) -> Message:
@@ -114,7 +124,7 @@ def test_what_is_no_address_is_refused(
         pass
 
 
-@pytest.mark.parametrize("address", [b"127.0.0.1:1", [b"127.0.0.1:1"], [1]])
+@pytest.mark.parametrize("address", [5, b"127.0.0.1:1", [b"127.0.0.1:1"], [1], {}, {"a:1": 2}])
 def test_an_address_is_text(client_kind: str, address: Any) -> None:
     with pytest.raises(TypeError, match=r"^address: a str such as"), opened(client_kind, address):
         pass
@@ -152,6 +162,40 @@ def test_a_server_nearby_is_reached_without_the_proxy_of_the_environment(
                 client.assignments.get("asgn_001")
 
 
+@pytest.mark.parametrize("name", ["grpc_proxy", "https_proxy", "http_proxy"])
+def test_the_proxy_of_the_environment_is_among_the_hints(
+    client_kind: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    hint = f"and the proxy that `{name}` in the environment names"
+    for proxy, told in (("http://s3cret@127.0.0.1:1", True), ("", False)):
+        monkeypatch.setenv(name, proxy)
+        with (
+            opened(client_kind, "peermentor.invalid:1", retries=0) as client,
+            pytest.raises(Unavailable, match=r"no answer from peermentor.invalid:1") as raised,
+        ):
+            client.assignments.get("asgn_001")
+        assert (hint in raised.value.message) is told
+        assert "s3cret" not in str(raised.value)
+
+
+def test_a_connection_that_freezes_is_given_up_for_another() -> None:
+    def heal(kind: str) -> int:
+        with (
+            scripted_server(answer) as address,
+            swallower(int(address.rpartition(":")[2])) as between,
+            opened(kind, between.address, timeout=50) as client,
+        ):
+            client.assignments.get("asgn_001")
+            between.freeze()
+            client.assignments.get("asgn_001")
+            return between.opened
+
+    # Both at once, since it takes as long as pings do.
+    assert at_once(partial(heal, "sync"), partial(heal, "async")) == [2, 2]
+
+
 def test_a_token_and_metadata_go_with_each_call(client_kind: str) -> None:
     seen: list[dict[str, str | bytes]] = []
 
@@ -182,6 +226,10 @@ async def later() -> str:
         ({"metadata": {"x-tenant": "s3cret\n"}}, ValueError, "metadata 'x-tenant': only"),
         ({"metadata": {"x-tenant": "s3cret\u00e6"}}, ValueError, "metadata 'x-tenant': only"),
         ({"metadata": {"x-tenant": None}}, TypeError, "metadata 'x-tenant': a str is needed"),
+        ({"metadata": {7: "a"}}, TypeError, "metadata 7: a str as its name is needed, not int"),
+        ({"metadata": [("a", "b")]}, TypeError, "metadata: a mapping of names to texts is needed"),
+        ({"metadata": {"grpc-timeout": "1"}}, ValueError, "metadata 'grpc-timeout': .* are not"),
+        ({"metadata": {"x-trace-bin": "1"}}, ValueError, "metadata 'x-trace-bin': .* are not"),
         ({"metadata": {"Authorization": "a"}, "token": "s3cret"}, ValueError, "not both"),
         ({"token": "s3cret\n"}, ValueError, "token: only printable ASCII"),
         ({"token": "s3cret\u00e6"}, ValueError, "token: only printable ASCII"),
@@ -196,7 +244,15 @@ async def later() -> str:
         ({"retries": True}, TypeError, "retries: an int is needed, not bool"),
         ({"retries": 1.5}, TypeError, "retries: an int is needed, not float"),
         ({"server_name": "a.example"}, ValueError, "give tls=True with them"),
-        ({"server_name": "", "tls": True}, ValueError, "server_name is empty"),
+        ({"server_name": "", "tls": True}, ValueError, "server_name: '' is no name of a host"),
+        ({"server_name": "a b", "tls": True}, ValueError, "server_name: 'a b' is no name"),
+        ({"server_name": 5, "tls": True}, TypeError, "server_name: a str is needed, not int"),
+        ({"tls": "yes"}, TypeError, "tls: a bool is needed, not str"),
+        ({"tls": None}, TypeError, "tls: a bool is needed, not NoneType"),
+        ({"tls": 1}, TypeError, "tls: a bool is needed, not int"),
+        ({"ca_certificate": 5, "tls": True}, TypeError, "ca_certificate: a path or bytes is need"),
+        ({"client_key": 5, "tls": True}, TypeError, "client_key: a path or bytes is needed"),
+        ({"client_certificate": 5}, TypeError, "client_certificate: a path or bytes is needed"),
         ({"ca_certificate": b""}, ValueError, "give tls=True with them"),
         ({"ca_certificate": b"", "tls": True}, ValueError, "ca_certificate is empty"),
         ({"ca_certificate": "/dev/null", "tls": True}, ValueError, "ca_certificate is empty"),
@@ -234,10 +290,16 @@ def test_a_token_is_checked_with_each_call(
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_client_shows_its_address(client_kind: str) -> None:
-    with opened(client_kind, "127.0.0.1:1", token="s3cret") as client:  # noqa: S106
-        shown = repr(getattr(client, "_target", client) if client_kind == "async" else client)
-    assert shown.endswith("Client('127.0.0.1:1')")
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_shows_its_address(kind: type[Client | AsyncClient]) -> None:
+    client = kind("127.0.0.1:1", token="s3cret")  # noqa: S106
+    shown, a = f"{kind.__name__}('127.0.0.1:1')", kind.__name__.removesuffix("Client")
+    assert repr(client) == shown
+    assert repr(client.assignments) == f"<{a}Assignments of {shown}>"
+    assert repr(client.templates) == f"<{a}Templates of {shown}>"
+    assert repr(client.templates.list()) == f"<{a}Listing of RecurringTemplate: no filters>"
+    some = client.assignments.list(org_id="org_03", status="paused", limit=5)
+    assert repr(some) == f'<{a}Listing of Assignment: status: paused org_id: "org_03" limit: 5>'
 
 
 @pytest.fixture(scope="module")
@@ -282,16 +344,37 @@ def test_tls(client_kind: str, certificates: Path) -> None:
         several = {"tls": True, "ca_certificate": ca, "server_name": "peermentor.test"}
         with opened(client_kind, [address, address], **several) as client:
             client.assignments.get("asgn_001")
-        refused(client_kind, address, tls=True)
         refused(client_kind, address)
 
 
 def refused(client_kind: str, address: str, **options: Any) -> None:
     with (
         opened(client_kind, address, retries=0, **options) as client,
-        pytest.raises(Unavailable, match="both sides use TLS or neither does"),
+        pytest.raises(Unavailable, match=r"both sides use TLS or neither does.*asks for a certi"),
     ):
         client.assignments.get("asgn_001")
+
+
+def test_a_certificate_that_is_wrong_is_told_at_once(
+    client_kind: str, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "peermentor")
+    ca, nothing = certificates / "ca.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END"
+    with tls_server(certificates, mutual=False) as tls, scripted_server(answer) as plain:
+        for address, options in (
+            (tls, {}),
+            (tls, {"ca_certificate": certificates / "client.pem"}),
+            (tls, {"ca_certificate": nothing}),
+            (tls, {"ca_certificate": ca, "server_name": "elsewhere.test"}),
+            ([tls, tls], {"ca_certificate": ca, "server_name": "elsewhere.test"}),
+            (plain, {"ca_certificate": ca}),
+        ):
+            with (
+                opened(client_kind, address, timeout=60, tls=True, **options) as client,
+                pytest.raises(Untrusted, match=r"no TLS with .*: check that its certificate is"),
+            ):
+                client.assignments.get("asgn_001")
+    assert not [record for record in caplog.records if record.name == "peermentor"]
 
 
 def test_mutual_tls(client_kind: str, certificates: Path) -> None:

@@ -16,7 +16,7 @@ WHEEL_PYTHON = os.environ.get("WHEEL_PYTHON")
 
 def test_the_tour_runs() -> None:
     blocks = tour_blocks()
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     if WHEEL_PYTHON:
         blocks = [block for block in blocks if "peermentor_server" not in block]
     with running_service() as service:
@@ -31,6 +31,7 @@ def test_the_tour_runs() -> None:
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     assert printed[0] == "asgn_001 active None"
+    assert "2026-03-26 None" in printed
     assert "ASSIGNMENT_NOT_FOUND" in printed
     assert "1 1 ['asgn_001']" in printed
     assert "duration_minutes must be from 1 to 10080 minutes" in printed

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 
 from peermentor import DeadlineExceeded, PeermentorError, ResourceExhausted, Unavailable
-from peermentor.retries import LONGEST_PAUSE, Schedule
+from peermentor.retries import LAST_ATTEMPT, LONGEST_PAUSE, Schedule
 from peermentor.v1 import assignments_pb2
 from peermentor_server.app import App
 from peermentor_server.settings import Address, Settings
@@ -33,13 +33,16 @@ class Script:
         self.failures, self.code, self.details = failures, code, details
         self.times: list[float] = []
         self.requests: list[bytes] = []
-        self.keys: list[str | bytes | None] = []
+        self.metadata: list[dict[str, str | bytes]] = []
+
+    @property
+    def keys(self) -> list[str | bytes | None]:
+        return [each.get("idempotency-key") for each in self.metadata]
 
     def __call__(self, request: bytes, context: grpc.ServicerContext) -> Message:
         self.times.append(time.monotonic())
         self.requests.append(request)
-        metadata = dict(context.invocation_metadata())
-        self.keys.append(metadata.get("idempotency-key"))
+        self.metadata.append(dict(context.invocation_metadata()))
         if len(self.times) <= self.failures:
             fail(context, self.code, *self.details)
         return assignments_pb2.Assignment(assignment_id="asgn_001")
@@ -179,16 +182,16 @@ def test_a_deadline_is_positive_and_finite(client: Any, timeout: float) -> None:
         client.assignments.get("asgn_001", timeout=timeout)
 
 
-def test_a_server_may_come_up_late(
+def test_a_server_that_is_away_is_asked_again_until_the_deadline(
     client_kind: str, settings: Settings, database: Database
 ) -> None:
     (port,) = free_ports(1)
     address = Address("127.0.0.1", port)
     app = App(settings.model_copy(update={"grpc_address": address}), database)
-    timer = threading.Timer(0.8, app.start)
+    timer = threading.Timer(4, app.start)
     timer.start()
     try:
-        with opened(client_kind, str(address)) as client:
+        with opened(client_kind, str(address), timeout=60) as client:
             assert list(client.assignments.list()) == []
     finally:
         timer.join()
@@ -223,10 +226,80 @@ def test_each_repetition_is_logged_without_values(
 
 def test_pauses_grow_with_jitter_and_stay_bounded() -> None:
     error = Unavailable(grpc.StatusCode.UNAVAILABLE, "gone")
-    schedules = [Schedule(60, 6) for _ in range(20)]
+    schedules = [Schedule(1e6, 6) for _ in range(20)]
     rounds = [[schedule.pause_after(error) for schedule in schedules] for _ in range(7)]
     assert all(pause is None for pause in rounds.pop())
     longest = [max(pause or 0 for pause in pauses) for pauses in rounds]
     assert all(len(set(pauses)) > 10 for pauses in rounds)
     assert longest == sorted(longest[:4]) + longest[4:]
     assert max(longest) <= LONGEST_PAUSE
+
+
+def test_without_a_count_the_deadline_alone_ends_retries() -> None:
+    error = Unavailable(grpc.StatusCode.UNAVAILABLE, "gone")
+    schedule = Schedule(1e6, None)
+    pauses = [schedule.pause_after(error) for _ in range(3000)]
+    assert all(pause and pause <= LONGEST_PAUSE for pause in pauses)
+    # What is left after the last pause suffices for an attempt.
+    assert (Schedule(LAST_ATTEMPT + 0.05, None).pause_after(error) or 9) <= 0.05
+    assert Schedule(LAST_ATTEMPT, None).pause_after(error) is None
+    error.retry_after = 5
+    assert Schedule(5, None).pause_after(error) is None
+
+
+def test_a_call_that_nobody_answers_is_made_again_until_shortly_before_its_deadline(
+    client_kind: str,
+) -> None:
+    script = Script(999, grpc.StatusCode.UNAVAILABLE)
+    with scripted_server(script) as address, opened(client_kind, address) as client:
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            client.assignments.get("asgn_001", timeout=3)
+        assert 2 < time.monotonic() - started < 3
+    assert len(script.times) >= 4
+
+
+def test_a_call_has_options_of_its_own(client_kind: str) -> None:
+    script = Script(99, grpc.StatusCode.UNAVAILABLE)
+    own = {"X-Tenant": "7", "idempotency-key": "mine-7"}
+    with (
+        scripted_server(script) as address,
+        opened(client_kind, address, metadata={"x-tenant": "1", "x-app": "a"}) as client,
+    ):
+        for call in (
+            lambda: client.assignments.update("asgn_001", org_id="o", metadata=own, retries=1),
+            # Nothing but the caller's word lets a deletion be repeated.
+            lambda: client.assignments.delete("asgn_001", metadata=own, retries=1),
+            lambda: list(client.assignments.list(metadata=own, retries=1)),
+            lambda: client.templates.list(metadata=own, retries=1).page(1),
+        ):
+            with pytest.raises(Unavailable):
+                call()
+        assert script.keys == ["mine-7"] * 8
+        assert {(each["x-tenant"], each["x-app"]) for each in script.metadata} == {("7", "a")}
+        with pytest.raises(Unavailable):
+            client.assignments.get("asgn_001", retries=0)
+    assert script.metadata[-1]["x-tenant"] == "1"
+    assert len(script.times) == 9
+
+
+@pytest.mark.parametrize(
+    ("own", "error", "message"),
+    [
+        ({"timeout": "5"}, TypeError, "timeout: a number of seconds is needed, not str"),
+        ({"timeout": 0}, ValueError, "timeout must be a positive number"),
+        ({"retries": 1.5}, TypeError, "retries: an int is needed, not float"),
+        ({"retries": -1}, ValueError, "retries must be 0 or more"),
+        ({"metadata": "ab"}, TypeError, "metadata: a mapping of names to texts is needed, not"),
+        ({"metadata": {"x": 5}}, TypeError, "metadata 'x': a str is needed, not int"),
+        ({"metadata": {"authorization": "a"}}, ValueError, "give token or the metadata"),
+    ],
+)
+def test_wrong_options_of_a_call_are_refused_before_anything_is_sent(
+    client_kind: str, own: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with opened(client_kind, "127.0.0.1:1", token="secret") as client:  # noqa: S106
+        with pytest.raises(error, match=message):
+            client.assignments.get("asgn_001", **own)
+        with pytest.raises(error, match=message):
+            client.templates.list(**own)

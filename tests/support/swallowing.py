@@ -1,4 +1,4 @@
-"""A connection that loses answers, as a network may."""
+"""Connections that lose answers, or that freeze, as in a network."""
 
 import socket
 import threading
@@ -16,6 +16,8 @@ class Swallower:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.swallows = False
         self.swallowed = 0
+        self.opened = 0
+        self._frozen: set[socket.socket] = set()
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
 
@@ -24,6 +26,7 @@ class Swallower:
             while True:
                 client, _ = self._listener.accept()
                 self._sockets.append(client)
+                self.opened += 1
                 try:
                     server = socket.create_connection(("127.0.0.1", self._server_port))
                 except ConnectionRefusedError:
@@ -36,18 +39,23 @@ class Swallower:
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
-                server.sendall(data)
+                if client not in self._frozen:
+                    server.sendall(data)
 
     def _return(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(65536):
-                if self.swallows:
+                if self.swallows or client in self._frozen:
                     self.swallowed += len(data)
                 else:
                     client.sendall(data)
         # A server that has died: its client shall see it.
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
+
+    def freeze(self) -> None:
+        """Let nothing pass any more on the connections that there are; new ones work."""
+        self._frozen.update(self._sockets)
 
     def close(self) -> None:
         """Break all connections, and take no more."""

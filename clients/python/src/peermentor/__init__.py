@@ -27,6 +27,7 @@ from peermentor.errors import (
     Unauthenticated,
     Unavailable,
     Unimplemented,
+    Untrusted,
 )
 from peermentor.models import *  # noqa: F403 - every model, as its __all__ says
 from peermentor.paging import Page
@@ -56,6 +57,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "Unset",
+    "Untrusted",
     "__version__",
 ]
 __all__ += models.__all__

@@ -4,27 +4,40 @@ Written by clients/generator; never edited.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any, Self, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Self, cast
 
 import grpc
 import grpc.aio
 
-from peermentor.connection import BaseConnection, Method, RequestT, ResponseT, check_fork
-from peermentor.options import bearer
-from peermentor.paging import BaseListing, Page
-
-T = TypeVar("T")
+from peermentor.connection import (
+    BaseConnection, Method, RequestT, ResponseT, Terms, check_fork, keyed
+)
+from peermentor.options import bearer, expect
+from peermentor.paging import BaseListing, ModelT, Page
+from peermentor.retries import Schedule
 
 
 class AsyncConnection(BaseConnection):
     """Makes calls and waits for their answers; has a channel for each event loop."""
 
-    async def call(
-        self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
+    def _to(
+        self,
+        method: Method[RequestT, ResponseT],
+        timeout: float | None,
+        metadata: Mapping[str, str] | None,
+        retries: int | None,
+    ) -> Callable[[RequestT], Awaitable[ResponseT]]:
+        """Return how to call an RPC with these options, which are checked here."""
+        return partial(self._call, method, self._terms(method.repeatable, timeout, metadata, retries))
+
+    async def _call(
+        self, method: Method[RequestT, ResponseT], terms: Terms, request: RequestT
     ) -> ResponseT:
         """Call an RPC, again where that is safe, and return its answer."""
-        schedule, headers = self._schedule(method, timeout), self._headers(method, request)
+        headers = keyed(method, request, terms.metadata)
+        schedule = Schedule(terms.timeout, terms.retries)
         stub: Any = self._channel().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
@@ -82,19 +95,19 @@ class AsyncConnection(BaseConnection):
         await self.close()
 
 
-class AsyncListing(BaseListing[T]):
+class AsyncListing(BaseListing[ModelT]):
     """All items of a list. Each iteration begins anew and fetches pages as it needs them.
 
     Pages follow each other by token: nothing is skipped or repeated while others write.
     """
 
-    async def __aiter__(self) -> AsyncIterator[T]:
+    async def __aiter__(self) -> AsyncIterator[ModelT]:
         """Yield every item."""
         async for page in self.pages():
             for item in page:
                 yield item
 
-    async def pages(self) -> AsyncIterator[Page[T]]:
+    async def pages(self) -> AsyncIterator[Page[ModelT]]:
         """Yield every page."""
         page = await self._fetch(self._request)
         yield page
@@ -102,8 +115,9 @@ class AsyncListing(BaseListing[T]):
             page = await self._fetch(self._at(page_token=page.next_page_token))
             yield page
 
-    async def page(self, number: int) -> Page[T]:
+    async def page(self, number: int) -> Page[ModelT]:
         """Fetch one page by its number, from 1."""
+        expect("number", number, int, "an int")
         return await self._fetch(self._at(page=number))
 
     @property
@@ -114,5 +128,5 @@ class AsyncListing(BaseListing[T]):
     async def _total(self) -> int:
         return (await self.page(1)).total
 
-    async def _fetch(self, request: object) -> Page[T]:
+    async def _fetch(self, request: Any) -> Page[ModelT]:
         return self._page(request, await self._call(request))

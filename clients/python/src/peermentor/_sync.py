@@ -4,27 +4,40 @@ Written by clients/generator; never edited.
 """
 
 import os
-from collections.abc import Iterator
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Self, cast
 
 import grpc
 import grpc
 
-from peermentor.connection import BaseConnection, Method, RequestT, ResponseT, check_fork
-from peermentor.options import bearer
-from peermentor.paging import BaseListing, Page
-
-T = TypeVar("T")
+from peermentor.connection import (
+    BaseConnection, Method, RequestT, ResponseT, Terms, check_fork, keyed
+)
+from peermentor.options import bearer, expect
+from peermentor.paging import BaseListing, ModelT, Page
+from peermentor.retries import Schedule
 
 
 class Connection(BaseConnection):
     """Makes calls and waits for their answers; may be used from many threads."""
 
-    def call(
-        self, method: Method[RequestT, ResponseT], request: RequestT, timeout: float | None = None
+    def _to(
+        self,
+        method: Method[RequestT, ResponseT],
+        timeout: float | None,
+        metadata: Mapping[str, str] | None,
+        retries: int | None,
+    ) -> Callable[[RequestT], ResponseT]:
+        """Return how to call an RPC with these options, which are checked here."""
+        return partial(self._call, method, self._terms(method.repeatable, timeout, metadata, retries))
+
+    def _call(
+        self, method: Method[RequestT, ResponseT], terms: Terms, request: RequestT
     ) -> ResponseT:
         """Call an RPC, again where that is safe, and return its answer."""
-        schedule, headers = self._schedule(method, timeout), self._headers(method, request)
+        headers = keyed(method, request, terms.metadata)
+        schedule = Schedule(terms.timeout, terms.retries)
         stub: Any = self._channel().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
@@ -77,19 +90,19 @@ class Connection(BaseConnection):
         self.close()
 
 
-class Listing(BaseListing[T]):
+class Listing(BaseListing[ModelT]):
     """All items of a list. Each iteration begins anew and fetches pages as it needs them.
 
     Pages follow each other by token: nothing is skipped or repeated while others write.
     """
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[ModelT]:
         """Yield every item."""
         for page in self.pages():
             for item in page:
                 yield item
 
-    def pages(self) -> Iterator[Page[T]]:
+    def pages(self) -> Iterator[Page[ModelT]]:
         """Yield every page."""
         page = self._fetch(self._request)
         yield page
@@ -97,8 +110,9 @@ class Listing(BaseListing[T]):
             page = self._fetch(self._at(page_token=page.next_page_token))
             yield page
 
-    def page(self, number: int) -> Page[T]:
+    def page(self, number: int) -> Page[ModelT]:
         """Fetch one page by its number, from 1."""
+        expect("number", number, int, "an int")
         return self._fetch(self._at(page=number))
 
     @property
@@ -109,5 +123,5 @@ class Listing(BaseListing[T]):
     def _total(self) -> int:
         return (self.page(1)).total
 
-    def _fetch(self, request: object) -> Page[T]:
+    def _fetch(self, request: Any) -> Page[ModelT]:
         return self._page(request, self._call(request))

@@ -3,14 +3,13 @@
 Written by clients/generator from protos/; never edited.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from functools import cached_property, partial
 from uuid import UUID
 
 from peermentor import models
 from peermentor._sync import Connection, Listing
-from peermentor.connection import Method
+from peermentor.connection import Method, Part
 from peermentor.requests import UNSET, Unset, day, day_or_instant, fill, uuid
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
@@ -22,26 +21,6 @@ __all__ = [
     "Client",
     "Templates",
 ]
-
-
-class Client(Connection):
-    """Calls the service; may be used from many threads.
-
-    - `assignments`
-    - `templates`
-    """
-
-    @cached_property
-    def assignments(self) -> "Assignments":
-        """Who mentors whom, when they last had contact, who is overdue, and when a
-        reminder or an escalation went out.
-        """
-        return Assignments(self)
-
-    @cached_property
-    def templates(self) -> "Templates":
-        """Templates of recurring activities, so that nobody types them in again each time."""
-        return Templates(self)
 
 
 class Assignments:
@@ -72,6 +51,10 @@ class Assignments:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def __repr__(self) -> str:
+        """Tell whose part this is."""
+        return f"<{type(self).__name__} of {self._connection!r}>"
+
     def list(
         self,
         *,
@@ -84,6 +67,8 @@ class Assignments:
         limit: int | None = None,
         page_token: str | None = None,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> Listing[models.Assignment]:
         """Lists assignments by ascending id; without `status`, the open ones (active or paused).
 
@@ -98,7 +83,9 @@ class Assignments:
             page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the page before, with the same filters; then without `page`.
-            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            timeout: Seconds that each page may take with its repetitions. Default: the client's.
+            metadata: More headers for each page, over those of the client.
+            retries: How often each page is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/ListAssignments",
@@ -107,6 +94,7 @@ class Assignments:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.ListAssignmentsRequest(),
             {},
@@ -122,14 +110,15 @@ class Assignments:
             },
             {},
         )
-        fetch = partial(self._connection.call, method, timeout=timeout)
-        return Listing(fetch, request, models.Assignment.from_message)
+        return Listing(call, request, models.Assignment)
 
     def get(
         self,
         assignment_id: str,
         *,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.Assignment:
         """Gets one assignment.
 
@@ -138,6 +127,8 @@ class Assignments:
         Arguments:
             assignment_id: The assignment.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/GetAssignment",
@@ -146,13 +137,14 @@ class Assignments:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.GetAssignmentRequest(),
             {"assignment_id": assignment_id},
             {},
             {},
         )
-        return models.Assignment.from_message(self._connection.call(method, request, timeout))
+        return models.Assignment.from_message(call(request))
 
     def create(
         self,
@@ -165,6 +157,8 @@ class Assignments:
         mentee_name: str | Unset = UNSET,
         request_id: str | UUID | Unset = UNSET,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.Assignment:
         """Creates an assignment, which is active and has had no contact yet; once for each
         `request_id`.
@@ -184,6 +178,8 @@ class Assignments:
                 chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
                 the same.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/CreateAssignment",
@@ -192,6 +188,7 @@ class Assignments:
             repeatable=True,
             keyed=True,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.CreateAssignmentRequest(),
             {},
@@ -206,7 +203,7 @@ class Assignments:
             },
             {"start_date": day, "request_id": uuid},
         )
-        return models.Assignment.from_message(self._connection.call(method, request, timeout))
+        return models.Assignment.from_message(call(request))
 
     def update(
         self,
@@ -221,6 +218,8 @@ class Assignments:
         reminder_sent_at: datetime | None | Unset = UNSET,
         escalation_sent_at: datetime | None | Unset = UNSET,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.Assignment:
         """Changes the fields that the request names and leaves the others as they are, in one
         statement: two callers that change different fields never undo each other.
@@ -239,6 +238,8 @@ class Assignments:
             reminder_sent_at: When the reminder of this cycle went out. None clears it.
             escalation_sent_at: When the escalation of this cycle went out. None clears it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/UpdateAssignment",
@@ -247,6 +248,7 @@ class Assignments:
             repeatable=True,
             keyed=True,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.UpdateAssignmentRequest(),
             {"assignment_id": assignment_id},
@@ -262,13 +264,15 @@ class Assignments:
             },
             {"start_date": day},
         )
-        return models.Assignment.from_message(self._connection.call(method, request, timeout))
+        return models.Assignment.from_message(call(request))
 
     def delete(
         self,
         assignment_id: str,
         *,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> None:
         """Deletes an assignment and its contact history. With a mentee's last assignment goes
         the mentee's name: it is personal data that nothing needs any more.
@@ -278,6 +282,8 @@ class Assignments:
         Arguments:
             assignment_id: The assignment.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: not at all.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/DeleteAssignment",
@@ -286,13 +292,14 @@ class Assignments:
             repeatable=False,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.DeleteAssignmentRequest(),
             {"assignment_id": assignment_id},
             {},
             {},
         )
-        self._connection.call(method, request, timeout)
+        call(request)
 
     def update_last_contact(
         self,
@@ -302,6 +309,8 @@ class Assignments:
         contact_type: str | Unset = UNSET,
         only_if_later: bool | Unset = UNSET,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.Assignment:
         """Sets when mentor and mentee last had contact, and keeps the entry in the contact
         history. A date later than the stored one starts a new reminder cycle:
@@ -323,6 +332,8 @@ class Assignments:
                 into the history alone. The answer shows which last contact holds. Default: false, the
                 last contact becomes this one.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/UpdateLastContact",
@@ -331,6 +342,7 @@ class Assignments:
             repeatable=True,
             keyed=True,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.UpdateLastContactRequest(),
             {"assignment_id": assignment_id},
@@ -341,7 +353,7 @@ class Assignments:
             },
             {},
         )
-        return models.Assignment.from_message(self._connection.call(method, request, timeout))
+        return models.Assignment.from_message(call(request))
 
     def list_overdue(
         self,
@@ -357,6 +369,8 @@ class Assignments:
         limit: int | None = None,
         page_token: str | None = None,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> Listing[models.Assignment]:
         """Lists the active assignments without contact since the cutoff, the longest-silent
         first and the never-contacted before all; assignments of equal silence by id.
@@ -377,7 +391,9 @@ class Assignments:
             page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the page before, with the same filters; then without `page`.
-            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            timeout: Seconds that each page may take with its repetitions. Default: the client's.
+            metadata: More headers for each page, over those of the client.
+            retries: How often each page is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.AssignmentService/ListOverdueAssignments",
@@ -386,6 +402,7 @@ class Assignments:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             assignments_pb2.ListOverdueAssignmentsRequest(),
             {},
@@ -403,8 +420,7 @@ class Assignments:
             },
             {"cutoff_date": day_or_instant, "started_before": day},
         )
-        fetch = partial(self._connection.call, method, timeout=timeout)
-        return Listing(fetch, request, models.Assignment.from_message)
+        return Listing(call, request, models.Assignment)
 
 
 class Templates:
@@ -417,6 +433,10 @@ class Templates:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def __repr__(self) -> str:
+        """Tell whose part this is."""
+        return f"<{type(self).__name__} of {self._connection!r}>"
+
     def list(
         self,
         *,
@@ -424,6 +444,8 @@ class Templates:
         limit: int | None = None,
         page_token: str | None = None,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> Listing[models.RecurringTemplate]:
         """Lists templates by ascending id.
 
@@ -433,7 +455,9 @@ class Templates:
             page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the page before; then without `page`.
-            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            timeout: Seconds that each page may take with its repetitions. Default: the client's.
+            metadata: More headers for each page, over those of the client.
+            retries: How often each page is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.TemplateService/ListTemplates",
@@ -442,6 +466,7 @@ class Templates:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.ListTemplatesRequest(),
             {},
@@ -452,14 +477,15 @@ class Templates:
             },
             {},
         )
-        fetch = partial(self._connection.call, method, timeout=timeout)
-        return Listing(fetch, request, models.RecurringTemplate.from_message)
+        return Listing(call, request, models.RecurringTemplate)
 
     def get(
         self,
         id: str,
         *,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.RecurringTemplate:
         """Gets one template.
 
@@ -468,6 +494,8 @@ class Templates:
         Arguments:
             id: The template.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.TemplateService/GetTemplate",
@@ -476,13 +504,14 @@ class Templates:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.GetTemplateRequest(),
             {"id": id},
             {},
             {},
         )
-        return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
+        return models.RecurringTemplate.from_message(call(request))
 
     def create(
         self,
@@ -498,6 +527,8 @@ class Templates:
         is_active: bool | Unset = UNSET,
         request_id: str | UUID | Unset = UNSET,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.RecurringTemplate:
         """Creates a template; once for each `request_id`.
 
@@ -527,6 +558,8 @@ class Templates:
                 chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
                 the same.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.TemplateService/CreateTemplate",
@@ -535,6 +568,7 @@ class Templates:
             repeatable=True,
             keyed=True,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.CreateTemplateRequest(),
             {},
@@ -552,7 +586,7 @@ class Templates:
             },
             {"request_id": uuid},
         )
-        return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
+        return models.RecurringTemplate.from_message(call(request))
 
     def update(
         self,
@@ -568,6 +602,8 @@ class Templates:
         notes_template: str | Unset = UNSET,
         is_active: bool | Unset = UNSET,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> models.RecurringTemplate:
         """Changes the fields that the request names and leaves the others as they are, in one
         statement: two callers that change different fields never undo each other.
@@ -586,6 +622,8 @@ class Templates:
             notes_template: What to begin the notes of each activity with. Empty clears it.
             is_active: Whether activities are to be made from it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.TemplateService/UpdateTemplate",
@@ -594,6 +632,7 @@ class Templates:
             repeatable=True,
             keyed=True,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.UpdateTemplateRequest(),
             {"id": id},
@@ -610,13 +649,15 @@ class Templates:
             },
             {},
         )
-        return models.RecurringTemplate.from_message(self._connection.call(method, request, timeout))
+        return models.RecurringTemplate.from_message(call(request))
 
     def delete(
         self,
         id: str,
         *,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> None:
         """Deletes a template.
 
@@ -625,6 +666,8 @@ class Templates:
         Arguments:
             id: The template.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: not at all.
         """
         method = Method(
             "/peermentor.v1.TemplateService/DeleteTemplate",
@@ -633,13 +676,14 @@ class Templates:
             repeatable=False,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.DeleteTemplateRequest(),
             {"id": id},
             {},
             {},
         )
-        self._connection.call(method, request, timeout)
+        call(request)
 
     def list_by_coordinator(
         self,
@@ -649,6 +693,8 @@ class Templates:
         limit: int | None = None,
         page_token: str | None = None,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> Listing[models.RecurringTemplate]:
         """Lists the templates of one coordinator by ascending id.
 
@@ -659,7 +705,9 @@ class Templates:
             page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the page before, of the same coordinator; then without `page`.
-            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            timeout: Seconds that each page may take with its repetitions. Default: the client's.
+            metadata: More headers for each page, over those of the client.
+            retries: How often each page is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.TemplateService/ListTemplatesByCoordinator",
@@ -668,6 +716,7 @@ class Templates:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.ListTemplatesByCoordinatorRequest(),
             {"coordinator_id": coordinator_id},
@@ -678,8 +727,7 @@ class Templates:
             },
             {},
         )
-        fetch = partial(self._connection.call, method, timeout=timeout)
-        return Listing(fetch, request, models.RecurringTemplate.from_message)
+        return Listing(call, request, models.RecurringTemplate)
 
     def list_by_organization(
         self,
@@ -689,6 +737,8 @@ class Templates:
         limit: int | None = None,
         page_token: str | None = None,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
     ) -> Listing[models.RecurringTemplate]:
         """Lists the templates of one organization by ascending id.
 
@@ -700,7 +750,9 @@ class Templates:
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the page before, of the same organization; then without
                 `page`.
-            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            timeout: Seconds that each page may take with its repetitions. Default: the client's.
+            metadata: More headers for each page, over those of the client.
+            retries: How often each page is repeated at most. Default: the client's.
         """
         method = Method(
             "/peermentor.v1.TemplateService/ListTemplatesByOrganization",
@@ -709,6 +761,7 @@ class Templates:
             repeatable=True,
             keyed=False,
         )
+        call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
             templates_pb2.ListTemplatesByOrganizationRequest(),
             {"organization_id": organization_id},
@@ -719,6 +772,19 @@ class Templates:
             },
             {},
         )
-        fetch = partial(self._connection.call, method, timeout=timeout)
-        return Listing(fetch, request, models.RecurringTemplate.from_message)
+        return Listing(call, request, models.RecurringTemplate)
 
+
+class Client(Connection):
+    """Calls the service; may be used from many threads.
+
+    - `assignments`
+    - `templates`
+    """
+
+    assignments: Part[Assignments] = Part(Assignments)
+    """Who mentors whom, when they last had contact, who is overdue, and when a
+    reminder or an escalation went out.
+    """
+    templates: Part[Templates] = Part(Templates)
+    """Templates of recurring activities, so that nobody types them in again each time."""

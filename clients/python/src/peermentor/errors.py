@@ -13,12 +13,14 @@
     ├── Cancelled             given up by the caller, such as by `close()`
     ├── DeadlineExceeded      no answer within `timeout`; it may have happened all the same
     ├── Unavailable           no server answers, or its database does not; try again
+    │   └── Untrusted         TLS does not come about; it does not help to try again
     ├── Unimplemented         the server does not know this call; it is older than this package
     └── Internal              a fault of the server (INTERNAL, UNKNOWN, DATA_LOSS)
 
 Branch on the class and on `reason`, never on the text.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,6 +31,10 @@ from google.rpc.status_pb2 import Status
 
 _DETAILS = "grpc-status-details-bin"
 _REQUEST_ID = "x-request-id"
+# What the versions of gRPC say of certificates, of names in them, and of servers without TLS.
+_TLS_FAILED = re.compile(
+    "handshake failed|security handshaker|Peer name|Verification Check|empty address list"
+)
 _MessageT = TypeVar("_MessageT", bound=Message)
 
 
@@ -121,6 +127,10 @@ class Unavailable(PeermentorError):
     """No server answers, or its database does not; try again."""
 
 
+class Untrusted(Unavailable):
+    """TLS does not come about, such as by a wrong certificate; it does not help to try again."""
+
+
 class Unimplemented(PeermentorError):
     """The server does not know this call; it is older than this package."""
 
@@ -137,14 +147,20 @@ CLASS_OF: dict[grpc.StatusCode, type[PeermentorError]] = {
 }
 
 
-def from_rpc(raised: Any, address: str) -> PeermentorError:
-    """Return the error for what gRPC raised, `grpc.RpcError` or `grpc.aio.AioRpcError`."""
+def from_rpc(raised: Any, address: str, proxy: str) -> PeermentorError:
+    """Return the error for what gRPC raised, `grpc.RpcError` or `grpc.aio.AioRpcError`.
+
+    `proxy` is the variable of the environment that names one, or empty.
+    """
     trailers: dict[str, Any] = dict(raised.trailing_metadata() or ())
     code, text, details = raised.code(), raised.details() or "", trailers.get(_DETAILS, b"")
     info, retry = _unpack(details, ErrorInfo), _unpack(details, RetryInfo)
+    kind = CLASS_OF[code]
     if not trailers.get(_REQUEST_ID) and not details:
-        text = _from_no_server(code, text, address)
-    error = CLASS_OF[code](code, text or code.name)
+        if kind is Unavailable and _TLS_FAILED.search(text):
+            kind = Untrusted
+        text = _from_no_server(kind, text, address, proxy)
+    error = kind(code, text or code.name)
     error.reason = info.reason
     error.request_id = trailers.get(_REQUEST_ID, "") or info.metadata.get("request_id", "")
     if retry.HasField("retry_delay"):
@@ -165,11 +181,18 @@ def _unpack(details: bytes, kind: type[_MessageT]) -> _MessageT:
     return found
 
 
-def _from_no_server(code: grpc.StatusCode, text: str, address: str) -> str:
+def _from_no_server(kind: type[PeermentorError], text: str, address: str, proxy: str) -> str:
+    proxy = proxy and f", and the proxy that `{proxy}` in the environment names"
     advice = {
-        grpc.StatusCode.UNAVAILABLE: f": check that the server runs and listens there, that the "
-        f"address is right (the argument `address`, or PEERMENTOR_ADDRESS), that both sides use "
-        f"TLS or neither does, and that the certificate is for this name ({text})",
-        grpc.StatusCode.DEADLINE_EXCEEDED: " in time: check it, or give a longer `timeout`",
+        Unavailable: f"no answer from {address}: check that the server runs and listens there, "
+        f"that the address is right (the argument `address`, or PEERMENTOR_ADDRESS), that both "
+        f"sides use TLS or neither does, and that a server which asks for a certificate is shown "
+        f"one that it trusts{proxy} ({text})",
+        Untrusted: f"no TLS with {address}: check that its certificate is for this name (or give "
+        f"`server_name`), is valid today, and comes from an authority that is trusted here (or "
+        f"give `ca_certificate`), that a `client_certificate` fits its `client_key`, and that the "
+        f"server uses TLS at all{proxy} ({text})",
+        DeadlineExceeded: f"no answer from {address} in time: check it{proxy}, or give a longer "
+        f"`timeout`",
     }
-    return f"no answer from {address}{advice[code]}" if code in advice else text
+    return advice.get(kind, text)

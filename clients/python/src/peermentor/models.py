@@ -4,13 +4,15 @@ Written by clients/generator from protos/; never edited.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from peermentor.options import expect
+from peermentor.values import Model
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
@@ -41,8 +43,11 @@ def _present(message: Any, name: str, read: Callable[[Any], Any]) -> Any:
     return read(getattr(message, name)) if message.HasField(name) else None
 
 
-def _day(text: str) -> Any:
-    return date.fromisoformat(text) if text else None
+def _day(name: str, text: str) -> Any:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _member(enum: type[_EnumT], names: Any, number: int) -> _EnumT:
@@ -104,14 +109,15 @@ ErrorReasonName: TypeAlias = Literal["INVALID_FIELD", "MALFORMED_REQUEST", "ASSI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
+class Assignment(Model):
     """A peer mentor who accompanies a mentee, looked after by a coordinator."""
 
+    _message: ClassVar = assignments_pb2.Assignment
     assignment_id: str
     """`asgn_` and a number of at least three digits, given by the server: `asgn_001`.
     Never used twice.
     """
-    mentee_name: str
+    mentee_name: str = field(repr=False)
     """The mentee's name, kept once per mentee; empty when unknown."""
     peer_mentor_id: str
     """Who mentors."""
@@ -141,6 +147,7 @@ class Assignment:
     @classmethod
     def from_message(cls, message: assignments_pb2.Assignment) -> Self:
         """Read the message of peermentor.v1."""
+        expect("message", message, assignments_pb2.Assignment, "a message Assignment")
         return cls(
             assignment_id=message.assignment_id,
             mentee_name=message.mentee_name,
@@ -155,14 +162,15 @@ class Assignment:
             created_at=_present(message, "created_at", _instant),
             updated_at=_present(message, "updated_at", _instant),
             mentee_id=message.mentee_id,
-            start_date=_day(message.start_date),
+            start_date=_day("start_date", message.start_date),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecurringTemplate:
+class RecurringTemplate(Model):
     """An activity that comes again by a rule."""
 
+    _message: ClassVar = templates_pb2.RecurringTemplate
     id: str
     """`rt-` and a number of at least three digits, given by the server: `rt-001`. Never
     used twice.
@@ -193,6 +201,7 @@ class RecurringTemplate:
     @classmethod
     def from_message(cls, message: templates_pb2.RecurringTemplate) -> Self:
         """Read the message of peermentor.v1."""
+        expect("message", message, templates_pb2.RecurringTemplate, "a message RecurringTemplate")
         return cls(
             id=message.id,
             coordinator_id=message.coordinator_id,

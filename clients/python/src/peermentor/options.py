@@ -1,6 +1,7 @@
-"""The arguments of a client, checked when it is made. No message repeats a secret."""
+"""The arguments of a client and of its calls, checked at once. No message repeats a secret."""
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
@@ -12,14 +13,24 @@ Token = str | Callable[[], str] | None
 Headers = tuple[tuple[str, str], ...]
 _FOUR, _SIX = r"(?P<four>[0-9.]+)", r"\[(?P<six>[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\w+)?)\]"
 _ADDRESS = re.compile(rf"({_FOUR}|{_SIX}|(?P<name>[\w.-]+)):(?P<port>\d{{1,5}})", re.ASCII)
-_KEY, _VALUE = re.compile(r"[0-9a-z_.-]+"), re.compile(r"([!-~]([ -~]*[!-~])?)?")
+_SERVER_NAME = re.compile(r"[\w.:-]+", re.ASCII)
+# What begins with `grpc-` is gRPC's own, and what ends with `-bin` is no text.
+_KEY, _VALUE = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)"), re.compile(r"([!-~]([ -~]*[!-~])?)?")
+
+
+def expect(name: str, given: object, kind: Any, wanted: str) -> None:
+    """Raise a TypeError when this is not of its kind; a bool is no number."""
+    if not isinstance(given, kind) or (isinstance(given, bool) and kind is not bool):
+        raise TypeError(f"{name}: {wanted} is needed, not {type(given).__name__}")
 
 
 def places(given: str | Sequence[str]) -> tuple[str, str, bool]:
     """Return the addresses for people and for gRPC, and whether a proxy may lead to them."""
     several: Any = given.split(",") if isinstance(given, str) else given
-    if isinstance(several, bytes) or not all(isinstance(each, str) for each in several):
-        raise TypeError("address: a str such as '127.0.0.1:50051' is needed, or several of them")
+    sequence = isinstance(several, Sequence) and not isinstance(several, bytes)
+    if not sequence or not all(isinstance(each, str) for each in several):
+        wanted = "a str such as '127.0.0.1:50051' is needed, or a sequence of them"
+        raise TypeError(f"address: {wanted}, not {given!r}")
     addresses = [each.strip() for each in several] or [""]
     hosts = [_host(each) for each in addresses]
     if len(addresses) == 1:
@@ -44,13 +55,24 @@ def _host(address: str) -> Any:
     raise ValueError(f"{address!r} is no address such as 127.0.0.1:50051")
 
 
-def certificates(ca: Pem, key: Pem, certificate: Pem) -> list[bytes | None]:
-    """Return the bytes of each one that is given."""
+def certificates(
+    ca: Pem, key: Pem, certificate: Pem, name: str | None, *, tls: bool
+) -> list[bytes | None] | None:
+    """Return the bytes of each certificate that is given; None without TLS."""
+    expect("tls", tls, bool, "a bool")
+    names = {"ca_certificate": ca, "client_key": key, "client_certificate": certificate}
+    for each, given in names.items():
+        expect(each, given, str | os.PathLike | bytes | None, "a path or bytes")
+    expect("server_name", name, str | None, "a str")
+    if name is not None and not _SERVER_NAME.fullmatch(name):
+        raise ValueError(f"server_name: {name!r} is no name of a host")
+    if not tls and any(each is not None for each in (*names.values(), name)):
+        raise ValueError("certificates and server_name are for TLS: give tls=True with them")
     # gRPC ends the whole process when it has one without the other.
     if (certificate is None) != (key is None):
         raise ValueError("client_certificate and client_key are given together or not at all")
-    names = {"ca_certificate": ca, "client_key": key, "client_certificate": certificate}
-    return [None if given is None else _pem(name, given) for name, given in names.items()]
+    pems = [None if given is None else _pem(each, given) for each, given in names.items()]
+    return pems if tls else None
 
 
 def _pem(name: str, given: str | Path | bytes) -> bytes:
@@ -60,16 +82,19 @@ def _pem(name: str, given: str | Path | bytes) -> bytes:
     return content
 
 
-def headers(token: Token, metadata: Mapping[str, str]) -> Headers:
-    """Return the metadata; its names are in lower case."""
-    found = tuple(_header(f"metadata {key!r}", key, metadata[key]) for key in metadata)
-    if token is not None and "authorization" in dict(found):
+def headers(token: Token, metadata: Mapping[str, str] | None, others: Headers = ()) -> Headers:
+    """Return the metadata, over others; its names are in lower case."""
+    expect("metadata", metadata, Mapping | None, "a mapping of names to texts")
+    found = dict(others)
+    for key, value in (metadata or {}).items():
+        found.update([_header(f"metadata {key!r}", key, value)])
+    if token is not None and "authorization" in found:
         raise ValueError("give token or the metadata 'authorization', not both")
     if inspect.iscoroutinefunction(token):
         raise TypeError("token: a plain function is needed, not a coroutine function")
     if not callable(token):
         bearer(token)
-    return found
+    return tuple(found.items())
 
 
 def bearer(token: Token) -> Headers:
@@ -80,28 +105,29 @@ def bearer(token: Token) -> Headers:
     return (_header("token", "authorization", given, "Bearer "),)
 
 
-def _header(what: str, key: object, value: object, scheme: str = "") -> tuple[str, str]:
-    if not isinstance(key, str) or not isinstance(value, str):
-        raise TypeError(f"{what}: a str is needed, not {type(value).__name__}")
+def _header(what: str, key: Any, value: Any, scheme: str = "") -> tuple[str, str]:
+    expect(what, key, str, "a str as its name")
+    expect(what, value, str, "a str")
     if not _KEY.fullmatch(key.lower()) or not _VALUE.fullmatch(scheme + value):
-        raise ValueError(f"{what}: only printable ASCII can be sent, and no blanks around it")
+        raise ValueError(
+            f"{what}: only printable ASCII can be sent, and no blanks around it; names that "
+            "begin with grpc- or end with -bin are not for it"
+        )
     return key.lower(), scheme + value
 
 
 def seconds(timeout: float) -> float:
     """Return the timeout, or raise an error: every call has a deadline."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout: a number of seconds is needed, not {type(timeout).__name__}")
+    expect("timeout", timeout, int | float, "a number of seconds")
     # Beyond that, clocks lose count.
     if not 0 < timeout < 1e9:
         raise ValueError(f"timeout must be a positive number of seconds below 1e9, not {timeout}")
     return timeout
 
 
-def count(retries: int) -> int:
-    """Return how often a call is repeated."""
-    if isinstance(retries, bool) or not isinstance(retries, int):
-        raise TypeError(f"retries: an int is needed, not {type(retries).__name__}")
-    if retries < 0:
+def count(retries: int | None) -> int | None:
+    """Return how often a call is repeated; None when its deadline ends that."""
+    expect("retries", retries, int | None, "an int")
+    if retries is not None and retries < 0:
         raise ValueError(f"retries must be 0 or more, not {retries}")
     return retries

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
 import grpc
+from google.protobuf.text_format import MessageToString
 
 from peermentor.errors import Internal
+from peermentor.requests import fill
+from peermentor.values import Model, Value
 
-T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Sequence[T]):
+class Page(Sequence[ModelT], Value):
     """One page of a list: the sequence of its items."""
 
-    items: tuple[T, ...]
+    items: tuple[ModelT, ...]
     """The items of this page."""
     number: int
     """The number of this page, from 1."""
@@ -27,10 +30,10 @@ class Page(Sequence[T]):
     """Where the next page begins, for `page_token`; empty on the last page."""
 
     @overload
-    def __getitem__(self, index: int) -> T: ...
+    def __getitem__(self, index: int) -> ModelT: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
-    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+    def __getitem__(self, index: slice) -> tuple[ModelT, ...]: ...
+    def __getitem__(self, index: int | slice) -> ModelT | tuple[ModelT, ...]:
         """Return an item, or several."""
         return self.items[index]
 
@@ -38,25 +41,37 @@ class Page(Sequence[T]):
         """Count the items of this page."""
         return len(self.items)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object of the API's JSON."""
+        return {
+            "data": [each.to_dict() for each in self.items],
+            "pagination": {"page": self.number, "limit": self.limit, "total": self.total},
+            "next_page_token": self.next_page_token,
+        }
 
-class BaseListing(Generic[T]):
+
+class BaseListing(Generic[ModelT]):
     """What both listings have in common: all but the waiting."""
 
-    def __init__(self, call: Callable[[Any], Any], request: Any, read: Callable[[Any], T]) -> None:
+    def __init__(self, call: Callable[[Any], Any], request: Any, kind: type[ModelT]) -> None:
         """Remember how to fetch a page; nothing is asked yet."""
-        self._call, self._request, self._read = call, request, read
+        self._call, self._request, self._kind = call, request, kind
+
+    def __repr__(self) -> str:
+        """Tell what is listed, and by which filters."""
+        filters = MessageToString(self._request, as_one_line=True)
+        return f"<{type(self).__name__} of {self._kind.__name__}: {filters or 'no filters'}>"
 
     def _at(self, **place: Any) -> Any:
         request = type(self._request)()
         request.CopyFrom(self._request)
         request.ClearField("page")
         request.ClearField("page_token")
-        request.MergeFrom(type(request)(**place))
-        return request
+        return fill(request, place, {}, {})
 
-    def _page(self, request: Any, answer: Any) -> Page[T]:
+    def _page(self, request: Any, answer: Any) -> Page[ModelT]:
         place, token = answer.pagination, answer.next_page_token
         if token and token == request.page_token:
             raise Internal(grpc.StatusCode.INTERNAL, "the server gives the same page again")
-        items = tuple(map(self._read, answer.data))
+        items = tuple(map(self._kind.from_message, answer.data))
         return Page(items, place.page, place.limit, place.total, token)

@@ -1,27 +1,31 @@
 """When a call that failed is made again.
 
-Only calls that are safe to repeat are: those that change nothing, those whose repetition
-changes nothing more, and those that carry a request id by which the server knows them again.
+Only calls that are safe to repeat are: those that change nothing, and those that carry a key
+by which the server knows them again. Others are when their caller says how often.
 """
 
 import random
 import time
 from dataclasses import dataclass, field
 
-from peermentor.errors import PeermentorError, ResourceExhausted, Unavailable
+from peermentor.errors import PeermentorError, ResourceExhausted, Unavailable, Untrusted
 
 DEFAULT_TIMEOUT = 10.0
-DEFAULT_RETRIES = 4
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
+LAST_ATTEMPT = 0.3
+"""How many seconds the last attempt has at least."""
 
 
 @dataclass(slots=True)
 class Schedule:
-    """The attempts of one call, which share its deadline; `made` counts those that failed."""
+    """The attempts of one call, which share its deadline; `made` counts those that failed.
+
+    Without a number of `retries`, the deadline ends them.
+    """
 
     timeout: float
-    retries: int
+    retries: int | None
     made: int = 0
     _started: float = field(default_factory=time.monotonic)
 
@@ -33,9 +37,12 @@ class Schedule:
         """Return for how many seconds to wait before the next attempt; None to give up."""
         self.made += 1
         busy = isinstance(error, ResourceExhausted) and error.retry_after is not None
-        if self.made > self.retries or not (busy or isinstance(error, Unavailable)):
+        gone = isinstance(error, Unavailable) and not isinstance(error, Untrusted)
+        if not (busy or gone) or (self.retries is not None and self.made > self.retries):
             return None
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.made - 1))
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.made - 1, 9))
         # Jitter: callers that failed together do not come back together.
-        pause = (error.retry_after or 0) + random.uniform(longest / 2, longest)  # noqa: S311
-        return pause if pause < self.remaining() else None
+        asked = error.retry_after or 0
+        pause = asked + random.uniform(longest / 2, longest)  # noqa: S311
+        latest = self.remaining() - LAST_ATTEMPT
+        return min(pause, latest) if latest > asked else None
