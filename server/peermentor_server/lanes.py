@@ -24,6 +24,8 @@ from peermentor_server.storage.deadlines import Deadline
 
 # The calls of a lane, waiting and running. More would only wait for longer.
 MAX_CALLS = 24
+# How long a call waits for a thread. One that began later would hardly end in time.
+MAX_WAIT_S = 2.0
 # Filters of lists that few rows meet, however many there are.
 SELECTIVE_FIELDS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id", "organization_id")
 # Numbered pages beyond as many rows cost more than others.
@@ -67,8 +69,8 @@ class Lane:
     async def run(self, caller: Caller, deadline: Deadline, work: Callable[[], Any]) -> Any:
         """Return what `work` returns in a thread.
 
-        Raises Overloaded, when it has not begun, if there are too many calls or the deadline
-        passes. Work that has begun is left to itself when its caller goes.
+        Raises Overloaded if it cannot begin: there are too many calls, or it has waited for too
+        long. Work that has begun is left to itself when its caller goes.
         """
         if deadline.remaining() <= 0:
             raise Overloaded
@@ -78,7 +80,8 @@ class Lane:
         if not self._idle:
             if len(self._waiting) + len(self._running) > MAX_CALLS:
                 self._refuse(self._greediest())
-            job.expiry = loop.call_later(max(0, deadline.remaining()), self._refuse, job)
+            patience = min(MAX_WAIT_S, deadline.remaining())
+            job.expiry = loop.call_later(patience, self._refuse, job)
         self._dispatch(loop)
         try:
             return await job.answer
