@@ -46,6 +46,9 @@ class Assignments:
       RPC has ids of its own, and a create that failed has used none. The header, or gRPC
       metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
       which names a call in the log.
+    - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
+      with the same key is stored once and has the same answer, even if others have changed the
+      resource since.
     """
 
     def __init__(self, connection: Connection) -> None:

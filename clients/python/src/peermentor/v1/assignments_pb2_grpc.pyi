@@ -40,6 +40,9 @@ class AssignmentServiceStub:
       RPC has ids of its own, and a create that failed has used none. The header, or gRPC
       metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
       which names a call in the log.
+    - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
+      with the same key is stored once and has the same answer, even if others have changed the
+      resource since.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -141,6 +144,9 @@ class AssignmentServiceAsyncStub:
       RPC has ids of its own, and a create that failed has used none. The header, or gRPC
       metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
       which names a call in the log.
+    - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
+      with the same key is stored once and has the same answer, even if others have changed the
+      resource since.
     """
 
     ListAssignments: grpc.aio.UnaryUnaryMultiCallable[
@@ -241,6 +247,9 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
       RPC has ids of its own, and a create that failed has used none. The header, or gRPC
       metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
       which names a call in the log.
+    - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
+      with the same key is stored once and has the same answer, even if others have changed the
+      resource since.
     """
 
     @abc.abstractmethod
