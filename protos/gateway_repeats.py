@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes into envoy.yaml which RPCs are safe to repeat, as the protos say.
+"""Writes into envoy.yaml which RPCs are safe to repeat, as the protos say, and refusals.
 
 Usage: gateway_repeats.py DESCRIPTOR_SET ENVOY_YAML
 """
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodOptions
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 BEGIN, END = "-- generated from the protos by make generate\n", "-- end of generated\n"
-RESOURCE_EXHAUSTED = 8
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 3, 4, 8, 12
 
 
 def safe_methods(files: FileDescriptorSet) -> Iterator[str]:
@@ -42,15 +43,32 @@ def keyed_methods(files: FileDescriptorSet) -> Iterator[str]:
                     yield f"/{file.package}.{service.name}/{method.name}"
 
 
-def shed_details() -> str:
-    """Return grpc-status-details-bin of a call that was one too many."""
-    status = Status(
-        code=RESOURCE_EXHAUSTED,
-        message="too many calls at once; try again later",
-    )
-    status.details.add().Pack(ErrorInfo(reason="OVERLOADED", domain="peermentor"))
-    status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=1)))
-    return base64.b64encode(status.SerializeToString(deterministic=True)).decode().rstrip("=")
+def refusals() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield how gRPC calls are refused: a name, and the headers of the answer."""
+    timeout = "grpc-timeout: must be at most 8 digits and one of H, M, S, m, u, n"
+    yield "bad-timeout", refusal(INVALID_ARGUMENT, timeout, ErrorInfo(reason="MALFORMED_REQUEST"))
+    encoding = "grpc-encoding: must be identity, deflate or gzip"
+    accepted = {"grpc-accept-encoding": "identity, deflate, gzip"}
+    yield "bad-encoding", refusal(UNIMPLEMENTED, encoding) | accepted
+    yield "too-slow", refusal(DEADLINE_EXCEEDED, "the request took too long to arrive")
+    yield "too-large", refusal(RESOURCE_EXHAUSTED, "the message is larger than 1 MiB")
+    later = RetryInfo(retry_delay=Duration(seconds=1))
+    too_many = "too many calls at once; try again later"
+    yield "too-many", refusal(RESOURCE_EXHAUSTED, too_many, ErrorInfo(reason="OVERLOADED"), later)
+
+
+def refusal(code: int, message: str, *details: Message) -> dict[str, str]:
+    """Return the headers of a gRPC answer that is nothing but a status."""
+    headers = {"grpc-status": str(code), "grpc-message": message}
+    status = Status(code=code, message=message)
+    for detail in details:
+        if isinstance(detail, ErrorInfo):
+            detail.domain = "peermentor"
+        status.details.add().Pack(detail)
+    if details:
+        packed = base64.b64encode(status.SerializeToString(deterministic=True))
+        headers["grpc-status-details-bin"] = packed.decode().rstrip("=")
+    return headers
 
 
 def table(name: str, paths: Iterable[str]) -> str:
@@ -62,7 +80,12 @@ def main(descriptor_set: str, config: str) -> None:
     """Rewrite the generated part of the gateway's configuration."""
     files = FileDescriptorSet.FromString(Path(descriptor_set).read_bytes())
     code = table("SAFE", safe_methods(files)) + table("SAFE_WITH_KEY", keyed_methods(files))
-    code += f'local SHED_DETAILS = "{shed_details()}"\n'
+    code += "local REFUSALS = {\n"
+    for name, headers in refusals():
+        code += f'  ["{name}"] = {{\n'
+        code += "".join(f'    ["{each}"] = "{value}",\n' for each, value in headers.items())
+        code += "  },\n"
+    code += "}\n"
     text = Path(config).read_text(encoding="utf-8")
     pattern = re.compile(f"^( *){BEGIN}.*?^ *{END}", re.DOTALL | re.MULTILINE)
     (found,) = pattern.finditer(text)

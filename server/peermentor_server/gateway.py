@@ -18,7 +18,6 @@ import yaml
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
-_CLUSTER = "peermentor"
 _HOST = "peermentor"
 
 
@@ -62,11 +61,11 @@ def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, A
     config: dict[str, Any] = yaml.safe_load(_file("envoy.yaml").read_text(encoding="utf-8"))
     resources = config["static_resources"]
     listeners = {each["name"]: each for each in resources["listeners"]}
-    (cluster,) = [each for each in resources["clusters"] if each["name"] == _CLUSTER]
     _set_address(config["admin"], settings.admin_address)
     _set_address(listeners["rest"], settings.rest_address)
     _set_address(listeners["grpc"], settings.grpc_address)
-    _set_workers(cluster, workers)
+    for cluster in resources["clusters"]:
+        _set_workers(cluster, workers)
     manager = listeners["rest"]["filter_chains"][0]["filters"][0]["typed_config"]
     _set_descriptor(manager)
     _set_hosts(manager, settings)
