@@ -23,7 +23,7 @@ migrate: .venv/serve.stamp  ## Bring the schema of the database up to date
 demo: .venv/serve.stamp  ## Load sample people, assignments and templates into an empty database
 	@exec $(SERVER) demo
 
-test: .venv/dev.stamp .venv-generate/stamp  ## Run every test, with a real PostgreSQL and a real Envoy
+test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -130,6 +130,12 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@echo "Installing what tests and checks need into .venv"
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
+
+# No registry of Python's has it. Without it its own tests fail, and say so.
+.venv/pgbouncer.stamp: tests/support/unpack_pgbouncer.sh | .venv/bin/python
+	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || { \
+		echo "Unpacking PgBouncer into .venv/pgbouncer"; sh $< .venv/pgbouncer; } && touch $@ || \
+		echo "PgBouncer is needed by its tests: install it, as by apt-get install pgbouncer" >&2
 
 .venv-generate/stamp: requirements/generate.txt
 	@echo "Installing the code generator into .venv-generate"

@@ -66,7 +66,11 @@ def test_a_misspelt_setting_is_named() -> None:
 def test_a_password_with_an_at_sign_is_not_shown() -> None:
     url = "postgresql://user:sec@ret@127.0.0.1:1/name"
     result = run("migrate", PEERMENTOR_DATABASE_URL=url)
-    assert result.stderr == "peermentor-server: PEERMENTOR_DATABASE_URL: is not a database URL\n"
+    assert result.stderr.startswith(
+        "peermentor-server: PEERMENTOR_DATABASE_URL: is not a database URL, "
+    )
+    assert "sec" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_migrate_brings_a_database_up_to_date(empty_url: str) -> None:
@@ -262,7 +266,7 @@ def test_check_says_what_is_wrong_with_a_database(postgres: Postgres, tmp_path: 
     damaged = tmp_path / "damaged.db"
     damaged.write_text("no database at all")
     for url, complaint in {
-        UNREACHABLE: "cannot use postgresql+psycopg://user:***@127.0.0.1:1/name",
+        UNREACHABLE: "cannot use postgresql://user:***@127.0.0.1:1/name",
         f"sqlite:///{tmp_path}/none/own.db": f"there is no directory {tmp_path}/none",
         f"sqlite:///{damaged}": "SQLITE_NOTADB",
         postgres.new_database(): "is behind; run: peermentor-server migrate",

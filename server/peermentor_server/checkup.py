@@ -4,11 +4,12 @@ import subprocess
 from collections.abc import Iterator
 
 from peermentor_server import gateway, scratch
+from peermentor_server.database_url import InvalidUrl
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database, InvalidUrl
+from peermentor_server.storage.database import Database
 
 _GATEWAY_TIMEOUT_S = 30
 

@@ -12,11 +12,12 @@ from typing import TypeVar
 import structlog
 
 from peermentor_server import demo, mentee_file
+from peermentor_server.database_url import InvalidUrl
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.settings import Settings
 from peermentor_server.storage import assignments, backup, schema
-from peermentor_server.storage.database import Database, InvalidUrl
+from peermentor_server.storage.database import Database
 
 T = TypeVar("T")
 _log = structlog.get_logger("peermentor_server")
@@ -161,8 +162,8 @@ def _where_from(configured: Settings) -> str:
 def _open(configured: Settings) -> Database:
     try:
         return Database(configured.database_url)
-    except InvalidUrl:
-        raise CommandFailed("PEERMENTOR_DATABASE_URL: is not a database URL") from None
+    except InvalidUrl as invalid:
+        raise CommandFailed(f"PEERMENTOR_DATABASE_URL: {invalid}") from None
 
 
 def _require_schema(database: Database) -> None:

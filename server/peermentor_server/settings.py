@@ -25,6 +25,7 @@ from pydantic import (
     field_validator,
 )
 
+from peermentor_server import database_url
 from peermentor_server.failures import CommandFailed
 
 PREFIX = "PEERMENTOR_"
@@ -173,14 +174,7 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        scheme, host, _, options, _ = urlsplit(value)
-        if scheme == "sqlite":
-            if host or options:
-                raise ValueError("must be sqlite:///FILE, without a host or options")
-            if value in {"sqlite:", "sqlite://", "sqlite:///"} or ":memory:" in value:
-                raise ValueError("must name a file, such as sqlite:///peermentor.db")
-        elif scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
-            raise ValueError("must begin with sqlite:/// or postgresql://")
+        database_url.check(value)
         return value
 
     @field_validator("rest_hosts")

@@ -283,13 +283,8 @@ def test_a_writer_of_sqlite_waits_no_longer_than_its_deadline(
 
 
 def test_what_the_url_says_of_a_session_counts(postgresql: Database) -> None:
-    url = postgresql.engine.url.update_query_dict(
-        {
-            "options": "-c lock_timeout=1234 -c timezone=Asia/Tokyo",
-            "application_name": "nightly",
-        }
-    )
-    own = Database(url.render_as_string(hide_password=False))
+    said = "options=-c%20lock_timeout=1234%20-c%20timezone=Asia/Tokyo&application_name=nightly"
+    own = Database(f"{url_of(postgresql)}&{said}")
     names = ("lock_timeout", "application_name", "statement_timeout", "timezone")
     with own.read() as connection:
         found = {name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in names}

@@ -25,11 +25,16 @@ class Postgres:
         # No test cuts the power; without waiting for the disk all of them are faster.
         self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
         name = f"test_{next(self._numbers)}"
-        self._execute(f"CREATE DATABASE {name}")
-        return self._url().set(database=name).render_as_string(hide_password=False)
+        self._execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+            if encoding != "UTF8"
+            else f"CREATE DATABASE {name}"
+        )
+        url = self._url().set(drivername="postgresql", database=name)
+        return url.render_as_string(hide_password=False)
 
     def _url(self) -> URL:
         return make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")

@@ -35,6 +35,9 @@ class UnconfirmedCommit(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that cancels what is late, and hangs up when even that does not help."""
 
+    pooled = False
+    """Whether a pooler stands between: no session outlasts a transaction there."""
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._warned = False

@@ -10,35 +10,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 
+from peermentor_server import database_url
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.outages import translated
 
 # The execution option of connections that take no write lock.
 READ_ONLY = "peermentor_read_only"
-# Of a URL's parameters only these are shown: others are secrets, or may be misspelt ones.
-_SHOWN = {"host", "port"}
-
-
-class InvalidUrl(Exception):
-    """A text that is no URL of a database."""
 
 
 class Database:
-    """One SQLite file or one PostgreSQL database."""
+    """One SQLite file or one PostgreSQL database; InvalidUrl for anything else."""
 
     # A connection for each thread that serves calls, and one for the health check.
     def __init__(self, url: str, *, pool_size: int = 12) -> None:
-        try:
-            self._url = _parse(url)
-            self.engine = _create_engine(self._url, pool_size)
-            event.listen(self.engine, "before_cursor_execute", _refuse_late)
-        except (exc.ArgumentError, ValueError):
-            raise InvalidUrl from None
+        self._url = url
+        self.engine = _create_engine(url, pool_size)
+        event.listen(self.engine, "before_cursor_execute", _refuse_late)
 
     @property
     def dialect(self) -> str:
@@ -47,16 +39,15 @@ class Database:
 
     @property
     def location(self) -> str:
-        """The URL without its secrets, for people."""
+        """The URL without its secrets: as it was given, but with the whole path of a file."""
         if self.file is not None:
             return f"sqlite:///{self.file}"
-        shown = self._url.difference_update_query(set(self._url.query) - _SHOWN)
-        return shown.render_as_string(hide_password=True)
+        return database_url.without_secrets(self._url)
 
     @property
     def file(self) -> Path | None:
         """The file of a SQLite database."""
-        return Path(str(self._url.database)) if self.dialect == "sqlite" else None
+        return Path(str(self.engine.url.database)) if self.dialect == "sqlite" else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -96,6 +87,11 @@ class Database:
             with self.read() as connection:
                 connection.execute(sql("SELECT 1 FROM alembic_version"))
 
+    def is_pooled(self) -> bool:
+        """Tell whether a pooler of PostgreSQL's, such as PgBouncer, stands between."""
+        with self.read() as connection:
+            return bool(getattr(connection.connection.driver_connection, "pooled", False))
+
     def damage(self) -> Iterator[str]:
         """Yield what is broken in a file of SQLite's; PostgreSQL has tools of its own for that."""
         if self.dialect == "sqlite":
@@ -108,17 +104,7 @@ class Database:
         self.engine.dispose()
 
 
-def _parse(text: str) -> URL:
-    url = make_url(text)
-    if "@" in (url.host or ""):
-        raise ValueError("an @ in a password is written %40")
-    if url.get_backend_name() in {"postgresql", "postgres"}:
-        return url.set(drivername="postgresql+psycopg")
-    # As messages show it: whoever reads them may be somewhere else.
-    return url.set(database=str(Path(str(url.database)).absolute()))
-
-
-def _create_engine(url: URL, pool_size: int) -> Engine:
+def _create_engine(url: str, pool_size: int) -> Engine:
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -127,13 +113,15 @@ def _create_engine(url: URL, pool_size: int) -> Engine:
         "hide_parameters": True,
     }
     # Each imports its driver, which takes its time and is not needed with the other.
-    if url.get_backend_name() == "sqlite":
+    if database_url.is_sqlite(url):
         from peermentor_server.storage import sqlite
 
-        return sqlite.create(url, options)
+        # As messages show it: whoever reads them may be somewhere else.
+        file = str(Path(database_url.sqlite_file(url)).absolute())
+        return sqlite.create(URL.create("sqlite", database=file), options)
     from peermentor_server.storage import postgresql
 
-    return postgresql.create(url, options)
+    return postgresql.create(database_url.postgresql_parameters(url), options)
 
 
 def _refuse_late(*_event: object) -> None:

@@ -1,57 +1,63 @@
 """PostgreSQL: how its engine is made, so that it finds the primary, and leaves it in time."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, ExceptionContext
 
-from peermentor_server.storage import limits
+from peermentor_server.storage import limits, sessions
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.outages import READ_ONLY_SERVER
 
+# What counts where the URL does not say otherwise.
+_PARAMETERS: dict[str, Any] = {
+    "application_name": "peermentor",
+    "connect_timeout": limits.CONNECT_TIMEOUT_S,
+    # Of several hosts, the primary.
+    "target_session_attrs": "read-write",
+    # Notices a server that is gone without a word, from where nothing is awaited too.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
 
-def create(url: URL, options: dict[str, Any]) -> Engine:
-    """Return an engine for this database."""
+
+def create(parameters: dict[str, str], options: dict[str, Any]) -> Engine:
+    """Return an engine for the database of these parameters of libpq's."""
+    wanted = _PARAMETERS | parameters
+
+    def connect(*_event: object) -> BoundedConnection:
+        return sessions.open_session(wanted)
+
     engine = create_engine(
-        url, pool_pre_ping=True, pool_recycle=300, connect_args=_connect_args(url), **options
+        "postgresql+psycopg://",
+        # Whatever the default of the role or the database.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_recycle=300,
+        **options,
     )
-    event.listen(engine, "do_connect", _connect)
+    # For people and tests: SQLAlchemy itself would read lists of hosts in a way of its own.
+    engine.url = _url(parameters)
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "begin", _limit_transaction)
     event.listen(engine, "handle_error", _leave_read_only_server)
     return engine
 
 
-def _connect_args(url: URL) -> dict[str, Any]:
-    """Return what the URL does not say otherwise."""
-    ours: dict[str, Any] = {
-        "application_name": "peermentor",
-        "connect_timeout": limits.CONNECT_TIMEOUT_S,
-        # Of several hosts, the primary.
-        "target_session_attrs": "read-write",
-        # Notices a server that is gone without a word, from where nothing is awaited too.
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 5000,
-    }
-    wanted = {name: value for name, value in ours.items() if name not in url.query}
-    return wanted | {"options": _session_options(url.query)}
+def _url(parameters: dict[str, str]) -> URL:
+    others: dict[str, Any] = dict(parameters)
+    names = {"username": "user", "password": "password", "database": "dbname"}
+    named = {ours: others.pop(theirs, None) for ours, theirs in names.items()}
+    return URL.create("postgresql+psycopg", **named, query=others)
 
 
-def _session_options(query: Mapping[str, Any]) -> str:
-    ours = {
-        "lock_timeout": limits.LOCK_TIMEOUT_MS,
-        "statement_timeout": limits.STATEMENT_TIMEOUT_MS,
-        "idle_in_transaction_session_timeout": limits.IDLE_IN_TRANSACTION_TIMEOUT_MS,
-    }
-    settings = [f"-c {name}={value}" for name, value in ours.items()]
-    # The last one of a name counts: the URL's, except that instants are always read as UTC.
-    return " ".join([*settings, str(query.get("options", "")), "-c timezone=UTC"])
-
-
-def _connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> Any:
-    return BoundedConnection.connect(*arguments, **named)
+def _limit_transaction(connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection
+    if driver.pooled and not driver.autocommit:
+        connection.exec_driver_sql(sessions.limits_of_transaction())
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:

@@ -1,0 +1,155 @@
+"""Behind a real PgBouncer, with nothing but the URL: as on a connection of one's own."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, date, datetime
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.storage import assignments, deadlines, schema
+from peermentor_server.storage.database import Database
+from support.databases import Postgres
+from support.poolers import running_pooler
+from support.racing import at_once, errors
+from support.waiting import wait_until
+
+NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
+PAIR = {
+    "mentee_id": "user_088",
+    "peer_mentor_id": "user_042",
+    "coordinator_id": "user_007",
+    "org_id": "org_03",
+    "start_date": date(2026, 3, 5),
+}
+# Fewer sessions than clients: each is given from one to the other all the time.
+TRANSACTIONS = {"pool_mode": "transaction", "default_pool_size": "2"}
+
+
+@pytest.fixture
+def direct(postgres: Postgres) -> str:
+    """The URL of a database of the test's own, past the pooler."""
+    return postgres.new_database()
+
+
+@pytest.fixture
+def pooled(direct: str) -> Iterator[str]:
+    """The URL of the same database through a pooler that gives out single transactions."""
+    with running_pooler(direct, **TRANSACTIONS) as url:
+        yield url
+
+
+@pytest.fixture
+def database(pooled: str) -> Iterator[Database]:
+    """The database behind the pooler."""
+    database = Database(pooled)
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
+def _live(database: Database, number: int) -> None:
+    """Create, change, read and delete an assignment, again and again."""
+    for turn in range(25):
+        pair = PAIR | {"mentee_id": f"user_{number}_{turn}"}
+        with database.write() as connection:
+            key = assignments.add(connection, pair, "Łukasz", NOW).id
+        with database.read() as connection:
+            assert assignments.get(connection, key) is not None
+        with database.write() as connection:
+            assignments.record_contact(connection, key, NOW, "call", NOW)
+        with database.read() as connection:
+            found = assignments.get(connection, key)
+        assert found is not None
+        assert (found.mentee_name, found.last_contact_date) == ("Łukasz", NOW)
+        with database.erase() as connection:
+            assignments.remove(connection, key)
+
+
+def test_many_at_once_find_what_they_have_stored(database: Database) -> None:
+    outcomes = at_once(*(lambda number=n: _live(database, number) for n in range(6)))
+    assert errors(outcomes) == []
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_pooler_is_recognised(mode: str, direct: str) -> None:
+    with running_pooler(direct, pool_mode=mode) as url:
+        for each, expected in ((url, True), (direct, False)):
+            database = Database(each)
+            assert database.is_pooled() is expected
+            database.close()
+
+
+def test_nothing_is_left_for_other_clients(database: Database, pooled: str) -> None:
+    _live(database, 1)
+    with ExitStack() as stack:
+        # As many as there are sessions, so that each has one of its own.
+        for _ in range(2):
+            other = stack.enter_context(psycopg.connect(pooled))
+            query = "SELECT name FROM pg_settings WHERE source = 'session' AND name <> ALL (%s)"
+            # The pooler keeps these for each of its clients.
+            kept = [
+                "DateStyle",
+                "TimeZone",
+                "standard_conforming_strings",
+                "client_encoding",
+                "application_name",
+            ]
+            assert other.execute(query, [kept]).fetchall() == []
+            assert other.execute("SELECT name FROM pg_prepared_statements").fetchall() == []
+
+
+def test_values_are_written_as_the_service_reads_them_whatever_others_set(
+    database: Database, pooled: str
+) -> None:
+    with psycopg.connect(pooled, autocommit=True) as other:
+        for _ in range(20):
+            other.execute("SET datestyle = German")
+            other.execute("SET timezone = 'Asia/Tokyo'")
+            _live_once(database)
+
+
+def _live_once(database: Database) -> None:
+    with database.write() as connection:
+        key = assignments.add(connection, PAIR, "Łukasz", NOW).id
+    with database.read() as connection:
+        found = assignments.get(connection, key)
+    assert found is not None
+    assert (found.start_date, found.created_at) == (PAIR["start_date"], NOW)
+
+
+def test_limits_hold_in_each_transaction(database: Database) -> None:
+    with database.write() as connection:
+        names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        shown = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    assert shown == ["5s", "30s", "10s"]
+
+
+def test_what_is_late_is_cancelled(database: Database, direct: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(DatabaseUnavailable), deadlines.within(0.3), database.read() as connection:
+        connection.execute(text("SELECT pg_sleep(60)"))
+    assert time.monotonic() - started < 20
+    with psycopg.connect(direct, autocommit=True) as other:
+        running = (
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() "
+            "AND state = 'active' AND query ~ 'sleep[(]'"
+        )
+        wait_until(lambda: other.execute(running).fetchall() == [], 20)
+
+
+def test_connections_that_broke_are_replaced(database: Database, postgres: Postgres) -> None:
+    _live_once(database)
+    postgres.break_connections()
+    wait_until(lambda: _is_well(database), 20)
+    _live_once(database)
+
+
+def _is_well(database: Database) -> bool:
+    with suppress(DatabaseUnavailable):
+        database.ping()
+        return True
+    return False
