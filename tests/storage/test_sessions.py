@@ -33,8 +33,8 @@ HOSTILE = {
     "extra_float_digits": "0",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
-    "statement_timeout": "1",
-    "lock_timeout": "1",
+    "statement_timeout": "1234",
+    "lock_timeout": "1234",
 }
 
 
