@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
 
-from peermentor_server.rules.errors import DomainError
+from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, reason
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.schema import NEWEST, State
@@ -234,3 +234,48 @@ def test_the_schema_of_a_newer_program_is_unknown_and_left_alone(own: Database) 
     with pytest.raises(schema.NewerSchema):
         schema.migrate(own)
     assert _snapshot(own) == before
+
+
+# --- What another program keeps there ---
+
+
+def test_a_database_of_another_program_is_left_alone(own: Database) -> None:
+    with own.write() as connection:
+        connection.execute(text("CREATE TABLE assignments (course TEXT)"))
+    _assert_foreign(own, "the table assignments in it is another program's")
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    file = Database(f"sqlite:///{tmp_path}/own.db")
+    with file.write() as connection:
+        connection.execute(text("CREATE TABLE bookmarks (address TEXT)"))
+    _assert_foreign(file, "the table bookmarks in it is another program's")
+    file.close()
+
+
+def test_a_schema_of_postgresql_may_hold_tables_of_others(postgresql: Database) -> None:
+    with postgresql.write() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+        connection.execute(text("CREATE TABLE bookmarks (address TEXT)"))
+    schema.migrate(postgresql)
+    assert schema.state(postgresql) is State.CURRENT
+
+
+@pytest.mark.parametrize("revision", ["0001", NEWEST, "ae1027a6acf"])
+def test_what_alembic_keeps_for_another_program_is_left_alone(revision: str, own: Database) -> None:
+    with own.write() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
+        connection.execute(text(f"INSERT INTO alembic_version VALUES ('{revision}')"))
+    _assert_foreign(own, "the schema in it is another program's")
+
+
+def _assert_foreign(database: Database, says: str) -> None:
+    with database.read() as connection:
+        before = catalogs.describe(connection)
+    for use in (schema.state, schema.migrate):
+        with pytest.raises(DatabaseUnavailable) as raised:
+            use(database)
+        assert reason(raised.value) == says
+    with database.read() as connection:
+        assert catalogs.describe(connection) == before

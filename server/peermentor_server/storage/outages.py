@@ -80,6 +80,17 @@ def _is_outage(error: exc.DBAPIError | exc.TimeoutError) -> bool:
     return isinstance(error, exc.OperationalError | exc.InterfaceError)
 
 
+class UnusableDatabase(Exception):
+    """What the service needs of a database and does not find, or may not do there."""
+
+
+def unusable(what: str) -> DatabaseUnavailable:
+    """Return the error for a database that the service cannot work with, for this reason."""
+    error = DatabaseUnavailable()
+    error.__cause__ = UnusableDatabase(what)
+    return error
+
+
 class DriverError(Exception):
     """What is safe to log of a driver's error: its type, its code and no values."""
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
+from peermentor_server.storage import rights
 from peermentor_server.storage.database import Database
+from peermentor_server.storage.outages import unusable
+from peermentor_server.storage.tables import VERSION_TABLE, mentees, metadata
 
 # The name of the newest migration. Whoever has it needs no alembic, whose import takes a good
 # part of a worker's start.
@@ -29,13 +32,28 @@ class State(Enum):
 
 
 def state(database: Database) -> State:
-    """Compare the schema with the newest migration."""
+    """Compare the schema with the newest migration.
+
+    Raises DatabaseUnavailable where the schema is not the service's, or its role may not use it
+    or bring it up to date.
+    """
     with database.read() as connection:
         return _state(connection)
 
 
 def _state(connection: Connection) -> State:
+    is_postgresql = connection.dialect.name == "postgresql"
+    if is_postgresql:
+        rights.require_use(connection)
     revision = _revision(connection)
+    _refuse_foreign_tables(connection, revision)
+    found = _compare(revision)
+    if is_postgresql and found is State.BEHIND:
+        rights.require_change(connection)
+    return found
+
+
+def _compare(revision: str | None) -> State:
     if revision == NEWEST:
         return State.CURRENT
     from alembic.script import ScriptDirectory
@@ -45,11 +63,23 @@ def _state(connection: Connection) -> State:
     return State.BEHIND if known else State.UNKNOWN
 
 
+def _refuse_foreign_tables(connection: Connection, revision: str | None) -> None:
+    """Keep away from what another program keeps under our names, or under alembic's."""
+    tables = set(inspect(connection).get_table_names()) - {VERSION_TABLE}
+    ours = tables & metadata.tables.keys()
+    # A file belongs to one program; in a schema of PostgreSQL only our names must be free.
+    foreign = (ours or tables) if connection.dialect.name == "sqlite" else ours
+    if revision is None and foreign:
+        raise unusable(f"the table {min(foreign)} in it is another program's")
+    if revision is not None and mentees.name not in ours:
+        raise unusable("the schema in it is another program's")
+
+
 def _revision(connection: Connection) -> str | None:
     """Return the newest migration that this database has had, as alembic keeps it."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    query = text("SELECT version_num FROM alembic_version")
+    query = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
     return connection.execute(query).scalar_one_or_none()
 
 

@@ -11,19 +11,15 @@ transaction would miss; limits are set in each transaction.
 from collections.abc import Mapping
 from typing import Any
 
-from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import limits
 from peermentor_server.storage.bounded import BoundedConnection
+from peermentor_server.storage.outages import unusable
 
 _ENCODING = "UTF8"
 # How values are written. The server tells of a change of these, and so poolers keep them for
 # each of their clients.
 _FORMS = {"DateStyle": "ISO, YMD", "TimeZone": "UTC", "standard_conforming_strings": "on"}
 _OTHER_FORMS = {"IntervalStyle": "postgres"}
-
-
-class UnusableDatabase(Exception):
-    """What the service needs of a database and does not find."""
 
 
 def open_session(parameters: Mapping[str, Any]) -> BoundedConnection:
@@ -49,7 +45,7 @@ def limits_of_transaction() -> str:
 def _require_encoding(connection: BoundedConnection) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != _ENCODING:
-        raise DatabaseUnavailable from UnusableDatabase(
+        raise unusable(
             f"the encoding of the database is {encoding} and must be {_ENCODING}: it is given to "
             "a new database, as by createdb --encoding=UTF8 --template=template0"
         )

@@ -29,6 +29,9 @@ from sqlalchemy import (
     text,
 )
 
+# Where alembic keeps how far the schema is.
+VERSION_TABLE = "alembic_version"
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
