@@ -45,7 +45,7 @@ def running(own: Database, tmp_path: Path) -> Iterator[Running]:
         yield started
 
 
-@pytest.fixture(params=["worker"])
+@pytest.fixture(params=["gateway", "worker"])
 def address(request: pytest.FixtureRequest, running: Running) -> str:
     """Where to call it: by the gateway, or past it."""
     return running.grpc if request.param == "gateway" else running.worker_addresses()[0]
