@@ -64,6 +64,8 @@ def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, A
     _set_address(config["admin"], settings.admin_address)
     _set_address(listeners["rest"], settings.rest_address)
     _set_address(listeners["grpc"], settings.grpc_address)
+    # They share parts in the file, and each part is to be set once.
+    resources["clusters"] = [copy.deepcopy(each) for each in resources["clusters"]]
     for cluster in resources["clusters"]:
         _set_workers(cluster, workers)
     manager = listeners["rest"]["filter_chains"][0]["filters"][0]["typed_config"]
