@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import yaml
 
+from peermentor_server import scratch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 
@@ -52,7 +53,11 @@ def _executable() -> str:
 def write_configuration(directory: Path, settings: Settings, workers: Sequence[Address]) -> Path:
     """Write the configuration into this directory; return the file."""
     file = directory / "envoy.json"
-    file.write_text(json.dumps(configuration(settings, workers)), encoding="utf-8")
+    text = json.dumps(configuration(settings, workers))
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise scratch.Unwritable.of(file, error) from None
     return file
 
 

@@ -12,23 +12,36 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from peermentor_server.failures import CommandFailed
 
 _PREFIX = "peermentor-run-"
 
 
+class Unwritable(CommandFailed):
+    """There is no place for temporary files."""
+
+    @classmethod
+    def of(cls, path: Path, error: OSError) -> Self:
+        """Say what cannot be written, and what can be done."""
+        return cls(f"cannot write {path}: {error.strerror}; TMPDIR may name another directory")
+
+
 @contextmanager
 def directory() -> Iterator[Path]:
     """Make a directory of this process's own, for as long as the block lasts."""
     try:
-        _remove_left_behind(Path(tempfile.gettempdir()))
+        parent = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise Unwritable(
+            "no directory for temporary files can be written to; name one in TMPDIR"
+        ) from None
+    try:
+        _remove_left_behind(parent)
         own, lock = _make()
     except OSError as error:
-        raise CommandFailed(
-            f"there is no directory for temporary files: {error.strerror}; "
-            "TMPDIR may name one that can be written to"
-        ) from None
+        raise Unwritable.of(parent, error) from None
     try:
         yield own
     finally:
@@ -40,12 +53,13 @@ def _make() -> tuple[Path, int]:
     """Return a new directory and the lock on it."""
     while True:
         own = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        lock = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Before it was locked, another process may have taken it for left behind.
-        if own.exists():
-            return own, lock
-        os.close(lock)
+        # Before it is locked, another process may take it for left behind.
+        with suppress(FileNotFoundError):
+            lock = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if own.exists():
+                return own, lock
+            os.close(lock)
 
 
 def _remove_left_behind(parent: Path) -> None:
