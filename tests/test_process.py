@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+import peermentor_server
 from support.commands import PROGRAM
 from support.databases import migrated
 from support.ports import free_ports
@@ -46,19 +47,27 @@ def trap(tmp_path: Path) -> Path:
     return trap
 
 
-@pytest.mark.parametrize("path", [None, "", ".", os.pathsep, "{trap}", "../trap"])
-@pytest.mark.parametrize("program", [[PROGRAM], MODULE], ids=["script", "module"])
+@pytest.mark.parametrize(
+    ("program", "path"),
+    [
+        ([PROGRAM], "."),
+        ([PROGRAM], os.pathsep),
+        ([PROGRAM], "../trap"),
+        ([PROGRAM], "{trap}"),
+        (MODULE, None),
+        (MODULE, ""),
+    ],
+)
 def test_nothing_is_imported_from_the_working_directory(
     program: list[str], path: str | None, trap: Path
 ) -> None:
     given = environment(trap.parent)
     if path is not None:
         given["PYTHONPATH"] = path.format(trap=trap)
-    for command in ("migrate", "check"):
-        done = subprocess.run(
-            [*program, command], cwd=trap, env=given, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(
+        [*program, "migrate"], cwd=trap, env=given, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
     assert not (trap.parent / "imported").exists()
 
 
@@ -125,10 +134,30 @@ def test_what_else_is_on_the_import_path_stays(trap: Path) -> None:
     assert done.stdout == f"{trap}/deps\n"
 
 
+@pytest.mark.parametrize("name", ["%(here)s", "a b", "a#b?c:d", "żółw"])
+def test_it_may_be_installed_in_a_directory_of_any_name(name: str, tmp_path: Path) -> None:
+    place = tmp_path / name
+    place.mkdir()
+    package = Path(peermentor_server.__file__).parent
+    (place / package.name).symlink_to(package)
+    # Where Python knows of it without PYTHONPATH, which has no room for a colon.
+    code = f"import sys; sys.path.insert(0, {str(place)!r}); sys.argv = ['x', 'migrate']; "
+    run_it = "import runpy; runpy.run_module('peermentor_server', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code + run_it],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"sqlite:///{tmp_path}/own.db is up to date\n"
+
+
 # --- What is printed ---
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-2", "utf-16"])
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-2"])
 def test_serve_says_what_can_be_pasted_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     given = environment(tmp_path, PYTHONIOENCODING=encoding)
     with serving_from(tmp_path, given) as process:
@@ -140,7 +169,7 @@ def test_serve_says_what_can_be_pasted_in_any_encoding(encoding: str, tmp_path: 
             assert "Bjørn Solberg" in answer.stdout.decode()
 
 
-@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("streams", [">&- 2>&- <&-", ">/dev/full 2>/dev/full"])
 def test_serve_needs_none_of_its_streams(streams: str, tmp_path: Path) -> None:
     given = environment(tmp_path, PEERMENTOR_WORKERS="2")
     with serving_from(tmp_path, given, f"exec {PROGRAM} serve {streams}") as process:
@@ -159,8 +188,8 @@ def test_a_reader_who_never_reads_does_not_keep_serve_from_its_work(tmp_path: Pa
         os.close(each)
 
 
-@pytest.mark.parametrize("streams", [">&-", ">/dev/full", "2>&-", ">&- 2>&- <&-"])
-@pytest.mark.parametrize("command", ["--help", "--version", "migrate", "check", "demo"])
+@pytest.mark.parametrize("streams", [">&-", ">/dev/full", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("command", ["--help", "check"])
 def test_what_nobody_can_read_changes_nothing(command: str, streams: str, tmp_path: Path) -> None:
     given = environment(tmp_path, PYTHONIOENCODING="ascii")
     done = subprocess.run(
@@ -175,7 +204,7 @@ def test_what_nobody_can_read_changes_nothing(command: str, streams: str, tmp_pa
 
 
 @pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])
-@pytest.mark.parametrize("command", ["", "nonsense", "check --what", "backup /no/where/at/all"])
+@pytest.mark.parametrize("command", ["nonsense", "backup /no/where/at/all"])
 def test_nor_does_a_complaint(command: str, streams: str, tmp_path: Path) -> None:
     run = ["bash", "-c", f"exec {PROGRAM} {command} {streams}"]
     done = subprocess.run(run, env=environment(tmp_path), capture_output=True, check=False)
@@ -188,14 +217,13 @@ def test_nor_does_a_complaint(command: str, streams: str, tmp_path: Path) -> Non
     [[b"\xff"], [b"serve", b"--workers", b"\xff"], [b"backup", b"\xff.db"], [b"--\xff"],
      [b"import-mentees", b"\xff.csv"]],
 )  # fmt: skip
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_arguments_may_be_any_bytes(arguments: list[bytes], encoding: str, tmp_path: Path) -> None:
+def test_arguments_may_be_any_bytes(arguments: list[bytes], tmp_path: Path) -> None:
     with migrated(f"sqlite:///{tmp_path}/own.db"):
         pass
     done = subprocess.run(
         [os.fsencode(PROGRAM), *arguments],
         cwd=tmp_path,
-        env=environment(tmp_path, PYTHONIOENCODING=encoding),
+        env=environment(tmp_path, PYTHONIOENCODING="ascii"),
         capture_output=True,
         timeout=60,
         check=False,
@@ -205,11 +233,10 @@ def test_arguments_may_be_any_bytes(arguments: list[bytes], encoding: str, tmp_p
     assert done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_so_may_the_name_of_the_directory(encoding: str, tmp_path: Path) -> None:
+def test_so_may_the_name_of_the_directory(tmp_path: Path) -> None:
     directory = tmp_path / os.fsdecode(b"\xff")
     directory.mkdir()
-    given = environment(directory, PYTHONIOENCODING=encoding)
+    given = environment(directory, PYTHONIOENCODING="ascii")
     del given["PEERMENTOR_DATABASE_URL"]
     for command in ("migrate", "demo"):
         done = subprocess.run(
@@ -220,7 +247,7 @@ def test_so_may_the_name_of_the_directory(encoding: str, tmp_path: Path) -> None
         pass
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "check"])
+@pytest.mark.parametrize("command", ["serve", "check"])
 def test_settings_that_are_no_text_are_named(command: str, tmp_path: Path) -> None:
     given = {os.fsencode(n): os.fsencode(v) for n, v in environment(tmp_path).items()}
     given |= {b"PEERMENTOR_DATABASE_URL": b"sqlite:///\xff.db", b"PEERMENTOR_\xfe": b"1"}

@@ -23,10 +23,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
-from peermentor_server import demo, supervisor
+from peermentor_server import demo, ports, supervisor
 from peermentor_server.children import Child
+from peermentor_server.settings import Address
 from peermentor_server.storage.database import Database
-from support.commands import PROGRAM, run
+from support.commands import PROGRAM, run, start
 from support.databases import migrated, url_of
 from support.flood import flood
 from support.ports import free_ports
@@ -465,6 +466,53 @@ def test_a_taken_port_is_named_with_its_variable(
     assert f"{variable}: cannot listen on {environment[variable]}: address already in use" in (
         result.stderr
     )
+
+
+def ports_on_all_addresses(environment: dict[str, str]) -> dict[str, str]:
+    """Return the settings with all that listens on `[::]`."""
+    return {
+        name: value.replace("127.0.0.1", "[::]") if name.endswith("ADDRESS") else value
+        for name, value in environment.items()
+    }
+
+
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "[::1]"])
+def test_all_addresses_are_those_of_both_families(
+    loopback: str, environment: dict[str, str]
+) -> None:
+    with serving(ports_on_all_addresses(environment)):
+        at = {name: value.replace("127.0.0.1", loopback) for name, value in environment.items()}
+        assert answers(f"http://{at['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments")
+        assert answers(f"http://{at['PEERMENTOR_ADMIN_ADDRESS']}/ready")
+        with grpc.insecure_channel(at["PEERMENTOR_GRPC_ADDRESS"]) as channel:
+            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=10)
+        assert answer.status == HealthCheckResponse.SERVING
+
+
+def test_so_are_those_of_the_grpc_server_alone(environment: dict[str, str]) -> None:
+    with start("serve", "--no-gateway", **ports_on_all_addresses(environment)) as process:
+        try:
+            port = environment["PEERMENTOR_GRPC_ADDRESS"].split(":")[1]
+            for loopback in ("127.0.0.1", "[::1]"):
+                with grpc.insecure_channel(f"{loopback}:{port}") as channel:
+                    check = HealthStub(channel).Check
+                    answer = check(HealthCheckRequest(), timeout=20, wait_for_ready=True)
+                assert answer.status == HealthCheckResponse.SERVING
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("by", ["127.0.0.1", "0.0.0.0", "::1", "::"])  # noqa: S104
+@pytest.mark.parametrize("wanted", ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"])  # noqa: S104
+def test_a_port_is_free_if_it_can_be_listened_on(wanted: str, by: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in by else socket.AF_INET) as taken:
+        taken.bind((by, 0))
+        taken.listen()
+        problem = ports.why_not_free(Address.parse(f"{wanted}:{taken.getsockname()[1]}"))
+    ipv4 = {"127.0.0.1", "0.0.0.0"}  # noqa: S104
+    apart = (wanted in ipv4 and by == "::1") or (wanted == "[::1]" and by in ipv4)
+    assert problem == (None if apart else "address already in use")
 
 
 def test_the_grpc_server_alone_names_a_taken_port(environment: dict[str, str]) -> None:
