@@ -154,6 +154,29 @@ def test_a_client_whose_server_is_killed_before_it_answers_makes_one_row(
     assert {each.assignment_id for each in made} == {"asgn_001"}
 
 
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+def test_an_update_that_a_client_repeats_undoes_nothing_of_others(
+    own: Database, client_kind: str
+) -> None:
+    with process(own) as (server, port), ExitStack() as stack:
+        other = stack.enter_context(opened("sync", f"127.0.0.1:{port}", timeout=60))
+        made = other.assignments.create(**NEW_ASSIGNMENT).assignment_id
+        between = stack.enter_context(swallower(port))
+        client = stack.enter_context(opened(client_kind, between.address, timeout=60))
+        client.assignments.get(made)
+        threads = stack.enter_context(ThreadPoolExecutor(1))
+        between.swallows = True
+        update = threads.submit(client.assignments.update, made, org_id="first")
+        wait_until(lambda: other.assignments.get(made).org_id == "first", 30)
+        other.assignments.update(made, org_id="second")
+        server.kill()
+        server.wait()
+        between.swallows = False
+        with process(own, port):
+            assert update.result(timeout=60).assignment_id == made
+            assert other.assignments.get(made).org_id == "second"
+
+
 def test_what_was_given_up_while_the_server_stood_still_is_not_made(postgresql: Database) -> None:
     """The caller has gone on by then, and what it asked for may undo what it did since."""
     with (

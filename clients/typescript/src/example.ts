@@ -21,11 +21,13 @@ import {
 export type Assignments = Client<typeof AssignmentService>;
 export type OverdueFilters = MessageInitShape<typeof ListOverdueAssignmentsRequestSchema>;
 
-/** Returns a client whose every call has a deadline. */
+/** Returns a client whose every call has a deadline, and that gives up frozen connections. */
 export function connect(address: string, timeoutMs = 10_000): Assignments {
   const transport = createGrpcTransport({
     baseUrl: `http://${address}`,
     defaultTimeoutMs: timeoutMs,
+    pingIntervalMs: 15_000,
+    pingTimeoutMs: 5_000,
   });
   return createClient(AssignmentService, transport);
 }

@@ -32,9 +32,7 @@ from google.rpc.status_pb2 import Status
 _DETAILS = "grpc-status-details-bin"
 _REQUEST_ID = "x-request-id"
 # What the versions of gRPC say of certificates, of names in them, and of servers without TLS.
-_TLS_FAILED = re.compile(
-    "handshake failed|security handshaker|Peer name|Verification Check|empty address list"
-)
+_TLS_FAILED = re.compile("handshake failed|security handshaker|Peer name|Verification Check")
 _MessageT = TypeVar("_MessageT", bound=Message)
 
 
