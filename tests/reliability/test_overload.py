@@ -56,7 +56,8 @@ def create(address: str, mentee_id: str) -> bytes:
 
 def failed_health_checks(running: Running) -> int:
     admin = running.environment["PEERMENTOR_ADMIN_ADDRESS"]
-    stats = httpx.get(f"http://{admin}/stats?filter=health_check.failure").text
+    name = "cluster.peermentor.health_check.failure"
+    stats = httpx.get(f"http://{admin}/stats?filter={name}").text
     (found,) = re.findall(r"health_check\.failure: (\d+)", stats)
     return int(found)
 
@@ -114,7 +115,7 @@ def test_a_refusal_says_when_to_come_back(slow_service: Running) -> None:
                 "domain": "peermentor",
                 "metadata": {},
             },
-            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retry_delay": "1s"},
         ],
     }
 
@@ -127,7 +128,7 @@ def refused_by_grpc(running: Running) -> list[ResourceExhausted]:
         calls.start()
         while calls.is_alive():
             try:
-                client.assignments.get("asgn_404")
+                client.assignments.delete("asgn_404")
             except ResourceExhausted as error:
                 refused.append(error)
             except NotFound:
