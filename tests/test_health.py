@@ -1,5 +1,6 @@
 """The health service: it says what callers would find, also when the database is gone."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from peermentor.v1.assignments_pb2 import (
     CreateAssignmentRequest,
@@ -324,6 +326,23 @@ def test_a_server_ends_while_its_database_hangs(
             server.terminate()
             _, errors = server.communicate(timeout=15)
     assert server.returncode == 0, errors
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("change", [Path.unlink, lambda log: os.truncate(log, 0)])
+def test_a_log_of_sqlite_that_is_not_whole_is_an_outage(
+    change: Callable[[Path], object], tmp_path: Path
+) -> None:
+    file = tmp_path / "own.db"
+    with migrated(f"sqlite:///{file}") as database, _serving(database) as channel:
+        assert _says(channel, SERVING)()
+        with capture_logs() as lines:
+            change(tmp_path / "own.db-wal")
+            wait_until(_says(channel, NOT_SERVING), 20)
+        [line] = [line for line in lines if line["event"] == "database does not answer"]
+        assert line["reason"].startswith(f"{file}-wal was ")
+        list_assignments = AssignmentServiceStub(channel).ListAssignments
+        assert refused(list_assignments, ListAssignmentsRequest()) == OUTAGE
 
 
 # --- Business, and the end ---

@@ -1,12 +1,18 @@
-"""A SQLite file that is replaced or removed under a running service: nothing more is written."""
+"""Files of SQLite's that are replaced, removed or cut off under a running service.
 
+Nothing more is read or written then, and a ping says why.
+"""
+
+import itertools
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from peermentor_server.rules.errors import DatabaseUnavailable, reason
+from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault, reason
 from peermentor_server.storage import assignments
 from peermentor_server.storage.database import Database
 from support.databases import migrated
@@ -47,6 +53,114 @@ def test_a_file_that_is_put_back_is_used_again(tmp_path: Path) -> None:
             database.ping()
         (tmp_path / "aside").rename(file)
         _write(database)
+
+
+# --- The log and its index, and what is left of the file ---
+
+
+def _besides(suffix: str, change: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda file: change(file.with_name(file.name + suffix))
+
+
+def _cut(size: Callable[[Path], int]) -> Callable[[Path], object]:
+    return lambda file: os.truncate(file, size(file))
+
+
+def _half(file: Path) -> int:
+    return file.stat().st_size // 2
+
+
+def _overwrite(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"\xff" * file.stat().st_size)
+
+
+REPLACED = "was replaced or removed; start the service again"
+CUT = "; start the service again, or restore a backup"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_besides("-wal", _remove), f"-wal {REPLACED}"),
+        (_besides("-wal", _replace), f"-wal {REPLACED}"),
+        (_besides("-shm", _remove), f"-shm {REPLACED}"),
+        (_besides("-shm", _replace), f"-shm {REPLACED}"),
+        (_besides("-wal", _cut(lambda _: 0)), f"-wal was truncated or overwritten{CUT}"),
+        (_besides("-wal", _cut(_half)), f"-wal was truncated or overwritten{CUT}"),
+        (_besides("-wal", _overwrite), f"-wal was truncated or overwritten{CUT}"),
+        (_cut(lambda _: 0), f" was truncated{CUT}"),
+        (_cut(_half), f" was truncated{CUT}"),
+    ],
+)
+def test_a_file_that_is_no_longer_whole_is_left_alone(
+    change: Callable[[Path], object], says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.db"
+    with migrated(f"sqlite:///{file}") as database:
+        # What is in the file, and what is in the log alone.
+        with database.erase() as connection:
+            assignments.name_mentee(connection, "user_087", "")
+        _write(database)
+        database.ping()
+        change(file)
+        for use in (database.ping, lambda: _write(database), database.ping):
+            with pytest.raises(DatabaseUnavailable) as raised:
+                use()
+            assert reason(raised.value) == f"{file}{says}"
+
+
+def test_a_database_that_is_written_and_checked_all_the_time_is_whole(tmp_path: Path) -> None:
+    """The control of the test above: whatever SQLite does itself, the files are whole."""
+    url = f"sqlite:///{tmp_path}/own.db"
+    with migrated(url) as database:
+        own, stop = Database(url), threading.Event()
+
+        def write() -> None:
+            for number in itertools.count():
+                if stop.is_set():
+                    return
+                with (own.erase if number % 3 else own.write)() as connection:
+                    for each in range(number % 40):
+                        assignments.name_mentee(connection, f"user_{each}", "x" * number)
+                if number % 10 == 0:
+                    with own.read() as connection:
+                        connection.exec_driver_sql("VACUUM")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(300):
+                database.ping()
+        finally:
+            stop.set()
+            writer.join()
+            own.close()
+
+
+def test_what_is_found_to_be_damaged_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "own.db"
+    with migrated(f"sqlite:///{file}"):
+        pass
+    database = Database(f"sqlite:///{file}")
+    database.ping()
+    with file.open("r+b") as opened:
+        opened.seek(4096)
+        opened.write(b"\xff" * (file.stat().st_size - 4096))
+    with pytest.raises(InternalFault):
+        _write(database)
+    with pytest.raises(DatabaseUnavailable) as raised:
+        database.ping()
+    assert reason(raised.value) == f"{file} is damaged (SQLITE_CORRUPT); restore a backup"
+    database.close()
+
+
+def test_the_files_of_one_who_has_closed_may_change(tmp_path: Path) -> None:
+    with migrated(f"sqlite:///{tmp_path}/own.db") as database:
+        for _ in range(3):
+            _write(database)
+            database.close()
+            assert not (tmp_path / "own.db-wal").exists()
 
 
 def _write(database: Database) -> None:

@@ -1,6 +1,7 @@
 """The schema: migrations build what storage/tables declares, once, wholly, or not at all."""
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -246,11 +247,15 @@ def test_a_database_of_another_program_is_left_alone(own: Database) -> None:
 
 
 def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    file = Database(f"sqlite:///{tmp_path}/own.db")
-    with file.write() as connection:
-        connection.execute(text("CREATE TABLE bookmarks (address TEXT)"))
-    _assert_foreign(file, "the table bookmarks in it is another program's")
-    file.close()
+    file = tmp_path / "own.db"
+    other = sqlite3.connect(file)
+    other.execute("CREATE TABLE bookmarks (address TEXT)")
+    other.close()
+    before = file.read_bytes()
+    database = Database(f"sqlite:///{file}")
+    _assert_foreign(database, "the table bookmarks in it is another program's")
+    database.close()
+    assert file.read_bytes() == before
 
 
 def test_a_schema_of_postgresql_may_hold_tables_of_others(postgresql: Database) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.database import Database
+from peermentor_server.storage.outages import unusable
 
 
 class InvalidCopy(Exception):
@@ -33,6 +34,8 @@ def write(database: Database, file: Path) -> dict[str, int]:
     """
     if file.exists():
         raise FileExistsError
+    if problem := database.obstacle():
+        raise unusable(problem)
     if database.file is None or not database.file.exists():
         # To connect would make one.
         raise NothingToCopy

@@ -84,8 +84,19 @@ class Database:
             with self.write() as connection:
                 postgresql.check_writable(connection)
         else:
+            from peermentor_server.storage import sqlite
+
             with self.read() as connection:
                 connection.execute(sql("SELECT 1 FROM alembic_version"))
+                sqlite.check_file(connection)
+
+    def obstacle(self) -> str | None:
+        """Return what keeps this program from a file of SQLite's, which need not be there yet."""
+        if self.file is None:
+            return None
+        from peermentor_server.storage import sqlite_file
+
+        return sqlite_file.obstacle(self.file.resolve())
 
     def is_pooled(self) -> bool:
         """Tell whether a pooler of PostgreSQL's, such as PgBouncer, stands between."""

@@ -9,9 +9,10 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.database import READ_ONLY
+from peermentor_server.storage.sqlite_file import OwnFile
+from peermentor_server.storage.tables import VERSION_TABLE
 from peermentor_server.storage.write_queue import WriteQueue
 
 # SQLite before this version may corrupt a WAL file that several connections share.
@@ -25,49 +26,15 @@ def create(url: URL, options: dict[str, Any]) -> Engine:
     engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
     # Resolved, so that a link to the file leads to the same queue.
     path = Path(str(url.database)).resolve()
-    same_file = _SameFile(path)
-    event.listen(engine, "do_connect", same_file.check)
-    event.listen(engine, "connect", partial(_prepare, WriteQueue(path)))
-    event.listen(engine, "connect", same_file.remember)
-    event.listen(engine, "checkout", same_file.check)
+    own_file = OwnFile(path)
+    event.listen(engine, "do_connect", own_file.prepare)
+    event.listen(engine, "connect", partial(_prepare, WriteQueue(path), own_file))
+    event.listen(engine, "connect", own_file.remember)
+    event.listen(engine, "close", own_file.forget)
+    event.listen(engine, "checkout", own_file.check)
+    event.listen(engine, "handle_error", own_file.note)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-class FileReplaced(Exception):
-    """Where the database was, there is another file by now, or none."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} was replaced or removed; start the service again")
-
-
-class _SameFile:
-    """Holds the connections of an engine to the file that the first of them opened.
-
-    What is written to a file that was removed, or replaced by a backup, would be acknowledged
-    and gone; and of two processes one could write to the old file and one to the new.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._identity: tuple[int, int] | None = None
-
-    def remember(self, *_event: object) -> None:
-        """Take the file that has just been opened for the one."""
-        if self._identity is None:
-            self._identity = self._current()
-
-    def check(self, *_event: object) -> None:
-        """Raise DatabaseUnavailable when the path leads elsewhere by now."""
-        if self._identity is not None and self._current() != self._identity:
-            raise DatabaseUnavailable from FileReplaced(self._path)
-
-    def _current(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
 
 
 def _patience_s() -> float:
@@ -78,6 +45,7 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
     """A connection of the driver that ends its turn as a writer along with its transaction."""
 
     queue: WriteQueue
+    file: OwnFile
     _has_turn = False
 
     def begin_turn(self) -> None:
@@ -131,8 +99,14 @@ def truncate_log(connection: Connection) -> None:
         driver.end_turn()
 
 
-def _prepare(queue: WriteQueue, connection: Any, _record: Any) -> None:
-    connection.queue = queue
+def check_file(connection: Connection) -> None:
+    """Raise DatabaseUnavailable when the file is no longer whole, or cannot be written."""
+    driver: Any = connection.connection.driver_connection
+    driver.file.check_whole(connection)
+
+
+def _prepare(queue: WriteQueue, file: OwnFile, connection: Any, _record: Any) -> None:
+    connection.queue, connection.file = queue, file
     # The driver's own transactions begin too late and lose updates; _begin does it.
     connection.isolation_level = None
     for pragma in (
@@ -149,6 +123,8 @@ def _prepare(queue: WriteQueue, connection: Any, _record: Any) -> None:
 
 
 def _switch_to_wal(connection: Any) -> None:
+    if _is_of_another_program(connection):
+        return
     # The one thing for which SQLite does not wait its turn: when several programs open a new
     # file at the same moment, it refuses all but one of them.
     deadline = time.monotonic() + limits.LOCK_TIMEOUT_MS / 1000
@@ -162,6 +138,11 @@ def _switch_to_wal(connection: Any) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _is_of_another_program(connection: Any) -> bool:
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    return bool(tables) and (VERSION_TABLE,) not in tables
 
 
 def _begin(connection: Connection) -> None:
