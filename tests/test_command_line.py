@@ -11,6 +11,7 @@ from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
 from support.commands import run
 from support.databases import Postgres, migrated, url_of
+from support.poolers import running_pooler
 from support.ports import free_ports
 from support.serving import settings_for
 
@@ -211,7 +212,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("sqlite:////no/such/directory/own.db", "unable to open database file"),
+        ("sqlite:////no/such/directory/own.db", "there is no directory /no/such/directory"),
         (UNREACHABLE, "refused"),
     ],
 )
@@ -233,6 +234,50 @@ def test_check_finds_everything_well(own: Database) -> None:
     result = run("check", PEERMENTOR_DATABASE_URL=url_of(own))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == ["ok     settings", "ok     database", "ok     gateway"]
+
+
+def test_check_tells_programs_the_same(own: Database, tmp_path: Path) -> None:
+    well = {"ok": True, "problems": [], "note": None}
+    result = run("check", "--json", PEERMENTOR_DATABASE_URL=url_of(own))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == {
+        "ok": True,
+        "parts": {"settings": well, "database": well, "gateway": well},
+    }
+    url = f"sqlite:///{tmp_path}/new.db"
+    result = run("check", "--json", PEERMENTOR_DATABASE_URL=url)
+    note = f"{url} is not there yet; serve will make it"
+    assert json.loads(result.stdout)["parts"]["database"] == well | {"note": note}
+
+
+def test_check_tells_programs_what_is_wrong(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/none/own.db"
+    result = run("check", "--json", PEERMENTOR_DATABASE_URL=url)
+    assert (result.returncode, result.stderr) == (1, "")
+    found = json.loads(result.stdout)
+    problem = f"there is no directory {tmp_path}/none"
+    assert (found["ok"], found["parts"]["settings"]["ok"]) == (False, True)
+    assert found["parts"]["database"] == {"ok": False, "problems": [problem], "note": None}
+
+
+def test_check_tells_programs_what_is_wrong_with_settings() -> None:
+    result = run("check", "--json", PEERMENTOR_WORKERS="0", PEERMENTOR_DATABASE_URL="nothing")
+    assert (result.returncode, result.stderr) == (1, "")
+    found = json.loads(result.stdout)
+    assert not found["ok"]
+    assert list(found["parts"]) == ["settings"]
+    problems = found["parts"]["settings"]["problems"]
+    assert [problem.split(":")[0] for problem in problems] == [
+        "PEERMENTOR_DATABASE_URL",
+        "PEERMENTOR_WORKERS",
+    ]
+
+
+def test_check_recognises_a_pooler(postgresql: Database) -> None:
+    with running_pooler(url_of(postgresql), pool_mode="transaction") as url:
+        result = run("check", PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 0
+    assert "ok     database: behind a pooler, whose pool_mode must be" in result.stdout
 
 
 def test_check_makes_no_file(tmp_path: Path) -> None:

@@ -46,13 +46,12 @@ def _run(options: argparse.Namespace) -> int:
         configured = settings.load(**_overrides(options))
         logs.configure(configured.log_level, configured.log_format)
         _name_unknown_settings(options)
-        options.run(configured, options)
+        return options.run(configured, options) or SUCCESS
     except CommandFailed as failure:
         _report(str(failure), options)
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
-    return SUCCESS
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -77,6 +76,8 @@ def _report(failure: str, options: argparse.Namespace) -> None:
         # `serve` tells it, once for all workers.
         with contextlib.suppress(OSError):
             os.write(options.pulse_fd, failure.encode("utf-8", "backslashreplace"))
+    elif getattr(options, "json", False):
+        _tell_of_settings(failure)
     elif _is_logged(options):
         for line in failure.splitlines():
             _log.error(line)
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=_serve)
     check = commands.add_parser("check", help="look at everything that serve needs")
+    check.add_argument("--json", action="store_true", help="print a JSON object, for programs")
     check.set_defaults(run=_check)
     migrate = commands.add_parser("migrate", help="bring the schema of the database up to date")
     migrate.set_defaults(run=_migrate)
@@ -203,10 +205,23 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
     commands.serve_grpc(own, pulse_fd=options.pulse_fd)
 
 
-def _check(configured: Settings, _options: argparse.Namespace) -> None:
+def _check(configured: Settings, options: argparse.Namespace) -> int:
     from peermentor_server import checkup
 
-    _tell(checkup.check(configured))
+    findings = checkup.check(configured)
+    if options.json:
+        _tell(checkup.as_json(findings))
+        return SUCCESS if checkup.is_well(findings) else FAILURE
+    if not checkup.is_well(findings):
+        raise checkup.Unwell(f"not everything is well\n{checkup.as_text(findings)}")
+    _tell(checkup.as_text(findings))
+    return SUCCESS
+
+
+def _tell_of_settings(problems: str) -> None:
+    from peermentor_server import checkup
+
+    _tell(checkup.as_json([checkup.Finding("settings", tuple(problems.splitlines()))]))
 
 
 def _migrate(configured: Settings, _options: argparse.Namespace) -> None:
