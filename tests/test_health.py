@@ -22,7 +22,7 @@ from peermentor.v1.assignments_pb2 import (
     ListAssignmentsRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server import health
+from peermentor_server import health, lanes
 from peermentor_server.app import SERVICES, App
 from peermentor_server.lanes import MAX_CALLS
 from peermentor_server.settings import Address, Settings
@@ -353,6 +353,7 @@ def test_health_is_answered_while_every_thread_is_busy(
     own: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CALL_S", 30)
+    monkeypatch.setattr(lanes, "MAX_WAIT_S", 30)
     other = Database(url_of(own))
     with _serving(own) as channel:
         stub = AssignmentServiceStub(channel)

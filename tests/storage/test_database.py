@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pysqlite3 import dbapi2 as sqlite
-from sqlalchemy import Connection, Executable, insert, select, text, update
+from sqlalchemy import Connection, DateTime, Executable, insert, select, text, update
 
 from peermentor_server.database_url import InvalidUrl
 from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, InternalFault, reason
@@ -279,6 +279,66 @@ def test_a_nul_in_a_text_never_shows_the_text(database: Database) -> None:
         _assert_silent(error)
     else:
         assert database.dialect == "sqlite"
+
+
+def test_a_text_that_cannot_be_encoded_never_shows_what_cannot(database: Database) -> None:
+    unfit = "\udcff"
+    with pytest.raises(InternalFault) as raised, database.write() as connection:
+        assignments.name_mentee(connection, "user_088", f"{PRIVATE}{unfit}")
+    _assert_silent(raised.value, unfit, ascii(unfit)[1:-1])
+    assert raised.value.diagnosis == "UnicodeEncodeError"
+
+
+def test_a_row_that_cannot_be_read_never_shows_its_values(database: Database) -> None:
+    # Neither has such a time; on SQLite only a foreign hand can have written it.
+    date = {
+        "sqlite": f"SELECT '{PRIVATE}' AS contact",
+        "postgresql": "SELECT timestamptz '31415-09-26 00:00:00Z' AS contact",
+    }[database.dialect]
+    for connect in (database.read, database.write):
+        query = text(date).columns(contact=DateTime(timezone=True))
+        with pytest.raises(InternalFault) as raised, connect() as connection:
+            connection.execute(query).all()
+        _assert_silent(raised.value, "31415")
+
+
+# What PostgreSQL says of these is the value itself, in its first line, DETAIL or CONTEXT.
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"SELECT CAST('{PRIVATE}' AS integer)",
+        f"SELECT CAST('{PRIVATE}' AS timestamptz)",
+        f"SELECT CAST('{PRIVATE}' AS json)",
+        f"DO $$ BEGIN RAISE EXCEPTION '{PRIVATE}'; END $$",
+        f"DO $$ BEGIN RAISE EXCEPTION 'none' USING DETAIL = '{PRIVATE}'; END $$",
+        f"DO $$ BEGIN RAISE EXCEPTION 'none' USING HINT = '{PRIVATE}'; END $$",
+        f"DO $$ BEGIN RAISE EXCEPTION '{PRIVATE}' USING ERRCODE = '57014'; END $$",
+    ],
+)
+def test_no_error_of_postgresql_shows_a_value(statement: str, postgresql: Database) -> None:
+    for connect in (postgresql.read, postgresql.write):
+        with pytest.raises(DomainError) as raised, connect() as connection:
+            connection.exec_driver_sql(statement)
+        _assert_silent(raised.value)
+
+
+def test_what_a_commit_of_postgresql_refuses_shows_no_value(postgresql: Database) -> None:
+    _write(
+        postgresql,
+        text("CREATE TABLE later (name text)"),
+        text(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION '%', NEW.name USING DETAIL = NEW.name; END $$"
+        ),
+        text(
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON later DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()"
+        ),
+    )
+    refused = text(f"INSERT INTO later VALUES ('{PRIVATE}')")
+    with pytest.raises(InternalFault) as raised:
+        _write(postgresql, refused)
+    _assert_silent(raised.value)
 
 
 def test_a_missing_table_is_a_fault_of_ours_and_nothing_to_retry(empty_url: str) -> None:

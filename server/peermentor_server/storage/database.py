@@ -52,13 +52,15 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
-        with translated(), self.engine.connect() as connection:
+        with translated() as progress, self.engine.connect() as connection:
+            progress.connected = True
             yield _autocommit(connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Connect for a transaction: committed at the end, undone by an exception."""
         with translated() as progress, self.engine.begin() as connection:
+            progress.connected = True
             yield connection
             _refuse_late()
             progress.committing = True

@@ -29,8 +29,9 @@ _UNDONE = {"40001", "40P01"}
 
 @dataclass(slots=True)
 class Progress:
-    """How far a transaction is."""
+    """How far a connection and its transaction are."""
 
+    connected: bool = False
     committing: bool = False
 
 
@@ -40,8 +41,13 @@ def translated() -> Iterator[Progress]:
     progress = Progress()
     try:
         yield progress
+    except ValueError as error:
+        # Of a value that cannot be encoded or read, which its text shows. Where it happened is
+        # safe to tell.
+        cause = DriverError(type(error).__name__).with_traceback(error.__traceback__)
+        raise InternalFault(str(cause)) from cause
     except (exc.DBAPIError, exc.TimeoutError) as error:
-        cause = _without_values(error)
+        cause = _without_values(error, progress)
         if _is_outage(error):
             raise _unavailable(error, progress) from cause
         raise InternalFault(str(cause)) from cause
@@ -95,10 +101,11 @@ class DriverError(Exception):
     """What is safe to log of a driver's error: its type, its code and no values."""
 
 
-def _without_values(error: exc.SQLAlchemyError) -> DriverError:
+def _without_values(error: exc.SQLAlchemyError, progress: Progress) -> DriverError:
     original = getattr(error, "orig", None) or error
     code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
     name = f"{type(original).__name__} {code or ''}".strip()
-    # Without a statement it failed to connect, and the text says where and why.
-    connecting = isinstance(error, exc.DBAPIError) and error.statement is None
+    # Only then does the text tell of the connection alone, where it failed and why. Later on it
+    # may hold what was written, or read: rows that are fetched belong to no statement either.
+    connecting = not progress.connected and getattr(error, "statement", "") is None
     return DriverError(f"{name}: {str(original).splitlines()[0]}" if connecting else name)
