@@ -1,4 +1,4 @@
-"""The README, run as it stands: every curl line, the gRPC call and the Python program."""
+"""The README, run as it stands: curl lines, the gRPC call, the Python program, PostgreSQL."""
 
 import json
 import re
@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from support.commands import run
-from support.databases import Postgres
+from support.databases import Postgres, running_postgres
 from support.ports import free_ports
 from support.serving import serving, settings_for
 
@@ -67,6 +68,42 @@ def test_the_python_program_runs(addresses: dict[str, str]) -> None:
         timeout=30,
     ).stdout
     assert printed == "asgn_002 Ingrid Halvorsen\nasgn_001 Lars Eriksson\n"
+
+
+def test_postgresql_is_set_up_backed_up_and_restored_from_nothing(tmp_path: Path) -> None:
+    set_up, restrict, restore = [
+        text for _, text in BLOCK.findall(README) if re.search("CREATE ROLE|pg_dump", text)
+    ]
+    (owner,) = [line for line in set_up.splitlines() if line.startswith("export ")]
+    fill = f"{owner}\npeermentor-server demo\n"
+    count = 'psql -At "$PEERMENTOR_DATABASE_URL" -c "SELECT current_user, count(*) FROM mentees"\n'
+    with running_postgres() as server:
+        printed = as_administrator(
+            f"{set_up}{restrict}{count}{fill}{count}{restore}{count}", server, tmp_path
+        )
+    assert printed.count("ok     database\n") == 3
+    counts = re.findall(r"^peermentor.*\|\d+$", printed, re.MULTILINE)
+    # As many names as the sample has.
+    assert counts == ["peermentor_serve|0", "peermentor|48", "peermentor|48"]
+
+
+def as_administrator(script: str, server: Postgres, directory: Path) -> str:
+    """Run lines of the README on the machine of this server, but look instead of serving."""
+    tools = f"{Path(server.tool('psql')).parent}:{Path(sys.executable).parent}"
+    changed = {
+        "sudo -u postgres psql": f"psql -v ON_ERROR_STOP=1 -U postgres -h {server.socket()}",
+        "@127.0.0.1/": f"@{quote(server.socket(), safe='')}/",
+        "make migrate": "peermentor-server migrate",
+        "make serve": "peermentor-server check",
+    }
+    return subprocess.run(
+        ["bash", "-c", f"set -e; PATH={tools}:$PATH; {here(script, changed)}"],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
 
 
 def shell(command: str, addresses: dict[str, str]) -> str:

@@ -50,6 +50,10 @@ class Postgres:
         """Return the path of a program that comes with the server, such as pg_dump."""
         return str(self._server.bin_path / name)
 
+    def socket(self) -> str:
+        """Return the directory of the socket that it listens on."""
+        return str(self._url().query["host"])
+
     def pid(self) -> int:
         """Return the process id of the server."""
         pid = self._server.get_pid()
