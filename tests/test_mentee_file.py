@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from peermentor_server import mentee_file
+from peermentor_server import mentee_file, mentee_import
 from peermentor_server.mentee_file import InvalidFile
+from peermentor_server.storage import names
 
 NO_IDENTIFIER = "must be of ASCII letters, digits and signs, without spaces, slashes or backslashes"
 HEADER = "mentee_id,mentee_name\n"
@@ -19,16 +20,19 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "mentees.csv"
 
 
-def _read(file: Path, content: str) -> dict[str, str]:
-    file.write_bytes(content.encode())
-    return mentee_file.read(file)
+def _read(file: Path, content: str | bytes, encoding: str | None = None) -> dict[str, str]:
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with file.open("rb") as opened:
+        rows = list(mentee_file.read(opened, encoding))
+    assert [row.problem for row in rows if row.problem] == []
+    return {row.mentee_id: row.mentee_name for row in rows}
 
 
-def _refusal(file: Path, content: str | bytes) -> list[str]:
+def _refusal(file: Path, content: str | bytes, encoding: str | None = None) -> list[str]:
     """Read what has to be refused, and return the lines that say why."""
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InvalidFile) as raised:
-        mentee_file.read(file)
+    with names.spooled(None) as spool, pytest.raises(InvalidFile) as raised:
+        mentee_import.read(file, encoding, spool, lambda _what, _done: None)
     assert PRIVATE not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
@@ -49,6 +53,22 @@ def _refusal(file: Path, content: str | bytes) -> list[str]:
         HEADER + "\n\nuser_088,Bjørn Solberg\n\n",
         HEADER + "user_088,  Bjørn Solberg \n",
         HEADER.replace("\n", "\r") + "user_088,Bjørn Solberg\r",
+        "mentee_id;mentee_name\r\nuser_088;Bjørn Solberg\r\n",
+        "mentee_id\tmentee_name\nuser_088\tBjørn Solberg\n",
+        "sep=;\nmentee_id;mentee_name\nuser_088;Bjørn Solberg\n",
+        '"sep=|"\r\nmentee_id|mentee_name\r\nuser_088|Bjørn Solberg\r\n',
+        "Mentee_ID,MENTEE NAME\nuser_088,Bjørn Solberg\n",
+        " mentee-id , Mentee  Name \nuser_088,Bjørn Solberg\n",
+        HEADER + ",\nuser_088,Bjørn Solberg\n , \n,,,\n",
+        'Phone;Mentee_ID;"Notes\n(own)";Mentee_Name;;\n1,2;user_088;a;Bjørn Solberg;;\n;;;;;\n',
+        "mentee_id,mentee_name,phone\nuser_088,Bjørn Solberg\n",
+        HEADER + "user_088,Bjørn Solberg,,\n",
+        HEADER + " user_088\u00a0,Bjørn Solberg\n",
+        ("\ufeff" + HEADER + "user_088,Bjørn Solberg\n").encode("utf-16-le"),
+        ("\ufeff" + HEADER + "user_088,Bjørn Solberg\n").encode("utf-16-be"),
+        (HEADER + "user_088,Bjørn Solberg\n").encode("utf-16-le"),
+        (HEADER + "user_088,Bjørn Solberg\n").encode("utf-16-be"),
+        '\ufeff"mentee_id"\t"mentee_name"\r\nuser_088\tBjørn Solberg\r\n'.encode("utf-16-le"),
     ],
     ids=[
         "plain",
@@ -59,15 +79,49 @@ def _refusal(file: Path, content: str | bytes) -> list[str]:
         "blank lines",
         "spaces around the name",
         "CR",
+        "semicolons",
+        "tabs",
+        "Excel's line about semicolons",
+        "Excel's line about bars",
+        "other case",
+        "other ways to write the columns",
+        "rows of empty cells",
+        "further columns",
+        "a further column left out",
+        "further empty cells",
+        "spaces around the id",
+        "UTF-16, little endian",
+        "UTF-16, big endian",
+        "UTF-16, little endian, without a mark",
+        "UTF-16, big endian, without a mark",
+        "Excel's Unicode text",
     ],
 )
-def test_a_name_is_read(file: Path, content: str) -> None:
+def test_a_name_is_read(file: Path, content: str | bytes) -> None:
     assert _read(file, content) == KNOWN
 
 
 def test_a_name_may_hold_commas_and_quotes(file: Path) -> None:
     content = HEADER + 'user_088,"Solberg, Bjørn ""Bear"""\n'
     assert _read(file, content) == {"user_088": 'Solberg, Bjørn "Bear"'}
+
+
+def test_a_name_may_hold_what_separates_cells_elsewhere(file: Path) -> None:
+    content = "mentee_id;mentee_name\nuser_088;Solberg, Bjørn\n"
+    assert _read(file, content) == {"user_088": "Solberg, Bjørn"}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "mac-roman", "utf-8"])
+def test_the_encoding_may_be_named(file: Path, encoding: str) -> None:
+    content = (HEADER + "user_088,Bjørn Solberg\n").encode(encoding)
+    assert _read(file, content, encoding) == KNOWN
+
+
+def test_rows_are_read_beyond_the_sample_that_tells_what_separates_them(file: Path) -> None:
+    rows = [f"user_{number};{'Åse ' * 20}{number}" for number in range(2_000)]
+    for end in ("\n", "\r", "\r\n"):
+        read = _read(file, end.join(["mentee_id;mentee_name", *rows, ""]))
+        assert [f"{mentee_id};{name}" for mentee_id, name in read.items()] == rows
 
 
 def test_names_keep_the_order_of_the_file(file: Path) -> None:
@@ -98,21 +152,25 @@ def test_names_may_be_as_long_as_over_the_api(file: Path) -> None:
         "",
         "\n" + HEADER,
         "user_088,Bjørn Solberg\n",
-        "mentee_id;mentee_name\nuser_088;Bjørn Solberg\n",
+        "mentee_id|mentee_name\nuser_088|Bjørn Solberg\n",
         "mentee_id\nuser_088\n",
-        "mentee_id,mentee_name,phone\nuser_088,Bjørn Solberg,1\n",
+        "mentee_id;phone,mentee_name\nuser_088;1,Bjørn Solberg\n",
         "mentee_id,mentee_id\nuser_088,Bjørn Solberg\n",
-        "Mentee_ID,Mentee_Name\nuser_088,Bjørn Solberg\n",
+        "mentee_id,Mentee ID,mentee_name\nuser_088,1,Bjørn Solberg\n",
+        "menteeid,menteename\nuser_088,Bjørn Solberg\n",
+        '"mentee_id,mentee_name\nuser_088,Bjørn Solberg\n',
     ],
     ids=[
         "empty",
         "blank first line",
         "no header",
-        "semicolons",
+        "bars",
         "one column",
-        "three columns",
+        "semicolons and commas",
         "a column twice",
-        "other case",
+        "a column twice, written otherwise",
+        "other names",
+        "a quote without end",
     ],
 )
 def test_the_first_line_must_name_the_two_columns(file: Path, content: str) -> None:
@@ -124,6 +182,7 @@ def test_the_first_line_must_name_the_two_columns(file: Path, content: str) -> N
     [
         ("user_088", "must have 2 cells"),
         ("user_088,Solberg,Bjørn Solberg", "must have 2 cells"),
+        ("user_088,Bjørn Solberg,,x", "must have 2 cells"),
         ("user_088,", "mentee_name: is required and must not be blank"),
         ("user_088,  ", "mentee_name: is required and must not be blank"),
         (",Bjørn Solberg", "mentee_id: is required and must not be blank"),
@@ -148,10 +207,21 @@ def test_a_mentee_must_not_stand_twice(file: Path) -> None:
 
 def test_all_problems_are_told_at_once(file: Path) -> None:
     assert _refusal(file, HEADER + "user 1,\n\nuser_2\nuser_3,Ann\n,Bjørn Solberg\n") == [
-        f"line 2: mentee_id: {NO_IDENTIFIER}",
-        "line 2: mentee_name: is required and must not be blank",
+        f"line 2: mentee_id: {NO_IDENTIFIER}; mentee_name: is required and must not be blank",
         "line 4: must have 2 cells",
         "line 6: mentee_id: is required and must not be blank",
+    ]
+
+
+def test_a_row_that_is_refused_is_named_once(file: Path) -> None:
+    rows = ["user_1,Ann", "user_1,Bob", "user_2,", "user_1,Cid", "user 3,", "user_1,Dag"]
+    told = _refusal(file, "sep=,\n" + HEADER + "\n".join(rows))
+    assert [line.split(":")[0] for line in told] == [
+        "line 4",
+        "line 5",
+        "line 6",
+        "line 7",
+        "line 8",
     ]
 
 
@@ -177,17 +247,35 @@ def test_a_line_that_is_not_csv_is_told_with_its_number(file: Path, line: str) -
     assert problem.startswith("line 3: is not CSV: ")
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_a_file_must_be_utf_8(file: Path, encoding: str) -> None:
-    content = (HEADER + "user_088,Bjørn Solberg\n").encode(encoding)
-    assert _refusal(file, content) == [f"{file}: is not UTF-8 text"]
+def test_other_encodings_are_not_guessed(file: Path) -> None:
+    """Each of them can be read as another one, with other names."""
+    for encoding in ("latin-1", "cp1252", "mac-roman"):
+        content = (HEADER + "user_088,Bjørn Solberg\n").encode(encoding)
+        assert _refusal(file, content) == [
+            "the file is not UTF-8 text; save it as UTF-8, or name its encoding by --encoding"
+        ]
+
+
+def test_a_broken_encoding_is_told(file: Path) -> None:
+    content = (HEADER + "user_088,Bjørn Solberg\n").encode("utf-16")
+    [told] = _refusal(file, content[:-1])
+    assert told.startswith("the file is not UTF-16 text; ")
+    content = (HEADER + "user_088,Bjørn Solberg\n").encode()
+    assert _refusal(file, content, "ascii") == ["the file is not ASCII text"]
+
+
+@pytest.mark.parametrize("encoding", ["nonsense", "base64", "\0", "../x"])
+def test_an_encoding_that_there_is_not_is_told(file: Path, encoding: str) -> None:
+    [told] = _refusal(file, HEADER, encoding)
+    assert told.startswith("there is no encoding ")
 
 
 def test_a_file_must_be_there(file: Path) -> None:
-    with pytest.raises(InvalidFile, match="no such file or directory"):
-        mentee_file.read(file)
+    with names.spooled(None) as spool, pytest.raises(InvalidFile) as raised:
+        mentee_import.read(file, None, spool, lambda _what, _done: None)
+    assert str(raised.value) == f"{file}: no such file or directory"
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InvalidFile, match="is a directory"):
-        mentee_file.read(tmp_path)
+    with names.spooled(None) as spool, pytest.raises(InvalidFile, match="is a directory"):
+        mentee_import.read(tmp_path, None, spool, lambda _what, _done: None)

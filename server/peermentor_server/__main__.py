@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -138,11 +138,24 @@ def _parser() -> argparse.ArgumentParser:
         "import-mentees",
         help="load names of mentees from a CSV file",
         description="Load names of mentees from a CSV file with the columns mentee_id and "
-        "mentee_name. A name that is known already is replaced. Either every line is loaded "
-        "or, if one is wrong, none.",
+        "mentee_name, as spreadsheets write it: with commas, semicolons or tabs, in UTF-8 or "
+        "UTF-16. Further columns are ignored. A name that is known already is replaced. Either "
+        "every row is loaded or, if one is wrong, none.",
     )
-    mentees.add_argument("file", metavar="FILE.csv", type=_path)
+    mentees.add_argument("file", metavar="FILE.csv", type=_file, help="- for standard input")
+    mentees.add_argument(
+        "--encoding", metavar="NAME", help="of a file that is not Unicode, such as cp1252"
+    )
+    mentees.add_argument("--dry-run", action="store_true", help="check the file, store nothing")
     mentees.set_defaults(run=_import_mentees)
+    forget = commands.add_parser(
+        "forget-mentee",
+        help="delete the name of a mentee without assignments",
+        description="Delete the name of a mentee who has no assignment, such as one that was "
+        "imported by mistake. With a mentee's last assignment the name goes by itself.",
+    )
+    forget.add_argument("mentee_id", metavar="ID")
+    forget.set_defaults(run=_forget_mentee)
     backup = commands.add_parser(
         "backup",
         help="copy a SQLite database into a new file, while the server runs",
@@ -166,6 +179,11 @@ def _path_for_sqlite(text: str) -> Path:
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError("its path must be text in UTF-8") from None
     return path
+
+
+def _file(text: str) -> Path | None:
+    """Return a file, or None for standard input."""
+    return None if text == "-" else _path(text)
 
 
 # Each command imports what it alone needs: `serve` must start quickly, and without gRPC.
@@ -239,7 +257,47 @@ def _demo(configured: Settings, _options: argparse.Namespace) -> None:
 def _import_mentees(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server import commands
 
-    _tell(commands.import_mentees(configured, options.file))
+    with _progress_bar() as progress:
+        told = commands.import_mentees(
+            configured,
+            options.file,
+            encoding=options.encoding,
+            dry_run=options.dry_run,
+            progress=progress,
+        )
+    _tell(told)
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """Show on a terminal what is being done, and how much of it is done."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _done: None
+        return
+    shown = ""
+
+    def show(what: str, done: float) -> None:
+        nonlocal shown
+        bar = f"{what}  [{'#' * int(done * 30):30}] {done:4.0%}"
+        if bar != shown:
+            shown = bar
+            _rewrite_line(bar)
+
+    try:
+        yield show
+    finally:
+        _rewrite_line("")
+
+
+def _rewrite_line(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _forget_mentee(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server import commands
+
+    _tell(commands.forget_mentee(configured, options.mentee_id))
 
 
 def _backup(configured: Settings, options: argparse.Namespace) -> None:

@@ -5,18 +5,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from peermentor_server import demo, mentee_file
+from peermentor_server import demo, mentee_import
 from peermentor_server.database_url import InvalidUrl
 from peermentor_server.failures import CommandFailed
+from peermentor_server.mentee_file import InvalidFile
+from peermentor_server.mentee_import import Progress
+from peermentor_server.rules import texts
 from peermentor_server.rules.errors import DomainError, reason
 from peermentor_server.settings import Settings
-from peermentor_server.storage import assignments, backup, schema
+from peermentor_server.storage import assignments, backup, names, schema
 from peermentor_server.storage.database import Database
 
 T = TypeVar("T")
@@ -109,21 +112,58 @@ def load_demo(configured: Settings) -> str:
     return f"loaded {counts[0]} assignments and {counts[1]} templates into {database.location}"
 
 
-def import_mentees(configured: Settings, file: Path) -> str:
-    """Load names of mentees from a CSV file: all of them, or none."""
+def import_mentees(
+    configured: Settings,
+    file: Path | None,
+    *,
+    encoding: str | None,
+    dry_run: bool,
+    progress: Progress,
+) -> str:
+    """Load names of mentees from a CSV file, or from standard input: all of them, or none."""
+    database = None if dry_run else _open(configured)
+    if database is not None:
+        _require_schema(database)
+
+    def load() -> int:
+        with names.spooled(database) as spool:
+            count = mentee_import.read(file, encoding, spool, progress)
+            if database is not None:
+                spool.store(lambda done: progress("storing", done))
+            return count
+
+    try:
+        if database is None:
+            return f"nothing imported, as asked for; {load()} names could be"
+        return f"imported {_with_database(database, load)} names into {database.location}"
+    except InvalidFile as invalid:
+        raise CommandFailed(f"nothing imported\n{invalid}") from None
+    except names.NoRoom as full:
+        raise CommandFailed(
+            f"nothing imported\nthe temporary directory does not take the names: {full}; "
+            "TMPDIR may name another one"
+        ) from None
+
+
+def forget_mentee(configured: Settings, mentee_id: str) -> str:
+    """Delete the name of a mentee who has no assignment."""
     database = _open(configured)
     _require_schema(database)
-    try:
-        names = mentee_file.read(file)
-    except mentee_file.InvalidFile as invalid:
-        raise CommandFailed(f"nothing imported\n{invalid}") from None
-    _with_database(database, lambda: _store_names(database, names))
-    return f"imported {len(names)} names into {database.location}"
+    known = texts.identifier_problem(mentee_id) is None
+    count = _with_database(database, lambda: _forget(database, mentee_id)) if known else None
+    if count is None:
+        raise CommandFailed(f"there is no mentee {texts.shown_id(mentee_id)}")
+    if count:
+        raise CommandFailed(
+            f"nothing forgotten: mentee {mentee_id} has {count} assignment{'s' * (count > 1)}; "
+            "the name goes when the last one is deleted"
+        )
+    return f"forgot mentee {mentee_id} in {database.location}"
 
 
-def _store_names(database: Database, names: Mapping[str, str]) -> None:
-    with database.write() as connection:
-        assignments.name_mentees(connection, names)
+def _forget(database: Database, mentee_id: str) -> int | None:
+    with database.erase() as connection:
+        return assignments.forget_mentee(connection, mentee_id)
 
 
 def back_up(configured: Settings, file: Path) -> str:

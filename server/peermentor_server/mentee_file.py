@@ -1,76 +1,120 @@
-"""Reads names of mentees from a CSV file with the columns mentee_id and mentee_name."""
+"""Reads names of mentees from a CSV file with the columns mentee_id and mentee_name.
 
+It takes what spreadsheets write in different countries: commas, semicolons or tabs; UTF-8 or
+UTF-16, with a byte order mark or without; names of columns in any case, and further columns;
+rows of nothing but empty cells.
+"""
+
+import codecs
 import csv
+import io
+import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TextIO
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO, TextIO
 
 from peermentor_server.rules import texts
 
 COLUMNS = ("mentee_id", "mentee_name")
-_MAX_PROBLEMS = 20
+_SEPARATORS = ",;\t"
+# Holds the first row, which tells what separates cells, and more.
+_SAMPLE_LENGTH = 65_536
+# With this line Excel says what separates cells; it is no row.
+_SEPARATOR_LINE = re.compile('"?sep=(.)"?[\r\n]+', re.IGNORECASE)
 
 
 class InvalidFile(Exception):
     """What is wrong with the file, by line; never what stands there."""
 
 
-def read(path: Path) -> dict[str, str]:
-    """Return the name of each mentee, or raise InvalidFile."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row, and the number of the line on which it begins."""
+
+    line: int
+    mentee_id: str = ""
+    mentee_name: str = ""
+    problem: str | None = None
+
+
+def read(file: BinaryIO, encoding: str | None = None) -> Iterator[Row]:
+    """Yield each row, one by one; raise InvalidFile for what is no such file at all.
+
+    The encoding is found from the first bytes unless it is given. It is never guessed from
+    what the text looks like: a wrong guess would change names.
+    """
+    named = encoding or _encoding_of(file)
     try:
-        # utf-8-sig: spreadsheets begin their files with a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _names(file)
-    except OSError as error:
-        raise InvalidFile(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    except UnicodeDecodeError:
-        raise InvalidFile(f"{path}: is not UTF-8 text") from None
+        text = io.TextIOWrapper(file, named, newline="")
+    except (LookupError, ValueError):
+        raise InvalidFile(f"there is no encoding {texts.shown_id(named)}") from None
+    try:
+        yield from _rows(text)
+    except UnicodeError:
+        shown = named.removesuffix("-sig").upper()
+        advice = "" if encoding else "; save it as UTF-8, or name its encoding by --encoding"
+        raise InvalidFile(f"the file is not {shown} text{advice}") from None
+    finally:
+        text.detach()
 
 
-def _names(file: TextIO) -> dict[str, str]:
-    lines = _lines(file)
-    _, header = next(lines, (1, []))
-    if sorted(header) != sorted(COLUMNS):
-        raise InvalidFile(f"line 1: must name the columns {' and '.join(COLUMNS)}")
-    names: dict[str, str] = {}
-    problems: list[str] = []
-    for number, cells in lines:
-        if not cells:
-            continue
-        if len(cells) != len(COLUMNS):
-            problems.append(f"line {number}: must have {len(COLUMNS)} cells")
-            continue
-        line = dict(zip(header, cells, strict=True))
-        mentee_id, name = line["mentee_id"], line["mentee_name"].strip()
-        problems += [f"line {number}: {problem}" for problem in _problems(mentee_id, name, names)]
-        names[mentee_id] = name
-    if problems:
-        raise InvalidFile(_shortened(problems))
-    return names
+def _encoding_of(file: BinaryIO) -> str:
+    start = file.read(2)
+    file.seek(0)
+    if start in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+        return "utf-16"
+    # The first letter is one of ASCII's.
+    if b"\0" in start:
+        return "utf-16-le" if start.endswith(b"\0") else "utf-16-be"
+    # -sig: spreadsheets begin their files with a byte order mark.
+    return "utf-8-sig"
 
 
-def _lines(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Read the cells of each line, with the number of the line on which they begin."""
-    reader = csv.reader(file, strict=True)
+def _rows(text: TextIO) -> Iterator[Row]:
+    sample = text.read(_SAMPLE_LENGTH) + text.readline()
+    told = _SEPARATOR_LINE.match(sample)
+    lines_before = 0
+    if told:
+        sample, lines_before = sample[told.end() :], 1
+    separator, header = _first_row(sample, told[1] if told else _SEPARATORS)
+    lines = chain(io.StringIO(sample, newline=""), text)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    next(reader)
     while True:
-        number = reader.line_num + 1
+        line = lines_before + reader.line_num + 1
         try:
-            yield number, next(reader)
+            cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
-            raise InvalidFile(f"line {number}: is not CSV: {error}") from None
+            yield Row(line, problem=f"is not CSV: {error}")
+            return
+        if any(cells):
+            yield _row(line, cells, header)
 
 
-def _shortened(problems: list[str]) -> str:
-    more = len(problems) - _MAX_PROBLEMS
-    return "\n".join([*problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
+def _first_row(sample: str, separators: str) -> tuple[str, list[str]]:
+    """Return what separates cells, and the names of the columns that are read that way."""
+    for separator in separators:
+        try:
+            row = next(csv.reader(io.StringIO(sample, newline=""), delimiter=separator), [])
+        except csv.Error:
+            continue
+        header = [re.sub(r"[\s_-]+", "_", cell.strip()).lower() for cell in row]
+        if all(header.count(column) == 1 for column in COLUMNS):
+            return separator, header
+    raise InvalidFile(f"line 1: must name the columns {' and '.join(COLUMNS)}")
 
 
-def _problems(mentee_id: str, name: str, names: dict[str, str]) -> Iterator[str]:
-    if found := texts.identifier_problem(mentee_id):
-        yield f"mentee_id: {found}"
-    if mentee_id in names:
-        yield "mentee_id: stands on an earlier line too"
-    if found := texts.problem(name, texts.MAX_NAME_LENGTH, required=True):
-        yield f"mentee_name: {found}"
+def _row(line: int, cells: list[str], header: list[str]) -> Row:
+    places = [header.index(column) for column in COLUMNS]
+    if len(cells) <= max(places) or any(cells[len(header) :]):
+        return Row(line, problem=f"must have {len(header)} cells")
+    mentee_id, mentee_name = (cells[place] for place in places)
+    found = {
+        "mentee_id": texts.identifier_problem(mentee_id),
+        "mentee_name": texts.problem(mentee_name, texts.MAX_NAME_LENGTH, required=True),
+    }
+    problems = [f"{column}: {problem}" for column, problem in found.items() if problem]
+    return Row(line, mentee_id, mentee_name, "; ".join(problems) or None)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    func,
     insert,
     nulls_first,
     or_,
@@ -59,23 +60,23 @@ def name_mentee(connection: Connection, mentee_id: str, mentee_name: str | None)
     statement = upserts.insert(connection, mentees)
     statement = statement.values(mentee_id=mentee_id, mentee_name=mentee_name or "")
     kept = mentees.c.mentee_name if mentee_name is None else statement.excluded.mentee_name
-    connection.execute(_with_name(statement, kept))
-
-
-def name_mentees(connection: Connection, names: Mapping[str, str]) -> None:
-    """Give many mentees their names, known before or not."""
-    if not names:
-        return
-    statement = upserts.insert(connection, mentees)
     connection.execute(
-        _with_name(statement, statement.excluded.mentee_name),
-        # In one order for all, so that two callers never wait for each other.
-        [{"mentee_id": each, "mentee_name": names[each]} for each in sorted(names)],
+        statement.on_conflict_do_update(index_elements=["mentee_id"], set_={"mentee_name": kept})
     )
 
 
-def _with_name(statement: Any, kept: Any) -> Any:
-    return statement.on_conflict_do_update(index_elements=["mentee_id"], set_={"mentee_name": kept})
+def forget_mentee(connection: Connection, mentee_id: str) -> int | None:
+    """Delete a mentee without assignments; return how many there are, None for no such mentee."""
+    named = mentees.c.mentee_id == mentee_id
+    # Keeps a new assignment of this mentee out until we know whether there is one.
+    locked = select(mentees.c.mentee_id).where(named).with_for_update()
+    if connection.execute(locked).one_or_none() is None:
+        return None
+    counted = select(func.count()).where(assignments.c.mentee_id == mentee_id)
+    count = connection.execute(counted).scalar_one()
+    if count == 0:
+        connection.execute(delete(mentees).where(named))
+    return count
 
 
 def get(connection: Connection, key: int) -> Row[Any] | None:

@@ -1,8 +1,8 @@
 """The database: the only code that connects, begins, commits or rolls back.
 
 `read()` is for one statement, `write()` for a transaction that is stored as a whole or not
-at all, `erase()` for one that deletes personal data. What a driver raises leaves this module
-as `outages` translates it.
+at all, `erase()` for one that deletes personal data, `stage()` for one that takes long to
+prepare. What a driver raises leaves this module as `outages` translates it.
 """
 
 from collections.abc import Iterator
@@ -66,6 +66,22 @@ class Database:
             progress.committing = True
 
     @contextmanager
+    def stage(self) -> Iterator[Connection]:
+        """As write(), but first for work in temporary tables alone, until `begin_writing`.
+
+        However long that takes, on SQLite no other writer waits for it.
+        """
+        with translated() as progress, self.engine.connect() as connection:
+            try:
+                yield connection.execution_options(**{READ_ONLY: self.dialect == "sqlite"})
+                _refuse_late()
+                progress.committing = True
+                connection.commit()
+            finally:
+                # What is attached to it or set for it must not come back with another caller.
+                connection.invalidate()
+
+    @contextmanager
     def erase(self) -> Iterator[Connection]:
         """As write(), for deletions: nothing of the rows stays behind in a file of SQLite's."""
         with self.write() as connection:
@@ -115,6 +131,13 @@ class Database:
     def close(self) -> None:
         """Close all connections. The database may be used again."""
         self.engine.dispose()
+
+
+def begin_writing(connection: Connection) -> None:
+    """Go on to the other tables, in a connection of `Database.stage()`."""
+    if connection.dialect.name == "sqlite":
+        connection.commit()
+        connection.execution_options(**{READ_ONLY: False})
 
 
 def _create_engine(url: str, pool_size: int) -> Engine:

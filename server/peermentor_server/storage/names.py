@@ -1,0 +1,150 @@
+"""Many names on their way into the database: all of them, or none.
+
+They are checked and sorted in a file apart, and go into the database by one statement at the
+end: only for that do other writers of SQLite wait. Memory holds a part of them, however many they
+are, and what is killed before the end leaves nothing behind.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
+from typing import Any
+
+from pysqlite3 import dbapi2 as sqlite
+from sqlalchemy import Column, Connection, MetaData, Table, Text, delete, exists, insert, select
+from sqlalchemy.schema import CreateTable
+
+from peermentor_server.storage import database as databases
+from peermentor_server.storage import upserts
+from peermentor_server.storage.database import Database
+from peermentor_server.storage.tables import mentees
+
+_BATCH = 2_000
+_CACHE_KIB = 32_768
+
+
+def _names(table: str, **options: Any) -> Table:
+    columns = Column("mentee_id", Text), Column("mentee_name", Text)
+    return Table(table, MetaData(), *columns, **options)
+
+
+# Where the names lie before they are stored: SQLite reads the file itself, and PostgreSQL has a
+# table of the transaction's own.
+_SPOOLED = _names("lines", schema="spool")
+_INCOMING = _names("incoming_names", prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
+
+
+@contextmanager
+def spooled(database: Database | None) -> Iterator["NameSpool"]:
+    """Give a spool, and where there is a database commit at the end what it has stored there."""
+    with ExitStack() as stack:
+        with _writing():
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="peermentor-"))
+        with file:
+            lines = stack.enter_context(closing(_create(file.name)))
+            target = stack.enter_context(database.stage()) if database else None
+            if target and target.dialect.name == "sqlite":
+                _attach(target, file.name)
+        # It has no name any more: nobody else can open it, and it goes with the process.
+        yield NameSpool(lines, target)
+
+
+def _create(file: str) -> Any:
+    lines = sqlite.connect(file, isolation_level=None)
+    # What is broken off is not needed again.
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
+        lines.execute(f"PRAGMA {pragma}")
+    lines.execute(
+        "CREATE TABLE lines (mentee_id TEXT, line INTEGER, mentee_name TEXT, "
+        "PRIMARY KEY (mentee_id, line)) WITHOUT ROWID"
+    )
+    return lines
+
+
+def _attach(target: Connection, file: str) -> None:
+    target.exec_driver_sql("ATTACH DATABASE ? AS spool", (file,))
+    target.exec_driver_sql("PRAGMA spool.journal_mode=OFF")
+    target.exec_driver_sql(f"PRAGMA main.cache_size=-{_CACHE_KIB}")
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite.OperationalError) as error:
+        raise NoRoom(str(error)) from None
+
+
+class NoRoom(Exception):
+    """The temporary directory does not take the names; the text says why."""
+
+
+class NameSpool:
+    """Lines of a file: the number of each, the id of a mentee and the name."""
+
+    def __init__(self, lines: Any, target: Connection | None) -> None:
+        self._lines = lines
+        self._target = target
+
+    def add(self, lines: Iterable[tuple[int, str, str]]) -> None:
+        """Keep some more lines."""
+        with _writing():
+            self._lines.execute("BEGIN")
+            self._lines.executemany(
+                "INSERT INTO lines (line, mentee_id, mentee_name) VALUES (?, ?, ?)", lines
+            )
+            self._lines.execute("COMMIT")
+
+    def count(self) -> int:
+        """Return how many lines there are."""
+        return int(self._lines.execute("SELECT count(*) FROM lines").fetchone()[0])
+
+    def repeated(self) -> list[int]:
+        """Return the numbers of the lines whose id stands on an earlier one."""
+        found = self._lines.execute(
+            "SELECT line FROM lines AS later WHERE EXISTS (SELECT 1 FROM lines AS earlier "
+            "WHERE earlier.mentee_id = later.mentee_id AND earlier.line < later.line)"
+        )
+        return sorted(line for (line,) in found)
+
+    def store(self, progress: Callable[[float], None]) -> None:
+        """Give the mentees these names, known before or not; no id may stand on two lines."""
+        target = self._target
+        if target is None:
+            raise ValueError("this spool is for no database")
+        if target.dialect.name == "sqlite":
+            source = _SPOOLED
+        else:
+            source = _INCOMING
+            self._send(target, progress)
+        _leave_out_what_is_known(target, source)
+        databases.begin_writing(target)
+        _move(target, source)
+
+    def _send(self, target: Connection, progress: Callable[[float], None]) -> None:
+        target.execute(CreateTable(_INCOMING))
+        sent, count = 0, self.count()
+        found = self._lines.execute("SELECT mentee_id, mentee_name FROM lines")
+        while batch := list(islice(found, _BATCH)):
+            rows = [{"mentee_id": mentee_id, "mentee_name": name} for mentee_id, name in batch]
+            target.execute(insert(_INCOMING), rows)
+            sent += len(rows)
+            progress(sent / count)
+
+
+def _leave_out_what_is_known(target: Connection, source: Table) -> None:
+    same_id = mentees.c.mentee_id == source.c.mentee_id
+    same_name = mentees.c.mentee_name == source.c.mentee_name
+    target.execute(delete(source).where(exists().where(same_id, same_name)))
+
+
+def _move(target: Connection, source: Table) -> None:
+    # In one order for all, so that two imports never wait for each other.
+    names = select(source.c.mentee_id, source.c.mentee_name).order_by(source.c.mentee_id)
+    statement = upserts.insert(target, mentees).from_select(["mentee_id", "mentee_name"], names)
+    target.execute(
+        statement.on_conflict_do_update(
+            index_elements=["mentee_id"], set_={"mentee_name": statement.excluded.mentee_name}
+        )
+    )

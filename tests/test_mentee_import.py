@@ -1,0 +1,284 @@
+"""Imports of names, and names that are taken out again, as operators do both."""
+
+import os
+import pty
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from peermentor_server.storage import assignments, names, tables
+from peermentor_server.storage.database import Database
+from support.clock import CONTRACT_DAY
+from support.commands import PROGRAM, run
+from support.databases import url_of
+from support.torture import either
+
+HEADER = "mentee_id,mentee_name\n"
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"], indirect=True, scope="session")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a file of names may be written."""
+    return tmp_path / "mentees.csv"
+
+
+def write_names(file: Path, count: int) -> None:
+    """Write names for ids that are in no order."""
+    ids = (f"user_{number * 7919 % 1_000_003:07}" for number in range(count))
+    file.write_text(HEADER + "".join(f"{each},Bjørn {each}\n" for each in ids), encoding="utf-8")
+
+
+def start_import(
+    *arguments: str, database: str, temporary: Path | None = None, **options: object
+) -> "subprocess.Popen[bytes]":
+    environment = os.environ | {"PEERMENTOR_DATABASE_URL": database}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [PROGRAM, "import-mentees", *arguments], env=environment, **options
+    )
+
+
+def stored(database: Database) -> dict[str, str]:
+    with database.read() as connection:
+        rows = connection.execute(select(tables.mentees)).all()
+    return {row.mentee_id: row.mentee_name for row in rows}
+
+
+def store(database: Database, told: Sequence[tuple[int, str, str]]) -> None:
+    with names.spooled(database) as spool:
+        spool.add(told)
+        spool.store(lambda _done: None)
+
+
+# --- What is stored ---
+
+
+def test_names_are_stored_known_before_or_not(own: Database, file: Path) -> None:
+    store(own, [(1, "user_1", "Ann"), (2, "user_2", "Bob"), (3, "user_3", "Cid")])
+    file.write_text(HEADER + "user_4,Dag\nuser_2,Bo\nuser_1,Ann\n", encoding="utf-8")
+
+    result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url_of(own))
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("imported 3 names into ")
+    assert stored(own) == {"user_1": "Ann", "user_2": "Bo", "user_3": "Cid", "user_4": "Dag"}
+
+
+def test_many_names_are_stored(own: Database, file: Path) -> None:
+    write_names(file, 5_000)
+    process = start_import(str(file), database=url_of(own), stdout=subprocess.PIPE)
+    assert process.communicate(timeout=60)[0].startswith(b"imported 5000 names into ")
+    assert len(stored(own)) == 5_000
+
+
+def test_an_import_that_fails_at_the_end_has_stored_nothing(own: Database) -> None:
+    def fail_at_the_end() -> None:
+        with names.spooled(own) as spool:
+            spool.add([(1, "user_1", "Ann")])
+            spool.store(lambda _done: None)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_at_the_end()
+    assert stored(own) == {}
+    store(own, [(1, "user_2", "Bob")])
+    assert stored(own) == {"user_2": "Bob"}
+
+
+@on_sqlite
+def test_a_killed_import_has_stored_all_or_nothing_and_leaves_no_file(
+    own: Database, file: Path, tmp_path: Path
+) -> None:
+    count = 30_000
+    write_names(file, count)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    def import_for(seconds: float) -> int:
+        process = start_import(
+            str(file), database=url_of(own), temporary=temporary, stdout=subprocess.DEVNULL
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        return process.wait()
+
+    started = time.monotonic()
+    assert import_for(60) == 0
+    whole = time.monotonic() - started
+    tries = int(either(6, 100))
+    for number in range(tries):
+        with own.write() as connection:
+            connection.execute(tables.mentees.delete())
+        import_for(whole * (number + 0.5) / tries)
+        with own.read() as connection:
+            found = connection.execute(select(func.count()).select_from(tables.mentees))
+            assert found.scalar_one() in {0, count}
+        # Python itself tries the directory with a file of a few letters.
+        assert [each.name for each in temporary.iterdir() if each.stat().st_size > 64] == []
+
+
+# --- Whom it disturbs ---
+
+
+def test_until_the_end_nobody_waits_for_an_import(own: Database) -> None:
+    other = Database(url_of(own))
+    with names.spooled(own) as spool:
+        for batch in range(10):
+            spool.add([(batch * 100 + n, f"user_{batch}_{n}", "Ann") for n in range(100)])
+            with other.write() as connection:
+                assignments.name_mentee(connection, f"user_{batch}_0", "Bob")
+        assert stored(other) == {f"user_{batch}_0": "Bob" for batch in range(10)}
+        spool.store(lambda _done: None)
+    assert len(stored(other)) == 1000
+    assert set(stored(other).values()) == {"Ann"}
+    other.close()
+
+
+@on_sqlite
+def test_an_import_holds_a_part_of_the_names_in_memory(own: Database, file: Path) -> None:
+    def peak_mib(count: int) -> float:
+        write_names(file, count)
+        process = start_import(str(file), database=url_of(own), stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss / 1024
+
+    # Two caches of 32 MiB. Held whole, 200,000 names took 130 MiB.
+    assert peak_mib(int(either(200_000, 1_000_000))) < peak_mib(1) + 90
+
+
+# --- The command ---
+
+
+def test_a_dash_reads_standard_input(own: Database) -> None:
+    process = start_import("-", database=url_of(own), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    told = process.communicate("mentee_id;mentee_name\nuser_1;Åse\n".encode("utf-16"), 60)
+    assert (process.returncode, told[1]) == (0, b"")
+    assert stored(own) == {"user_1": "Åse"}
+
+
+@on_sqlite
+def test_a_pipe_is_a_file_too(own: Database) -> None:
+    process = start_import("/dev/stdin", database=url_of(own), stdin=subprocess.PIPE)
+    process.communicate((HEADER + "user_1,Ann\n").encode(), 60)
+    assert stored(own) == {"user_1": "Ann"}
+
+
+def test_a_dry_run_checks_the_file_and_touches_no_database(file: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    file.write_text(HEADER + "user_1,Ann\nuser_2,Bob\n")
+    result = run("import-mentees", "--dry-run", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "nothing imported, as asked for; 2 names could be\n"
+
+    file.write_text(HEADER + "user_1,Ann\nuser_1,Bob\n")
+    result = run("import-mentees", str(file), "--dry-run", PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr.endswith(
+        "nothing imported\nline 3: mentee_id: stands on an earlier line too\n"
+    )
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_encoding_may_be_named(file: Path, tmp_path: Path) -> None:
+    file.write_bytes((HEADER + "user_1,Åse\n").encode("cp1252"))
+    url = f"sqlite:///{tmp_path}/own.db"
+    result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert "or name its encoding by --encoding" in result.stderr
+    result = run("import-mentees", "--encoding=cp1252", str(file), PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 0
+    database = Database(url)
+    assert stored(database) == {"user_1": "Åse"}
+    database.close()
+
+
+def test_a_terminal_shows_how_far_it_is(file: Path, tmp_path: Path) -> None:
+    write_names(file, 10_000)
+    ours, theirs = pty.openpty()
+    process = start_import(
+        str(file), database=f"sqlite:///{tmp_path}/own.db", stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # The end of a terminal.
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert process.communicate(timeout=60)[0].startswith(b"imported 10000 names into ")
+    bars = shown.decode().split("\r")
+    assert "reading  [##############################] 100%\033[K" in bars
+    assert len(bars) > 4
+    assert bars[-1] == "\033[K"
+
+
+def test_a_full_temporary_directory_is_told(file: Path, tmp_path: Path) -> None:
+    def allow_small_files_alone() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    write_names(file, 50_000)
+    process = start_import(
+        "--dry-run",
+        str(file),
+        database=f"sqlite:///{tmp_path}/own.db",
+        stderr=subprocess.PIPE,
+        preexec_fn=allow_small_files_alone,
+    )
+    told = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1
+    assert "the temporary directory does not take the names: " in told
+    assert "Traceback" not in told
+
+
+# --- forget-mentee ---
+
+
+def test_a_mentee_without_assignments_is_forgotten(own: Database) -> None:
+    store(own, [(1, "user_1", "Telltale Name"), (2, "user_2", "Bob")])
+
+    result = run("forget-mentee", "user_1", PEERMENTOR_DATABASE_URL=url_of(own))
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("forgot mentee user_1 in ")
+    assert stored(own) == {"user_2": "Bob"}
+    if own.file is not None:
+        files = own.file.parent.glob(f"{own.file.name}*")
+        assert not any(b"Telltale" in each.read_bytes() for each in files)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_mentee_with_assignments_is_not_forgotten(own: Database, count: int) -> None:
+    ids = dict.fromkeys(("mentee_id", "peer_mentor_id", "coordinator_id", "org_id"), "user_1")
+    values = {**ids, "start_date": CONTRACT_DAY.date()}
+    with own.write() as connection:
+        for _ in range(count):
+            assignments.add(connection, values, "Ann", CONTRACT_DAY)
+
+    result = run("forget-mentee", "user_1", PEERMENTOR_DATABASE_URL=url_of(own))
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"peermentor-server: nothing forgotten: mentee user_1 has {count} "
+        f"assignment{'s' * (count - 1)}; the name goes when the last one is deleted\n"
+    )
+    assert stored(own) == {"user_1": "Ann"}
+
+
+@pytest.mark.parametrize("mentee_id", ["user_2", "", "Ann Berg", "USER_1", "user_1 ", "%", "ø"])
+def test_a_mentee_whom_nobody_knows_is_named(own: Database, mentee_id: str) -> None:
+    store(own, [(1, "user_1", "Ann")])
+    result = run("forget-mentee", mentee_id, PEERMENTOR_DATABASE_URL=url_of(own))
+    assert result.returncode == 1
+    assert result.stderr.startswith("peermentor-server: there is no mentee ")
+    assert stored(own) == {"user_1": "Ann"}
