@@ -105,7 +105,7 @@ class App:
         self._grace = grace
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join((grace or 0) + END_S)
-        self._lanes.close()
+        self._lanes.close(END_S)
         self._health.close()
 
     def _run(self) -> None:

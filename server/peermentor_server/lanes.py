@@ -11,8 +11,8 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
@@ -50,7 +50,8 @@ class _Job:
     caller: Caller
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
-    expiry: asyncio.TimerHandle | None = field(default=None)
+    expiry: asyncio.TimerHandle | None = None
+    run: "Future[None] | None" = None
 
 
 class Lane:
@@ -90,9 +91,13 @@ class Lane:
                 self._take(job)
             raise
 
-    def close(self) -> None:
-        """Take no more work. Threads that hang are left to themselves."""
+    def close(self, patience_s: float = 0) -> None:
+        """Take no more work, once the event loop has ended.
+
+        What runs is waited for, but not for long: threads that hang are left to themselves.
+        """
         self._pool.shutdown(wait=False)
+        wait([job.run for job in self._running if job.run is not None], patience_s)
 
     def _greediest(self) -> _Job:
         """Return the call to refuse: the latest of the connection that asks for most.
@@ -124,7 +129,7 @@ class Lane:
             self._served |= dict.fromkeys(job.caller, next(self._numbers))
             self._idle -= 1
             self._running.append(job)
-            self._pool.submit(self._execute, loop, job)
+            job.run = self._pool.submit(self._execute, loop, job)
 
     def _turn(self, job: _Job) -> tuple[int, int, int]:
         """Order calls by when their address, and then their connection, was served last."""
@@ -183,10 +188,10 @@ class Lanes:
             return self._writes
         return self._scans if _is_scan(request) else self._reads
 
-    def close(self) -> None:
-        """Take no more work."""
+    def close(self, patience_s: float = 0) -> None:
+        """Take no more work; see Lane.close."""
         for lane in (self._reads, self._scans, self._writes):
-            lane.close()
+            lane.close(patience_s)
 
 
 def _is_scan(request: Any) -> bool:

@@ -96,6 +96,17 @@ def _ip_address(text: str) -> str:
     return str(address.ipv4_mapped or address)
 
 
+def _host_name(text: str) -> str:
+    """Return the name as a Host header has it, without a port."""
+    try:
+        return f"[{ipaddress.IPv6Address(text.removeprefix('[').removesuffix(']'))}]"
+    except ValueError:
+        name = text.removesuffix(".").lower()
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
+        raise ValueError("must be host names such as api.example.org, without a port")
+    return name
+
+
 def _split_list(value: Any) -> Any:
     return tuple(filter(None, value.replace(",", " ").split())) if isinstance(value, str) else value
 
@@ -180,10 +191,7 @@ class Settings(BaseModel):
     @field_validator("rest_hosts")
     @classmethod
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for host in value:
-            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
-                raise ValueError("must be host names such as api.example.org, without a port")
-        return value
+        return tuple(_host_name(host) for host in value)
 
     @field_validator("cors_origins")
     @classmethod

@@ -127,7 +127,6 @@ def test_refusal(case: Row, target: str) -> None:
     [
         ("x-envoy-upstream-rq-timeout-ms", "1"),
         ("x-envoy-upstream-rq-per-try-timeout-ms", "1"),
-        ("x-envoy-expected-rq-timeout-ms", "1"),
         ("x-envoy-max-retries", "99"),
         ("x-envoy-retry-grpc-on", "internal"),
         ("x-envoy-original-method", "DELETE"),
@@ -141,6 +140,21 @@ def test_harmless_metadata(name: str, value: str, target: str) -> None:
     with grpc.insecure_channel(target) as channel:
         call = AssignmentServiceStub(channel).ListAssignments
         assert list(call(ListAssignmentsRequest(), metadata=((name, value),)).data) == []
+
+
+def test_a_caller_cannot_shorten_the_time_that_the_gateway_gives(
+    rest: httpx.Client, settings: Settings
+) -> None:
+    """Past the gateway a caller may say how long it waits; it alone is the worse for it."""
+    hurried = (("x-envoy-expected-rq-timeout-ms", "1"),)
+    with grpc.insecure_channel(address_of(rest)) as channel:
+        call = AssignmentServiceStub(channel).ListAssignments
+        assert list(call(ListAssignmentsRequest(), metadata=hurried).data) == []
+    with grpc.insecure_channel(str(settings.grpc_address)) as channel:
+        call = AssignmentServiceStub(channel).ListAssignments
+        with pytest.raises(grpc.RpcError) as raised:
+            call(ListAssignmentsRequest(), metadata=hurried)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,29 @@ PATHS = [
     row("two base paths", f"GET {A}{T}", 404),
     row("climbing out", f"GET {A}/../../../etc/passwd", 404),
     row("climbing out of a route", f"GET {A}/asgn_001/../../../../admin", 404),
-    row("climbing out, dots with a semicolon", f"GET {A}/..;/secret", 404),
+    *(
+        row(f"dots with parameters, {path}", f"GET {path}", 400, "dots with parameters")
+        for path in (
+            f"{A}/..;/secret",
+            f"{A}/..;",
+            f"{A}/x/..;/asgn_001",
+            f"{A}/..;/recurring-templates",
+            f"{A}/x/..;a=b/asgn_001",
+            f"{A}/x/..;;/asgn_001",
+            f"{A}/x/..%3b/asgn_001",
+            f"{A}/x/..%3Ba=b/asgn_001",
+            f"{A}/x/%2e%2e;/asgn_001",
+            f"{A}/x/.%2E%3B/asgn_001",
+            f"{A}/.;/asgn_001",
+            f"{A}/.;x/asgn_001",
+            f"{A}//..;//asgn_001",
+            f"{A}/x\\..;\\asgn_001",
+            f"/..;{A}",
+            f"/x/..;{A}",
+            f"http://localhost{A}/x/..;/asgn_001",
+        )
+    ),
+    row("dots with parameters, climbed over", f"GET {A}/x/.;x/../asgn_001", 404),
     row("climbing out, encoded twice", f"GET {A}/%252e%252e", 404),
     row("climbing out, slash encoded", f"GET {A}/..%2f..%2fsecret", 400),
     row("climbing out, encoded", f"GET {A}/%2e%2e/%2e%2e/secret", 404),
@@ -468,6 +490,11 @@ HARMLESS = [
     row("method override", f"GET {A}", 200, headers=("X-HTTP-Method-Override: DELETE",)),
     row("15 KB of cookies", f"GET {A}", 200, headers=("Cookie: " + "a" * 15_000,)),
     row("text type without a body", f"GET {A}", 200, headers=("Content-Type: text/plain",)),
+    *(
+        row(f"upgrade to {protocol}", f"GET {A}", 200, headers=(*headers, f"Upgrade: {protocol}"))
+        for protocol in ("TLS/1.2", "h2c", "websocket", "foo/1, bar", "")
+        for headers in [("Connection: Upgrade", "HTTP2-Settings: AAMAAABkAAQAAP__")]
+    ),
 ]
 
 
@@ -485,16 +512,18 @@ def test_harmless(case: Row, rest: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("HEAD", A, "GET, POST"),
-        ("OPTIONS", A, "GET, POST"),
-        ("PATCH", A + A, "GET, POST"),
-        ("POST", f"{A}/asgn_001", "GET, PUT, DELETE"),
-        ("PUT", f"{A}/overdue", "GET"),
+        ("OPTIONS", A, "GET, HEAD, POST"),
+        ("PATCH", A + A, "GET, HEAD, POST"),
+        ("POST", f"{A}/asgn_001", "GET, HEAD, PUT, DELETE"),
+        ("PUT", f"{A}/overdue", "GET, HEAD"),
         ("GET", f"{A}/asgn_001/last-contact", "PUT"),
-        ("DELETE", T, "GET, POST"),
-        ("PATCH", f"{T}/rt-001", "GET, PUT, DELETE"),
-        ("POST", f"{T}/by-coordinator/user_007", "GET"),
-        ("POST", f"{T}/by-organization/org_03", "GET"),
+        ("HEAD", f"{A}/asgn_001/last-contact", "PUT"),
+        ("DELETE", T, "GET, HEAD, POST"),
+        ("PATCH", f"{T}/rt-001", "GET, HEAD, PUT, DELETE"),
+        ("POST", f"{T}/by-coordinator/user_007", "GET, HEAD"),
+        ("POST", f"{T}/by-organization/org_03", "GET, HEAD"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("PUT", "/readyz", "GET, HEAD"),
     ],
 )
 def test_wrong_method_names_the_right_ones(

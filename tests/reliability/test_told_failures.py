@@ -54,6 +54,9 @@ class Writer:
     def found(self) -> str:
         return self._caller.read(self.own)
 
+    def close(self) -> None:
+        self._caller.close()
+
 
 def test_a_write_that_was_told_to_have_failed_undoes_no_later_one(
     own: Database, tmp_path: Path
@@ -72,6 +75,8 @@ def test_a_write_that_was_told_to_have_failed_undoes_no_later_one(
             time.sleep(limits.CALL_S + 1)
             assert [each.found() for each in writers] == [each.acknowledged for each in writers]
             assert all(each.acknowledged.startswith(f"{number}-") for each in writers)
+        for each in writers:
+            each.close()
         told = Counter(status for each in writers for status in each.failures)
         measured(f"writes were told to have failed: {dict(told)}")
         assert all(each.failures for each in writers)
