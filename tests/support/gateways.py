@@ -20,10 +20,12 @@ def running_gateway(
     settings: Settings,
     directory: Path,
     adjust: Callable[[dict[str, Any]], None] = lambda _config: None,
+    before: Callable[[], None] | None = None,
 ) -> Iterator[httpx.Client]:
     """Run Envoy in front of the server of these settings; give a client of its REST routes.
 
-    `adjust` may change the configuration, such as to shorten a timeout.
+    `adjust` may change the configuration, such as to shorten a timeout. `before` is called in
+    Envoy's process, before it becomes that.
     """
     # The server itself has the address of the settings.
     (port,) = free_ports(1)
@@ -33,7 +35,10 @@ def running_gateway(
     file = directory / f"envoy-{settings.rest_address.port}.json"
     file.write_text(json.dumps(config))
     with (
-        subprocess.Popen([*gateway.command(file), "--concurrency", "1"]) as process,
+        subprocess.Popen(
+            [*gateway.command(file), "--concurrency", "1"],
+            preexec_fn=before,  # noqa: PLW1509 - it only asks the kernel for something
+        ) as process,
         httpx.Client(base_url=f"http://{settings.rest_address}", timeout=15) as client,
     ):
         try:
