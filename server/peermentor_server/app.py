@@ -41,6 +41,8 @@ SERVICES = (
     TEMPLATES.services_by_name["TemplateService"].full_name,
 )
 
+# How long answers that are ready may take to be read when the server stops.
+LAST_WORDS_S = 1.0
 # How long the end of calls that were cut off may take; one that hangs in a database has none.
 END_S = 2.0
 
@@ -106,7 +108,7 @@ class App:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join((grace or 0) + END_S)
         self._lanes.close(END_S)
-        self._health.close()
+        self._health.close(END_S)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -130,7 +132,12 @@ class App:
         # Those who watch the health learn of it before their streams end.
         await asyncio.sleep(0)
         self._streams.end()
-        await server.stop(self._grace)
+        stopped = asyncio.ensure_future(server.stop(self._grace))
+        while not stopped.done():
+            await asyncio.wait({stopped}, timeout=LAST_WORDS_S)
+            # Whatever stream still holds on, no call does.
+            if self._lanes.are_idle():
+                await server.stop(0)
 
     def _server(self) -> "grpc.aio.Server":
         server = grpc.aio.server(options=self._options)

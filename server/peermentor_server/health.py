@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
 from grpc_health.v1 import health, health_pb2
@@ -27,7 +27,7 @@ class HealthMonitor:
         self._database = database
         self._services = ("", *services)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
-        self._ping: asyncio.Future[str | None] | None = None
+        self._ping: Future[str | None] | None = None
         self._serving: bool | None = None
 
     async def watch(self) -> None:
@@ -54,15 +54,16 @@ class HealthMonitor:
         """Say NOT_SERVING from now on."""
         await self.servicer.enter_graceful_shutdown()
 
-    def close(self) -> None:
-        """Ask no more. A thread that hangs is left to itself."""
+    def close(self, patience_s: float) -> None:
+        """Ask no more; wait a little for what runs. A thread that hangs is left to itself."""
         self._pool.shutdown(wait=False)
+        wait([self._ping] if self._ping else [], patience_s)
 
     async def _problem_of_database(self) -> str | None:
         # A ping that hangs keeps its thread; no second one starts before it returns.
         if self._ping is None:
-            self._ping = asyncio.get_running_loop().run_in_executor(self._pool, self._ask)
-        await asyncio.wait({self._ping}, timeout=PING_TIMEOUT_S)
+            self._ping = self._pool.submit(self._ask)
+        await asyncio.wait({asyncio.wrap_future(self._ping)}, timeout=PING_TIMEOUT_S)
         if not self._ping.done():
             return "it takes too long"
         ping, self._ping = self._ping, None

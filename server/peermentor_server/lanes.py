@@ -24,8 +24,9 @@ from peermentor_server.storage.deadlines import Deadline
 
 # The calls of a lane, waiting and running. More would only wait for longer.
 MAX_CALLS = 24
-# How long a call waits for a thread. One that began later would hardly end in time.
-MAX_WAIT_S = 2.0
+# How long a call waits for a thread: longer than a failover keeps threads waiting, and so that
+# there is time left to work.
+MAX_WAIT_S = 3.0
 # Filters of lists that few rows meet, however many there are.
 SELECTIVE_FIELDS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id", "organization_id")
 # Numbered pages beyond as many rows cost more than others.
@@ -90,6 +91,10 @@ class Lane:
             if job in self._waiting:
                 self._take(job)
             raise
+
+    def is_idle(self) -> bool:
+        """Tell whether no call is here."""
+        return not self._waiting and not self._running
 
     def close(self, patience_s: float = 0) -> None:
         """Take no more work, once the event loop has ended.
@@ -187,6 +192,10 @@ class Lanes:
         if method not in repeatable.READS:
             return self._writes
         return self._scans if _is_scan(request) else self._reads
+
+    def are_idle(self) -> bool:
+        """Tell whether no call is in any of them."""
+        return all(lane.is_idle() for lane in (self._reads, self._scans, self._writes))
 
     def close(self, patience_s: float = 0) -> None:
         """Take no more work; see Lane.close."""
