@@ -57,6 +57,10 @@ WRAPPERS = {
 FILE_MESSAGES, FILE_ENUMS, FILE_SERVICES = 4, 5, 6
 MESSAGE_FIELDS, MESSAGE_MESSAGES, MESSAGE_ENUMS, ENUM_VALUES, SERVICE_METHODS = 2, 3, 4, 2, 2
 REQUEST_ID = "request_id"
+# The service knows the key of a create again for a day, and that of an update for a minute: a
+# little less, for clocks.
+CREATE_KEY_S = 86_000
+UPDATE_KEY_S = {MethodOptions.IDEMPOTENT: 50}
 OPTIONS = """\
 timeout: Seconds that $what may take with its repetitions. Default: the client's.
 metadata: More headers for $what, over those of the client.
@@ -415,7 +419,7 @@ class Protos:
             request=request.python,
             response=response.python,
             repeatable=repeatable,
-            keyed=repeatable and level != MethodOptions.NO_SIDE_EFFECTS,
+            key_lasts=CREATE_KEY_S if REQUEST_ID in names else UPDATE_KEY_S.get(level, 0),
             identity=", ".join(f'"{each.name}": {each.name}' for each in identity),
             fields="".join(f'\n                "{each.name}": {each.name},' for each in others)
             + "\n            " * bool(others),

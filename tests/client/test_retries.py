@@ -243,6 +243,38 @@ def test_without_a_count_the_deadline_alone_ends_retries() -> None:
     assert Schedule(5, None).pause_after(error) is None
 
 
+def test_nothing_is_repeated_when_the_server_may_have_forgotten_its_key() -> None:
+    error = Unavailable(grpc.StatusCode.UNAVAILABLE, "gone")
+    schedule = Schedule(600, None, key_lasts=50)
+    assert schedule.remaining() > 500
+    assert schedule.pause_after(error)
+    assert schedule.remaining() < 50
+    late = Schedule(600, None, key_lasts=50, _started=time.monotonic() - 50)
+    assert late.remaining() > 500
+    assert late.pause_after(error) is None
+
+
+@pytest.mark.parametrize(
+    ("write", "seconds"), list(zip(WRITES, [86_000, 86_000, 50, 50, 50], strict=True))
+)
+def test_a_write_is_repeated_for_as_long_as_its_key_is_known(
+    client_kind: str, write: Callable[[Any], object], seconds: float
+) -> None:
+    left: list[float] = []
+
+    def behaviour(_request: bytes, context: grpc.ServicerContext) -> Message:
+        left.append(context.time_remaining())
+        if len(left) == 1:
+            fail(context, grpc.StatusCode.UNAVAILABLE)
+        return assignments_pb2.Assignment()
+
+    with scripted_server(behaviour) as address, opened(client_kind, address, timeout=1e6) as client:
+        write(client)
+    # Of long times gRPC sends the first digits.
+    assert left[0] > 900_000
+    assert seconds / 2 < left[1] < seconds * 1.02
+
+
 def test_a_call_that_nobody_answers_is_made_again_until_shortly_before_its_deadline(
     client_kind: str,
 ) -> None:

@@ -37,7 +37,7 @@ class Connection(BaseConnection):
     ) -> ResponseT:
         """Call an RPC, again where that is safe, and return its answer."""
         headers = keyed(method, request, terms.metadata)
-        schedule = Schedule(terms.timeout, terms.retries)
+        schedule = Schedule(terms.timeout, terms.retries, method.key_lasts)
         stub: Any = self._channel().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,

@@ -95,7 +95,7 @@ class Assignments:
             assignments_pb2.ListAssignmentsRequest,
             assignments_pb2.ListAssignmentsResponse,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -138,7 +138,7 @@ class Assignments:
             assignments_pb2.GetAssignmentRequest,
             assignments_pb2.Assignment,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -189,7 +189,7 @@ class Assignments:
             assignments_pb2.CreateAssignmentRequest,
             assignments_pb2.Assignment,
             repeatable=True,
-            keyed=True,
+            key_lasts=86000,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -249,7 +249,7 @@ class Assignments:
             assignments_pb2.UpdateAssignmentRequest,
             assignments_pb2.Assignment,
             repeatable=True,
-            keyed=True,
+            key_lasts=50,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -293,7 +293,7 @@ class Assignments:
             assignments_pb2.DeleteAssignmentRequest,
             assignments_pb2.DeleteAssignmentResponse,
             repeatable=False,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -343,7 +343,7 @@ class Assignments:
             assignments_pb2.UpdateLastContactRequest,
             assignments_pb2.Assignment,
             repeatable=True,
-            keyed=True,
+            key_lasts=50,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -403,7 +403,7 @@ class Assignments:
             assignments_pb2.ListOverdueAssignmentsRequest,
             assignments_pb2.ListAssignmentsResponse,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -467,7 +467,7 @@ class Templates:
             templates_pb2.ListTemplatesRequest,
             templates_pb2.ListTemplatesResponse,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -505,7 +505,7 @@ class Templates:
             templates_pb2.GetTemplateRequest,
             templates_pb2.RecurringTemplate,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -569,7 +569,7 @@ class Templates:
             templates_pb2.CreateTemplateRequest,
             templates_pb2.RecurringTemplate,
             repeatable=True,
-            keyed=True,
+            key_lasts=86000,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -633,7 +633,7 @@ class Templates:
             templates_pb2.UpdateTemplateRequest,
             templates_pb2.RecurringTemplate,
             repeatable=True,
-            keyed=True,
+            key_lasts=50,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -677,7 +677,7 @@ class Templates:
             templates_pb2.DeleteTemplateRequest,
             templates_pb2.DeleteTemplateResponse,
             repeatable=False,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -717,7 +717,7 @@ class Templates:
             templates_pb2.ListTemplatesByCoordinatorRequest,
             templates_pb2.ListTemplatesResponse,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(
@@ -762,7 +762,7 @@ class Templates:
             templates_pb2.ListTemplatesByOrganizationRequest,
             templates_pb2.ListTemplatesResponse,
             repeatable=True,
-            keyed=False,
+            key_lasts=0,
         )
         call = self._connection._to(method, timeout, metadata, retries)
         request = fill(

@@ -49,14 +49,14 @@ _log = logging.getLogger("peermentor")
 @dataclass(frozen=True, slots=True)
 class Method(Generic[RequestT, ResponseT]):
     """An RPC: its path, its messages, and whether it is safe to repeat: for one that writes,
-    thanks to a key by which the server knows all attempts of a call as one.
+    thanks to a key by which the server knows the attempts of a call as one, for so many seconds.
     """
 
     path: str
     request: type[RequestT]
     response: type[ResponseT]
     repeatable: bool
-    keyed: bool
+    key_lasts: float
 
 
 class Part(Generic[PartT]):
@@ -183,7 +183,7 @@ class BaseConnection:
 def keyed(method: Method[Any, Any], request: Message, metadata: options.Headers) -> options.Headers:
     """Return the metadata of all attempts of one call, with a key of it if it needs one."""
     given = {name for name, _ in metadata} | {field.name for field, _ in request.ListFields()}
-    if not method.keyed or given & {"idempotency-key", "request_id"}:
+    if not method.key_lasts or given & {"idempotency-key", "request_id"}:
         return metadata
     return (*metadata, ("idempotency-key", str(uuid4())))
 

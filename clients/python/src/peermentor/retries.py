@@ -21,11 +21,13 @@ LAST_ATTEMPT = 0.3
 class Schedule:
     """The attempts of one call, which share its deadline; `made` counts those that failed.
 
-    Without a number of `retries`, the deadline ends them.
+    Without a number of `retries`, the deadline ends them. So does the time for which the server
+    knows their key, if they have one.
     """
 
     timeout: float
     retries: int | None
+    key_lasts: float = 0
     made: int = 0
     _started: float = field(default_factory=time.monotonic)
 
@@ -36,6 +38,7 @@ class Schedule:
     def pause_after(self, error: PeermentorError) -> float | None:
         """Return for how many seconds to wait before the next attempt; None to give up."""
         self.made += 1
+        self.timeout = min(self.timeout, self.key_lasts or self.timeout)
         busy = isinstance(error, ResourceExhausted) and error.retry_after is not None
         gone = isinstance(error, Unavailable) and not isinstance(error, Untrusted)
         if not (busy or gone) or (self.retries is not None and self.made > self.retries):
