@@ -165,4 +165,5 @@ def test_refusals_tell_nothing_of_it_either(
     with running_gateway(own, tmp_path, leave_no_slot) as client:
         answer = client.get(PATH)
         assert answer.status_code == 429
+        assert answer.headers["retry-after"] == "1"
         assert not [name for name in answer.headers if name.startswith("x-envoy-")]

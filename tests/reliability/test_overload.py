@@ -105,6 +105,7 @@ def _compare_with_peak(slow_service: Running) -> None:
 def test_a_refusal_says_when_to_come_back(slow_service: Running) -> None:
     address = slow_service.rest
     over = flood(address, creates(address, 60), 2, 0.1)
+    assert b"retry-after: 1" in over.heads[429].split(b"\r\n")
     assert json.loads(over.bodies[429]) == {
         "code": 8,
         "message": "too many calls at once; try again later",

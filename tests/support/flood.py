@@ -12,11 +12,12 @@ OK = 200
 
 @dataclass
 class Answers:
-    """What came back: how often each status, how long each took, and one body of each."""
+    """What came back: how often each status, how long each took, and one head and body of each."""
 
     seconds: float = 0.0
     counts: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    heads: dict[int, bytes] = field(default_factory=dict)
     bodies: dict[int, bytes] = field(default_factory=dict)
 
     def rate(self, status: int) -> float:
@@ -42,17 +43,18 @@ class _Caller:
         self.received, self.sent_at = b"", time.monotonic()
         self.socket.sendall(self._request)
 
-    def answer(self) -> tuple[int, bytes] | None:
-        """Return the status and body once all has come."""
+    def answer(self) -> tuple[int, bytes, bytes] | None:
+        """Return the status, the head in small letters, and the body, once all has come."""
         data = self.socket.recv(65536)
         assert data, "the gateway has closed a connection"
         self.received += data
         head, separator, body = self.received.partition(b"\r\n\r\n")
         if not separator:
             return None
-        headers = head.lower().split(b"\r\n")
+        head = head.lower()
+        headers = head.split(b"\r\n")
         (length,) = [int(each[15:]) for each in headers if each.startswith(b"content-length:")]
-        return (int(head[9:12]), body) if len(body) >= length else None
+        return (int(head[9:12]), head, body) if len(body) >= length else None
 
 
 def flood(address: str, requests: Sequence[bytes], seconds: float, pause: float = 0.0) -> Answers:
@@ -98,8 +100,8 @@ def _take(caller: _Caller, answers: Answers) -> int | None:
     answer = caller.answer()
     if answer is None:
         return None
-    status, body = answer
+    status, head, body = answer
     answers.counts[status] += 1
     answers.latencies.append(time.monotonic() - caller.sent_at)
-    answers.bodies[status] = body
+    answers.heads[status], answers.bodies[status] = head, body
     return status
