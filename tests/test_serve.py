@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import grpc
@@ -168,29 +168,40 @@ def test_under_nohup_it_outlives_its_terminal(
         wait_until(lambda: has_ended(pid), 30)
 
 
-def test_without_a_terminal_sighup_replaces_the_workers_too(url: str, tmp_path: Path) -> None:
-    """As whoever runs services expects."""
-    environment = settings_for(url, free_ports(3))
-    rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
+@contextmanager
+def starting(url: str, log: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Start `serve` without a terminal, logging into a file; end it in the end."""
     with (
-        (tmp_path / "log").open("w") as log,
+        log.open("w") as errors,
         subprocess.Popen(
             [PROGRAM, "serve"],
-            env=os.environ | environment,
+            env=os.environ | settings_for(url, free_ports(3)) | {"PEERMENTOR_WORKERS": "1"},
             stdout=subprocess.DEVNULL,
-            stderr=log,
+            stderr=errors,
+            text=True,
             start_new_session=True,
         ) as process,
     ):
         try:
-            wait_until(lambda: answers(rest), 40)
-            process.send_signal(signal.SIGHUP)
-            written = tmp_path / "log"
-            wait_until(lambda: "workers replaced" in written.read_text(), 60)
+            yield process
             process.terminate()
             assert process.wait(30) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1], ids=["SIGHUP", "SIGUSR1"])
+def test_a_worker_that_is_older_than_the_signal_is_replaced_whenever_that_comes(
+    number: signal.Signals, url: str, tmp_path: Path
+) -> None:
+    """While it starts, and while one is being replaced. SIGHUP too, without a terminal."""
+    log = tmp_path / "log"
+    with starting(url, log) as process:
+        wait_until(lambda: '"started"' in log.read_text(), 40)
+        process.send_signal(number)
+        wait_until(lambda: '"draining"' in log.read_text(), 60)
+        process.send_signal(number)
+        wait_until(lambda: log.read_text().count('"workers replaced"') == 2, 60)
 
 
 def test_workers_do_not_mind_what_is_meant_for_serve(url: str, tmp_path: Path) -> None:
@@ -539,7 +550,7 @@ def test_what_is_wrong_is_said_in_the_format_of_the_log(environment: dict[str, s
     wrong = environment | {
         "PEERMENTOR_WORKERS": "none",
         "PEERMENTOR_CORS_ORIGINS": "x",
-        "PEERMENTOR_ADRESS": "",
+        "PEERMENTOR_ADRESS": "x",
     }
     for broken in (wrong, environment | {"PEERMENTOR_DATABASE_URL": "sqlite:////none/own.db"}):
         result = run("serve", **broken)

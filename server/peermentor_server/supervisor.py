@@ -172,6 +172,8 @@ class Supervisor:
         self._envoy = Part("Envoy", gateway.command(config), environment, has_pulse=False)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
+        # Whether that was asked for, be it while all start or while others are being replaced.
+        self._is_to_replace = False
 
     def start(self, settings: Settings) -> None:
         """Start all parts; return when the gateway answers, or raise ServeFailed."""
@@ -193,7 +195,9 @@ class Supervisor:
     def run(self) -> None:
         """Tend the parts until _Stop is raised."""
         while True:
-            if self._tend():
+            self._tend()
+            if self._is_to_replace:
+                self._is_to_replace = False
                 self._replace_workers()
 
     def stop(self, number: int) -> None:
@@ -203,22 +207,22 @@ class Supervisor:
         stop_all([*running, *self._others], number)
         stop_all([self._envoy.child] if self._envoy.child else [], signal.SIGTERM)
 
-    def _tend(self) -> bool:
-        """Look after all parts once; tell whether the workers are to be replaced."""
+    def _tend(self) -> None:
+        """Look after all parts once."""
         for part in (*self._workers, self._envoy):
             part.tend()
         self._others = [child for child in self._others if child.end() is None]
-        return self._check_signals()
+        self._check_signals()
 
-    def _check_signals(self) -> bool:
-        """Wait a moment for a signal; tell whether the workers are to be replaced."""
+    def _check_signals(self) -> None:
+        """Wait a moment for a signal."""
         try:
             number = self._signals.get(timeout=_POLL_S)
         except queue.Empty:
-            return False
+            return
         if number in STOP_SIGNALS:
             raise _Stop(number)
-        return True
+        self._is_to_replace = True
 
     def _replace_workers(self) -> None:
         replaced = [self._replace(worker) for worker in self._workers]
