@@ -51,7 +51,7 @@ def test_a_bad_setting_refuses_to_start() -> None:
 
 
 def test_a_refusal_is_a_line_of_the_log_where_that_is_json() -> None:
-    result = run("check", PEERMENTOR_WORKERS="0", PEERMENTOR_X="", PEERMENTOR_LOG_FORMAT="JSON")
+    result = run("check", PEERMENTOR_WORKERS="0", PEERMENTOR_X=" ", PEERMENTOR_LOG_FORMAT="JSON")
     assert result.returncode == 1
     (line,) = [json.loads(line) for line in result.stderr.splitlines()]
     assert line["event"] == "PEERMENTOR_WORKERS: must be a whole number from 1 to 64"

@@ -558,6 +558,8 @@ def test_what_is_wrong_is_said_in_the_format_of_the_log(environment: dict[str, s
         lines = [json.loads(line) for line in result.stderr.splitlines()]
         told = [line["event"] for line in lines if line["level"] == "error"]
         assert len(told) == 2
+        unknown = [line["event"] for line in lines if line["level"] == "warning"]
+        assert unknown == ["there is no setting PEERMENTOR_ADRESS; ignored"] * (broken is wrong)
     result = run("serve", **environment, PEERMENTOR_WORKERS="none", PEERMENTOR_LOG_FORMAT="Console")
     assert result.stderr == (
         "peermentor-server: PEERMENTOR_WORKERS: must be a whole number from 1 to 64\n"

@@ -43,15 +43,23 @@ def _run(options: argparse.Namespace) -> int:
     # Until all settings are known to be good.
     logs.configure("info", settings.log_format())
     try:
-        configured = settings.load(**_overrides(options))
-        logs.configure(configured.log_level, configured.log_format)
-        _name_unknown_settings(options)
+        configured = _load_settings(options)
         return options.run(configured, options) or SUCCESS
     except CommandFailed as failure:
         _report(str(failure), options)
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _load_settings(options: argparse.Namespace) -> Settings:
+    try:
+        configured = settings.load(**_overrides(options))
+        logs.configure(configured.log_level, configured.log_format)
+        return configured
+    finally:
+        # Beside one that is refused, too: people mend all of them at once.
+        _name_unknown_settings(options)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -63,7 +71,8 @@ def _name_unknown_settings(options: argparse.Namespace) -> None:
     # `serve` has named them before it started the worker.
     if options.run is _work:
         return
-    for name in settings.unknown(os.environ):
+    given = [name for name, value in os.environ.items() if value.strip()]
+    for name in settings.unknown(given):
         text = f"there is no setting {name}; ignored"
         if _is_logged(options):
             _log.warning(text)
