@@ -45,9 +45,7 @@ def _state(connection: Connection) -> State:
     is_postgresql = connection.dialect.name == "postgresql"
     if is_postgresql:
         rights.require_use(connection)
-    revision = _revision(connection)
-    _refuse_foreign_tables(connection, revision)
-    found = _compare(revision)
+    found = _compare(_own_revision(connection))
     if is_postgresql and found is State.BEHIND:
         rights.require_change(connection)
     return found
@@ -63,16 +61,21 @@ def _compare(revision: str | None) -> State:
     return State.BEHIND if known else State.UNKNOWN
 
 
-def _refuse_foreign_tables(connection: Connection, revision: str | None) -> None:
-    """Keep away from what another program keeps under our names, or under alembic's."""
+def _own_revision(connection: Connection) -> str | None:
+    """Return the revision; keep away from what another program has under our names or alembic's."""
+    revision = _revision(connection)
     tables = set(inspect(connection).get_table_names()) - {VERSION_TABLE}
     ours = tables & metadata.tables.keys()
     # A file belongs to one program; in a schema of PostgreSQL only our names must be free.
     foreign = (ours or tables) if connection.dialect.name == "sqlite" else ours
     if revision is None and foreign:
+        # They may be ours by now: another one of us has migrated since.
+        revision = _revision(connection)
+    if revision is None and foreign:
         raise unusable(f"the table {min(foreign)} in it is another program's")
     if revision is not None and mentees.name not in ours:
         raise unusable("the schema in it is another program's")
+    return revision
 
 
 def _revision(connection: Connection) -> str | None:
