@@ -76,8 +76,7 @@ class Calls:
         except DomainError as raised:
             error = raised
         except Exception as raised:
-            _log.exception("call failed", exc_info=raised)
-            error = InternalFault(type(raised).__name__)
+            error = _fault(raised)
         details = (GRPC_DETAILS_METADATA_KEY, statuses.serialized(error, call.request_id))
         await context.abort(STATUS_OF[error.kind], error.message, (*trailers, details))
         raise AssertionError("abort always raises")
@@ -101,7 +100,6 @@ class _Call:
         self.request_id = _request_id(given.get(REQUEST_ID))
         self.caller = Caller.of(str(given.get(PEER) or context.peer()))
         self.deadline = Deadline(_patience(given.get(PATIENCE_MS), context.time_remaining()))
-        self._is_awaited = True
         if repeatable.CALL_HEADER not in given:
             # Nobody repeats it but we ourselves.
             self._metadata += ((repeatable.CALL_HEADER, ids.new_request_id()),)
@@ -112,7 +110,6 @@ class _Call:
 
     def give_up(self) -> None:
         """Begin nothing more: nobody waits for the answer."""
-        self._is_awaited = False
         self.deadline.end()
 
     def run(self) -> Any:
@@ -128,8 +125,7 @@ class _Call:
             self.log(raised)
             raise
         except Exception as raised:
-            _log.exception("call failed", exc_info=raised)
-            fault = InternalFault(type(raised).__name__)
+            fault = _fault(raised)
             self.log(fault)
             raise fault from None
         self.log(None)
@@ -141,7 +137,6 @@ class _Call:
         return retries.run(
             lambda: self._behaviour(self.request, self),
             repeatable=repeatable.is_repeatable(self.method, self.request, self._metadata),
-            is_awaited=lambda: self._is_awaited,
         )
 
     def log(self, error: DomainError | None) -> None:
@@ -163,8 +158,16 @@ class _Call:
 _LEVELS = {grpc.StatusCode.UNAVAILABLE: "warning", grpc.StatusCode.INTERNAL: "error"}
 
 
-def tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    """Hand bytes that are no message on as an error, which the call then raises.
+def _fault(raised: Exception) -> InternalFault:
+    """Log what nobody foresaw; return what may be told of it."""
+    _log.exception("call failed", exc_info=raised)
+    return InternalFault(type(raised).__name__)
+
+
+def tolerant(
+    deserialize: Callable[[bytes], Any] | None, otherwise: Callable[[], Any] = MalformedRequest
+) -> Callable[[bytes], Any]:
+    """Hand something else on for bytes that are no message: an error, which the call then raises.
 
     An exception here would reach the caller as INTERNAL with a text of the library's.
     """
@@ -173,7 +176,7 @@ def tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], An
         try:
             return deserialize(data) if deserialize else data
         except (DecodeError, ValueError):
-            return MalformedRequest()
+            return otherwise()
 
     return deserialize_or_note
 

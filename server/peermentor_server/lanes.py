@@ -186,6 +186,7 @@ class Lanes:
         self._reads = Lane("reads", threads.reads)
         self._scans = Lane("scans", threads.scans)
         self._writes = Lane("writes", threads.writes)
+        self._all = (self._reads, self._scans, self._writes)
 
     def of(self, method: str, request: Any) -> Lane:
         """Return the lane in which to run a call."""
@@ -195,11 +196,11 @@ class Lanes:
 
     def are_idle(self) -> bool:
         """Tell whether no call is in any of them."""
-        return all(lane.is_idle() for lane in (self._reads, self._scans, self._writes))
+        return all(lane.is_idle() for lane in self._all)
 
     def close(self, patience_s: float = 0) -> None:
         """Take no more work; see Lane.close."""
-        for lane in (self._reads, self._scans, self._writes):
+        for lane in self._all:
             lane.close(patience_s)
 
 

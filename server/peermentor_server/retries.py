@@ -20,11 +20,8 @@ LONGEST_PAUSE_S = 0.5
 T = TypeVar("T")
 
 
-def run(work: Callable[[], T], *, repeatable: bool, is_awaited: Callable[[], bool]) -> T:
-    """Return what `work` returns, run again until the deadline while that may help.
-
-    `is_awaited` tells whether somebody still waits for the answer.
-    """
+def run(work: Callable[[], T], *, repeatable: bool) -> T:
+    """Return what `work` returns, run again until the deadline while that may help."""
     longest = FIRST_PAUSE_S
     attempts = 1
     while True:
@@ -36,7 +33,8 @@ def run(work: Callable[[], T], *, repeatable: bool, is_awaited: Callable[[], boo
             if not _may_repeat(error, repeatable=repeatable) or pause >= deadlines.remaining():
                 raise
             time.sleep(pause)
-            if not is_awaited():
+            # It is over sooner than was planned when nobody waits for the answer any more.
+            if deadlines.remaining() <= 0:
                 raise
         longest = min(LONGEST_PAUSE_S, longest * 2)
         attempts += 1

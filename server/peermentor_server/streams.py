@@ -1,12 +1,11 @@
 """Health and reflection, whose streams last until told otherwise and take nothing from calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from peermentor_server.calls import Handler, tolerant
 from peermentor_server.rules.errors import MalformedRequest
@@ -44,9 +43,11 @@ class Streams:
                 request_deserializer=tolerant(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
+        read: Any = handler.request_deserializer
         return grpc.stream_stream_rpc_method_handler(
             self._conversed(handler.stream_stream),
-            request_deserializer=_tolerant_in_stream(handler.request_deserializer),
+            # An empty message, which reflection answers with an error.
+            request_deserializer=tolerant(read, otherwise=lambda: read(b"")),
             response_serializer=handler.response_serializer,
         )
 
@@ -92,16 +93,3 @@ class Streams:
 async def _refuse_malformed(request: Any, context: Any) -> None:
     if isinstance(request, MalformedRequest):
         await context.abort(STATUS_OF[request.kind], request.message)
-
-
-def _tolerant_in_stream(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    """Take bytes that are no message for an empty one, which reflection answers with an error."""
-
-    def deserialize_or_empty(data: bytes) -> Any:
-        assert deserialize is not None  # noqa: S101 - reflection has one
-        try:
-            return deserialize(data)
-        except (DecodeError, ValueError):
-            return deserialize(b"")
-
-    return deserialize_or_empty

@@ -15,7 +15,7 @@ from google.api import annotations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1 import assignments_pb2, templates_pb2
-from support.factories import NEW_ASSIGNMENT
+from support.factories import NEW_ASSIGNMENT, refused_field
 
 ENVOY_YAML = (Path(__file__).parents[2] / "envoy.yaml").read_text(encoding="utf-8")
 
@@ -199,23 +199,9 @@ def test_the_gateway_knows_the_fields_that_are_instants() -> None:
 
 
 def refusal_of(field: str) -> dict[str, Any]:
-    description = "must be a time such as 2026-03-26T09:45:00Z, in the years 1 to 9999"
-    return {
-        "code": 3,
-        "message": f"{field}: {description}",
-        "details": [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "INVALID_FIELD",
-                "domain": "peermentor",
-                "metadata": {},
-            },
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "field_violations": [{"field": field, "description": description}],
-            },
-        ],
-    }
+    return refused_field(
+        field, "must be a time such as 2026-03-26T09:45:00Z, in the years 1 to 9999"
+    )
 
 
 def without_texts(error: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
+from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, refused_field
 
 A = "/api/v1/assignments"
 T = "/api/v1/recurring-templates"
@@ -41,24 +41,7 @@ def test_a_misspelt_field_is_refused_and_named(
 
     assert answer.status_code == 400
     assert answer.headers["preference-applied"] == "handling=strict"
-    assert answer.json() == {
-        "code": 3,
-        "message": "asigned_to: there is no such field",
-        "details": [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "INVALID_FIELD",
-                "domain": "peermentor",
-                "metadata": {},
-            },
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "field_violations": [
-                    {"field": "asigned_to", "description": "there is no such field"}
-                ],
-            },
-        ],
-    }
+    assert answer.json() == refused_field("asigned_to", "there is no such field")
     assert (rest.get(A).json(), rest.get(T).json()) == before
 
 

@@ -17,7 +17,7 @@ import pytest
 from peermentor import Client, NotFound, PeermentorError
 from peermentor_server.rules.errors import DomainError
 from peermentor_server.storage.database import Database
-from support.databases import Postgres, url_of
+from support.databases import Postgres, locked, url_of
 from support.history import MISSING, REFUSED, UNKNOWN, Call, Fields, is_explained
 from support.load import PEOPLE, Failed, RestCaller
 from support.serving import Running, served
@@ -300,12 +300,8 @@ def freeze_a_worker(running: Running) -> None:
 
 def lock_the_rows(running: Running) -> None:
     """Let writes wait for another program, for longer than they do."""
-    database = Database(running.environment["PEERMENTOR_DATABASE_URL"])
-    with suppress(DomainError), database.write() as connection:
-        if database.dialect == "postgresql":
-            connection.exec_driver_sql("LOCK TABLE assignments IN EXCLUSIVE MODE")
+    with suppress(DomainError), locked(running.environment["PEERMENTOR_DATABASE_URL"]):
         time.sleep(random.choice([1, 5]))
-    database.close()
 
 
 FAULTS = [

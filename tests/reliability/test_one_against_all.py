@@ -28,7 +28,7 @@ from peermentor_server.storage import templates as template_storage
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import assignments, mentees
 from support.clock import CONTRACT_DAY
-from support.databases import url_of
+from support.databases import locked, url_of
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
 from support.serving import Running, served
 
@@ -185,9 +185,7 @@ def test_writers_that_wait_for_another_program(running: Running, own: Database) 
     with connected(address) as writers, connected(address) as readers:
         reader = AssignmentServiceStub(readers)
         made = reader.CreateAssignment(CreateAssignmentRequest(**NEW_ASSIGNMENT))
-        with own.write() as connection:
-            if own.dialect == "postgresql":
-                connection.exec_driver_sql("LOCK TABLE assignments IN EXCLUSIVE MODE")
+        with locked(url_of(own)):
             stub = AssignmentServiceStub(writers)
             new = CreateAssignmentRequest(**NEW_ASSIGNMENT)
             writes = [stub.CreateAssignment.future(new) for _ in range(MAX_CALLS)]

@@ -3,13 +3,11 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from peermentor_server.storage import limits
 from peermentor_server.storage.database import Database
-from support.databases import url_of
+from support.databases import locked, url_of
 from support.load import Failed, RestCaller
 from support.serving import served
 from support.torture import either, measured
@@ -18,17 +16,6 @@ WRITERS = 6
 ROUNDS = int(either(1, 8))
 # Writers give up before that, and try again while it lasts.
 LOCKED_S = 2 * limits.CALL_S
-
-
-@contextmanager
-def locked(database: Database) -> Iterator[None]:
-    """Keep writers waiting, as another program's transaction does."""
-    other = Database(url_of(database))
-    with other.write() as connection:
-        if database.dialect == "postgresql":
-            connection.exec_driver_sql("LOCK TABLE assignments IN EXCLUSIVE MODE")
-        yield
-    other.close()
 
 
 class Writer:
@@ -65,7 +52,7 @@ def test_a_write_that_was_told_to_have_failed_undoes_no_later_one(
         writers = [Writer(running.rest, f"writer-{number}") for number in range(WRITERS)]
         for number in range(ROUNDS):
             threads = [threading.Thread(target=each.write, args=[number]) for each in writers]
-            with locked(own):
+            with locked(url_of(own)):
                 for thread in threads:
                     thread.start()
                 time.sleep(LOCKED_S)

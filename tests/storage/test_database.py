@@ -21,16 +21,11 @@ from peermentor_server.storage import assignments, limits, schema
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
+from support.factories import NEW_ASSIGNMENT
 from support.ports import free_ports
 
 NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
-PAIR = {
-    "mentee_id": "user_088",
-    "peer_mentor_id": "user_042",
-    "coordinator_id": "user_007",
-    "org_id": "org_03",
-    "start_date": date(2026, 3, 26),
-}
+PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 26)}
 PRIVATE = "Bjørn-Solberg-was-here"
 
 

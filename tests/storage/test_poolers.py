@@ -13,18 +13,13 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments, deadlines, schema
 from peermentor_server.storage.database import Database
 from support.databases import Postgres
+from support.factories import NEW_ASSIGNMENT
 from support.poolers import running_pooler
 from support.racing import at_once, errors
 from support.waiting import wait_until
 
 NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
-PAIR = {
-    "mentee_id": "user_088",
-    "peer_mentor_id": "user_042",
-    "coordinator_id": "user_007",
-    "org_id": "org_03",
-    "start_date": date(2026, 3, 5),
-}
+PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 5)}
 # Fewer sessions than clients: each is given from one to the other all the time.
 TRANSACTIONS = {"pool_mode": "transaction", "default_pool_size": "2"}
 

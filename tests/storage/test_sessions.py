@@ -13,15 +13,10 @@ from peermentor_server.rules.errors import DatabaseUnavailable, reason
 from peermentor_server.storage import assignments, limits, schema
 from peermentor_server.storage.database import Database
 from support.databases import Postgres, migrated, url_of
+from support.factories import NEW_ASSIGNMENT
 
 NOW = datetime(2026, 3, 6, 10, tzinfo=UTC)
-PAIR = {
-    "mentee_id": "user_088",
-    "peer_mentor_id": "user_042",
-    "coordinator_id": "user_007",
-    "org_id": "org_03",
-    "start_date": date(2026, 3, 5),
-}
+PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 5)}
 # Each reads or writes values in another way than the service.
 HOSTILE = {
     "datestyle": "SQL, DMY",

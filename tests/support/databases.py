@@ -128,6 +128,19 @@ def url_of(database: Database) -> str:
     return url.render_as_string(hide_password=False)
 
 
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Keep those waiting who write assignments, as another program's transaction does."""
+    other = Database(url)
+    try:
+        with other.write() as connection:
+            if other.dialect == "postgresql":
+                connection.execute(text("LOCK TABLE assignments IN EXCLUSIVE MODE"))
+            yield
+    finally:
+        other.close()
+
+
 def empty(database: Database) -> None:
     """Delete every row, and begin the keys anew."""
     with database.write() as connection:

@@ -123,6 +123,26 @@ def _explain(error: Any) -> RefusedCall:
     )
 
 
+def refused_field(field: str, description: str) -> dict[str, Any]:
+    """Return what REST answers when one field is refused."""
+    return {
+        "code": 3,
+        "message": f"{field}: {description}",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "INVALID_FIELD",
+                "domain": "peermentor",
+                "metadata": {},
+            },
+            {
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "field_violations": [{"field": field, "description": description}],
+            },
+        ],
+    }
+
+
 def contents(database: Database) -> dict[str, Sequence[Any]]:
     """Return every row of every table."""
     with database.read() as connection:
