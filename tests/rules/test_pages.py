@@ -19,6 +19,7 @@ UNHURRIED = settings(deadline=None)
 BINDING = pages.bind("a list", {"org_id": "org_03"})
 INSTANTS = st.datetimes(timezones=st.just(UTC))
 POSITIONS = st.builds(Position, st.integers(min_value=1, max_value=MAX_KEY), st.none() | INSTANTS)
+TOTALS = st.integers(min_value=0, max_value=2**31 - 1)
 
 
 def encode(content: object) -> str:
@@ -26,20 +27,20 @@ def encode(content: object) -> str:
 
 
 @UNHURRIED
-@given(st.integers(min_value=1, max_value=2**31 - 2), POSITIONS)
-@example(2**31 - 2, Position(MAX_KEY, datetime.max.replace(tzinfo=UTC)))
-@example(1, Position(1, datetime.min.replace(tzinfo=UTC)))
-def test_a_token_leads_to_the_page_after_its_own(number: int, last: Position) -> None:
-    token = Page(number=number, binding=BINDING).next_token(last)
+@given(st.integers(min_value=1, max_value=2**31 - 2), POSITIONS, TOTALS)
+@example(2**31 - 2, Position(MAX_KEY, datetime.max.replace(tzinfo=UTC)), 2**31 - 1)
+@example(1, Position(1, datetime.min.replace(tzinfo=UTC)), 1)
+def test_a_token_leads_to_the_page_after_its_own(number: int, last: Position, total: int) -> None:
+    token = Page(number=number, binding=BINDING).next_token(last, total)
 
-    assert pages.decode_token(token, BINDING) == (number + 1, last)
+    assert pages.decode_token(token, BINDING) == (number + 1, last, total)
     assert len(token) <= pages.MAX_TOKEN_LENGTH
 
 
 @UNHURRIED
 @given(POSITIONS)
 def test_a_token_is_good_for_no_other_list(last: Position) -> None:
-    token = Page(binding=BINDING).next_token(last)
+    token = Page(binding=BINDING).next_token(last, 47)
 
     assert pages.decode_token(token, pages.bind("a list", {"org_id": "org_04"})) is None
 
@@ -47,7 +48,7 @@ def test_a_token_is_good_for_no_other_list(last: Position) -> None:
 def test_a_token_can_stand_in_a_url_as_it_is() -> None:
     last = Position(MAX_KEY, datetime(2026, 3, 10, 14, 30, tzinfo=UTC))
 
-    token = Page(binding="\u00ff" * 16).next_token(last)
+    token = Page(binding="\u00ff" * 16).next_token(last, 47)
 
     assert token.isascii()
     assert token.replace("-", "").replace("_", "").isalnum()
@@ -73,22 +74,25 @@ def test_every_list_and_every_filter_has_a_binding_of_its_own() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        [BINDING, 1, 1, None],
-        [BINDING, 2**31, 1, None],
-        [BINDING, True, 1, None],
-        [BINDING, 2.0, 1, None],
-        [BINDING, 2, 0, None],
-        [BINDING, 2, MAX_KEY + 1, None],
-        [BINDING, 2, True, None],
-        [BINDING, 2, 1.5, None],
-        [BINDING, 2, 1, False],
-        [BINDING, 2, 1, ""],
-        [BINDING, 2, 1, "2026-03-10"],
-        [BINDING, 2, 1, "2026-03-10T14:30:00"],
-        [BINDING, 2, 1, "\ud800"],
-        ["\ud800", 2, 1, None],
-        [BINDING, 2, 1],
+        [BINDING, 1, 1, None, 1],
+        [BINDING, 2**31, 1, None, 1],
+        [BINDING, True, 1, None, 1],
+        [BINDING, 2.0, 1, None, 1],
+        [BINDING, 2, 0, None, 1],
+        [BINDING, 2, MAX_KEY + 1, None, 1],
+        [BINDING, 2, True, None, 1],
+        [BINDING, 2, 1.5, None, 1],
+        [BINDING, 2, 1, False, 1],
+        [BINDING, 2, 1, "", 1],
+        [BINDING, 2, 1, "2026-03-10", 1],
+        [BINDING, 2, 1, "2026-03-10T14:30:00", 1],
+        [BINDING, 2, 1, "\ud800", 1],
+        ["\ud800", 2, 1, None, 1],
+        [BINDING, 2, 1, None],
         [BINDING, 2, 1, None, None],
+        [BINDING, 2, 1, None, -1],
+        [BINDING, 2, 1, None, 2**31],
+        [BINDING, 2, 1, None, 1, 1],
         {"0": BINDING},
         BINDING,
         None,
@@ -110,7 +114,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     st.text()
     | st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode())
     | JSON.map(encode)
-    | st.tuples(st.just(BINDING), JSON, JSON, JSON).map(encode)
+    | st.tuples(st.just(BINDING), JSON, JSON, JSON, JSON).map(encode)
 )
 @example(base64.urlsafe_b64encode(b"[" * 100_000).decode())
 @example(base64.urlsafe_b64encode(b"[" + b"9" * 5000 + b"]").decode())
@@ -118,10 +122,11 @@ def test_any_text_is_a_token_or_none_and_no_error(token: str) -> None:
     decoded = pages.decode_token(token, BINDING)
 
     if decoded is not None:
-        number, position = decoded
+        number, position, total = decoded
         assert 2 <= number <= 2**31 - 1
         assert type(position.key) is int
         assert 1 <= position.key <= MAX_KEY
+        assert 0 <= total <= 2**31 - 1
 
 
 def test_numbered_pages_pass_over_the_ones_before_and_tokens_over_none() -> None:

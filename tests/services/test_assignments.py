@@ -1254,17 +1254,21 @@ FORGERIES: dict[str, Callable[[list[Any]], object]] = {
     "a page of true": lambda t: [t[0], True, *t[2:]],
     "a page of text": lambda t: [t[0], "2", *t[2:]],
     "a page of 2.5": lambda t: [t[0], 2.5, *t[2:]],
-    "key 0": lambda t: [*t[:2], 0, t[3]],
-    "key -1": lambda t: [*t[:2], -1, t[3]],
-    "a key beyond int64": lambda t: [*t[:2], 2**63, t[3]],
-    "a key of true": lambda t: [*t[:2], True, t[3]],
-    "a key of text": lambda t: [*t[:2], "1", t[3]],
-    "a key of null": lambda t: [*t[:2], None, t[3]],
-    "a contact of text": lambda t: [*t[:3], "yesterday"],
-    "a contact of NUL": lambda t: [*t[:3], "\0"],
-    "a contact of a number": lambda t: [*t[:3], 1],
-    "a contact without a zone": lambda t: [*t[:3], "2026-03-01T00:00:00"],
-    "a contact before year 1": lambda t: [*t[:3], "0001-01-01T00:00:00+14:00"],
+    "key 0": lambda t: [*t[:2], 0, *t[3:]],
+    "key -1": lambda t: [*t[:2], -1, *t[3:]],
+    "a key beyond int64": lambda t: [*t[:2], 2**63, *t[3:]],
+    "a key of true": lambda t: [*t[:2], True, *t[3:]],
+    "a key of text": lambda t: [*t[:2], "1", *t[3:]],
+    "a key of null": lambda t: [*t[:2], None, *t[3:]],
+    "a contact of text": lambda t: [*t[:3], "yesterday", t[4]],
+    "a contact of NUL": lambda t: [*t[:3], "\0", t[4]],
+    "a contact of a number": lambda t: [*t[:3], 1, t[4]],
+    "a contact without a zone": lambda t: [*t[:3], "2026-03-01T00:00:00", t[4]],
+    "a contact before year 1": lambda t: [*t[:3], "0001-01-01T00:00:00+14:00", t[4]],
+    "a total of -1": lambda t: [*t[:4], -1],
+    "a total beyond int32": lambda t: [*t[:4], 2**31],
+    "a total of text": lambda t: [*t[:4], "1"],
+    "without a total": lambda t: t[:4],
     "too short": lambda t: t[:3],
     "too long": lambda t: [*t, None],
     "an object": lambda t: {"binding": t[0], "key": t[2]},
@@ -1293,7 +1297,8 @@ def test_a_token_made_by_hand_reaches_nothing_that_a_list_does_not_show(
     new_assignment(assignments, org_id="theirs")
     token = pages(limit=1, org_id="mine").next_page_token
 
-    answer = pages(page_token=forged(token, lambda t: [t[0], 2**31 - 1, key, t[3]]), org_id="mine")
+    forge = forged(token, lambda t: [t[0], 2**31 - 1, key, *t[3:]])
+    answer = pages(page_token=forge, org_id="mine")
 
     assert ids(answer) == ([] if key > 1 else ["asgn_002", "asgn_003"])
     assert answer.pagination.page == 2**31 - 1

@@ -393,9 +393,9 @@ def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(
 ) -> None:
     monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
     database = Database(empty_url, pool_size=1)
-    with database.read():
+    with database.write():
         started = time.monotonic()
-        with pytest.raises(DatabaseUnavailable), database.read():
+        with pytest.raises(DatabaseUnavailable), database.write():
             pytest.fail("more connections than the pool may have")
         assert 0.2 <= time.monotonic() - started < 2
     with database.read() as connection:

@@ -135,7 +135,9 @@ def _plan(database: Database, read: Read, *changes: str) -> Plan:
         for change in changes:
             connection.execute(text(change))
         if database.dialect == "sqlite":
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            # SQLite would give the plan that it had for the same text before the changes.
+            explain = f"EXPLAIN QUERY PLAN /* {changes} */ {statement}"
+            rows = connection.exec_driver_sql(explain, parameters).all()
             return _sqlite_plan(rows)
         explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
         return _postgresql_plan(explained.scalar_one()[0]["Plan"])
@@ -157,18 +159,18 @@ def _statement(database: Database, read: Read) -> tuple[str, Any]:
 
 
 def _sqlite_plan(rows: Any) -> Plan:
-    """Split the plan into the lines below `counted` and those below `page`."""
+    """Split the plan into the lines below `counted` and those below `cut`."""
     parts = {}
-    for key, parent, _, detail in rows:
-        for name in ("counted", "page"):
-            if parent == 0 and detail.endswith(f" {name}") and not detail.startswith("SCAN"):
+    for key, _, _, detail in rows:
+        for name in ("counted", "cut"):
+            if detail.endswith(f" {name}") and not detail.startswith("SCAN"):
                 parts[key] = name
-    lines: dict[str, list[str]] = {"counted": [], "page": []}
+    lines: dict[str, list[str]] = {"counted": [], "cut": []}
     for key, parent, _, detail in rows:
         if parent in parts:
             parts[key] = parts[parent]
             lines[parts[parent]].append(detail)
-    return Plan("\n".join(lines["page"]), "\n".join(lines["counted"]))
+    return Plan("\n".join(lines["cut"]), "\n".join(lines["counted"]))
 
 
 def _postgresql_plan(plan: dict[str, Any]) -> Plan:
@@ -180,18 +182,23 @@ def _postgresql_plan(plan: dict[str, Any]) -> Plan:
         if node["Node Type"] in {"Limit", "Aggregate"}:
             found[node["Node Type"]] = json.dumps(node)
         nodes += node.get("Plans", [])
-    return Plan(found["Limit"], found["Aggregate"])
+    return Plan(found["Limit"], found.get("Aggregate", ""))
 
 
 def _by_index_alone(plan: str, index: str) -> bool:
     return f"COVERING INDEX {index}" in plan or ("Index Only Scan" in plan and index in plan)
 
 
+def _is_counted(plan: Plan, page: Page, index: str) -> bool:
+    """Tell whether an index alone counts the rows; those of a page by token are known."""
+    return _by_index_alone(plan.count, index) if page.after is None else not plan.count
+
+
 def _work(database: Database, read: Read) -> int:
     """Return how much a read makes the database do, in units of its own."""
     if database.dialect == "sqlite":
         with database.read() as connection:
-            driver: Any = connection.connection.driver_connection
+            driver: Any = connection.connection.dbapi_connection
             steps = itertools.count()
             driver.set_progress_handler(lambda: next(steps) < 0, 1)
             read(connection)
@@ -221,7 +228,7 @@ def test_open_assignments_are_read_in_order(crowded: Database, page: Page) -> No
     # Nothing is joined to rows that are passed over.
     assert _by_index_alone(plan.page, "ix_assignments_open")
     assert not plan.sorts
-    assert _by_index_alone(plan.count, "ix_assignments_open")
+    assert _is_counted(plan, page, "ix_assignments_open")
 
 
 @pytest.mark.parametrize("page", [FIRST, LATER])
@@ -241,7 +248,7 @@ def test_assignments_of_a_filter_are_read_in_order(
     plan = _plan(crowded, _list({column: value}, page), *_prefer_this_index(crowded))
     assert f"ix_assignments_{column}" in plan.page
     assert not plan.sorts
-    assert "ix_assignments_" in plan.count
+    assert page is LATER or "ix_assignments_" in plan.count
 
 
 def test_filters_combine_on_the_index_of_one_of_them(crowded: Database) -> None:
@@ -273,7 +280,7 @@ def test_templates_of_a_filter_are_read_in_order(
     plan = _plan(crowded, _list_templates({column: value}, page), *_prefer_this_index(crowded))
     assert f"ix_templates_{column}" in plan.page
     assert not plan.sorts
-    assert f"ix_templates_{column}" in plan.count
+    assert page is LATER or f"ix_templates_{column}" in plan.count
 
 
 def _prefer_this_index(database: Database) -> tuple[str, ...]:
@@ -298,7 +305,7 @@ def test_overdue_assignments_are_read_in_order(crowded: Database, page: Page) ->
     plan = _plan(crowded, _list_overdue({}, page))
     assert "ix_assignments_overdue" in plan.page
     assert not plan.sorts
-    assert _by_index_alone(plan.count, "ix_assignments_overdue")
+    assert _is_counted(plan, page, "ix_assignments_overdue")
 
 
 def test_overdue_assignments_without_newcomers_are_read_in_order(crowded: Database) -> None:
@@ -312,8 +319,8 @@ def test_a_later_page_of_overdue_assignments_begins_where_the_last_one_ended(
 ) -> None:
     plan = _plan(crowded, _list_overdue({}, LATER_SILENT))
     condition = {
-        "sqlite": "ix_assignments_overdue (last_contact_date>?)",
-        "postgresql": '"Index Cond": "(ROW(last_contact_date, id) > ROW(',
+        "sqlite": "ix_assignments_overdue (last_contact_date>? AND last_contact_date<?)",
+        "postgresql": "AND (ROW(last_contact_date, id) > ROW(",
     }
     assert condition[crowded.dialect] in plan.page
 

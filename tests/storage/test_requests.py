@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Row, event, insert, select, text
+from sqlalchemy import Connection, event, insert, select, text
 
 from peermentor_server.storage import requests, templates
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.requests import FORGOTTEN_AT_ONCE, REMEMBERED_FOR, Request
 from peermentor_server.storage.tables import requests as requests_table
 from peermentor_server.storage.tables import templates as templates_table
+from peermentor_server.storage.templates import TemplateRow
 from support.racing import at_once, errors
 
 NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
@@ -30,7 +31,7 @@ TEMPLATE: dict[str, Any] = {
 }
 
 
-def create(connection: Connection, request: Request = REQUEST, now: datetime = NOW) -> Row[Any]:
+def create(connection: Connection, request: Request = REQUEST, now: datetime = NOW) -> TemplateRow:
     make = partial(templates.add, values=TEMPLATE, now=now)
     row = requests.once(connection, request, now, make=make, find=templates.get)
     assert row is not None

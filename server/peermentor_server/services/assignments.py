@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from typing import Any
 
 import grpc
 
@@ -27,6 +26,7 @@ from peermentor_server.rules.pages import Page, Position
 from peermentor_server.services import messages, repeats
 from peermentor_server.services.checks import Check, Checks
 from peermentor_server.storage import assignments, requests
+from peermentor_server.storage.assignments import AssignmentRow
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.listing import Listing
 
@@ -166,19 +166,22 @@ class AssignmentService(AssignmentServiceServicer):
     def _today(self) -> date:
         return self._clock().date()
 
-    def _describe(self, row: Any, given_id: str | None = None) -> Assignment:
+    def _describe(self, row: AssignmentRow | None, given_id: str | None = None) -> Assignment:
         if row is None:
             raise AssignmentNotFound(given_id)
         return messages.assignment(row, self._today())
 
     def _answer(
-        self, listing: Listing, page: Page, position: Callable[[Any], Position]
+        self,
+        listing: Listing[AssignmentRow],
+        page: Page,
+        position: Callable[[AssignmentRow], Position],
     ) -> ListAssignmentsResponse:
         today = self._today()
         return ListAssignmentsResponse(
             data=[messages.assignment(row, today) for row in listing.rows],
             pagination=messages.pagination(page, listing.total),
-            next_page_token=page.next_token(position(listing.rows[-1])) if listing.more else "",
+            next_page_token=messages.next_page_token(page, listing, position),
         )
 
 

@@ -247,8 +247,8 @@ class Checks:
         if decoded is None:
             self.refuse("page_token", "is not the next_page_token of a list with these filters")
             return Page()
-        number, after = decoded
-        return Page(number=number, limit=limit, after=after, binding=binding)
+        number, after, total = decoded
+        return Page(number, limit, after, binding, total)
 
     def _limit(self) -> int:
         limit: int = self._request.limit if self.has("limit") else pages.DEFAULT_LIMIT

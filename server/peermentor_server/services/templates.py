@@ -28,7 +28,7 @@ from peermentor_server.services import messages, repeats
 from peermentor_server.services.checks import Check, Checks
 from peermentor_server.storage import requests, templates
 from peermentor_server.storage.database import Database
-from peermentor_server.storage.listing import Listing
+from peermentor_server.storage.templates import TemplateRow
 
 
 def _fields(now: datetime, is_stored: Callable[[str], bool]) -> Mapping[str, Check]:
@@ -136,17 +136,13 @@ class TemplateService(TemplateServiceServicer):
         with self._database.read() as connection:
             listing = templates.list_page(connection, filters, page)
         return ListTemplatesResponse(
-            data=map(_describe, listing.rows),
+            data=map(messages.template, listing.rows),
             pagination=messages.pagination(page, listing.total),
-            next_page_token=page.next_token(_position(listing)) if listing.more else "",
+            next_page_token=messages.next_page_token(page, listing, lambda row: Position(row.id)),
         )
 
 
-def _position(listing: Listing) -> Position:
-    return Position(listing.rows[-1].id)
-
-
-def _describe(row: Any, given_id: str | None = None) -> RecurringTemplate:
+def _describe(row: TemplateRow | None, given_id: str | None = None) -> RecurringTemplate:
     if row is None:
         raise TemplateNotFound(given_id)
     return messages.template(row)

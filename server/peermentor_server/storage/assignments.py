@@ -1,43 +1,73 @@
 """Assignments, their contact history, and the names of mentees.
 
-Functions take a connection of `Database.read()` or `Database.write()`. Rows carry the
-columns of the table and `mentee_name`. Whoever changes a mentee's name or removes a mentee
-locks the mentee's row before any assignment's, so that two callers never wait for each other.
+Functions take a connection of `Database.read()` or `Database.write()`. What is executed often
+is built once: to build a statement takes longer than to execute it. Whoever changes a mentee's
+name or removes a mentee locks the mentee's row before any assignment's, so that two callers
+never wait for each other.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
-from typing import Any, cast
+from datetime import UTC, date, datetime
+from enum import Enum, auto
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
     and_,
+    bindparam,
     delete,
     exists,
     func,
     insert,
-    nulls_first,
-    or_,
+    literal_column,
+    not_,
     select,
-    true,
     tuple_,
     update,
 )
 
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import listing, upserts
-from peermentor_server.storage.listing import Listing
-from peermentor_server.storage.recent_writes import change_once
+from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Listing
+from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import (
     ACTIVE,
     OPEN,
+    Instant,
     assignments,
     contacts,
     mentees,
 )
+
+
+class AssignmentRow(NamedTuple):
+    """An assignment, with the name of its mentee."""
+
+    id: int
+    mentee_id: str
+    peer_mentor_id: str
+    coordinator_id: str
+    org_id: str
+    status: str
+    start_date: date
+    last_contact_date: datetime | None
+    reminder_sent_at: datetime | None
+    escalation_sent_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    mentee_name: str
+
+
+_ROWS: Select[Any] = select(
+    *(assignments.c[name] for name in AssignmentRow._fields if name in assignments.c),
+    mentees.c.mentee_name,
+).select_from(assignments.join(mentees, mentees.c.mentee_id == assignments.c.mentee_id))
+_BY_KEY = _ROWS.where(assignments.c.id == bindparam("key"))
+_UPDATE = Update(assignments, _ROWS, AssignmentRow)
+_INSERT = insert(assignments).returning(assignments.c.id)
 
 # What has been sent since the last contact.
 _OF_A_CYCLE = ("reminder_sent_at", "escalation_sent_at")
@@ -45,14 +75,12 @@ _OF_A_CYCLE = ("reminder_sent_at", "escalation_sent_at")
 
 def add(
     connection: Connection, values: Mapping[str, Any], mentee_name: str | None, now: datetime
-) -> Row[Any]:
+) -> AssignmentRow:
     """Store an active assignment created `now`; a name other than None becomes the mentee's."""
     name_mentee(connection, values["mentee_id"], mentee_name)
-    statement = insert(assignments).values(
-        **values, status="active", created_at=now, updated_at=now
-    )
-    key = connection.execute(statement.returning(assignments.c.id)).scalar_one()
-    return cast("Row[Any]", get(connection, key))
+    stored = {**values, "status": "active", "created_at": now, "updated_at": now}
+    key = connection.execute(_INSERT, stored).scalar_one()
+    return AssignmentRow._make(connection.execute(_BY_KEY, {"key": key}).one())
 
 
 def name_mentee(connection: Connection, mentee_id: str, mentee_name: str | None) -> None:
@@ -79,14 +107,15 @@ def forget_mentee(connection: Connection, mentee_id: str) -> int | None:
     return count
 
 
-def get(connection: Connection, key: int) -> Row[Any] | None:
+def get(connection: Connection, key: int) -> AssignmentRow | None:
     """Return one assignment, or None."""
-    return connection.execute(_rows().where(assignments.c.id == key)).one_or_none()
+    row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
+    return None if row is None else AssignmentRow._make(row)
 
 
 def change(
     connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
-) -> Any:
+) -> AssignmentRow | None:
     """Change the named columns, `mentee_name` among them, and no others; None if not there.
 
     Once for each write_id, see storage/recent_writes.
@@ -95,12 +124,12 @@ def change(
     renames = "mentee_name" in changes
     mentee_id = _lock_mentee_of(connection, key) if renames else None
     row, is_new = change_once(
-        connection, _rows(), assignments, key, lambda _: columns, write_id=write_id, now=now
+        connection, _UPDATE, key, lambda _: columns, write_id=write_id, now=now
     )
-    if renames and is_new:
+    if row is not None and renames and is_new:
         named = update(mentees).where(mentees.c.mentee_id == mentee_id)
         connection.execute(named.values(mentee_name=changes["mentee_name"]))
-        row.mentee_name = changes["mentee_name"]
+        return row._replace(mentee_name=changes["mentee_name"])
     return row
 
 
@@ -133,7 +162,7 @@ def record_contact(
     write_id: str = "",
     *,
     only_if_later: bool = False,
-) -> Any:
+) -> AssignmentRow | None:
     """Set the last contact and keep it in the history; None if not there.
 
     A date later than the stored one begins a new cycle: nothing has been sent in it yet. With
@@ -141,57 +170,59 @@ def record_contact(
     storage/recent_writes.
     """
 
-    def changes(before: Mapping[str, Any]) -> Mapping[str, Any]:
+    def changes(before: AssignmentRow) -> Mapping[str, Any]:
         told = {"last_contact_date": contact_date}
-        last = before["last_contact_date"]
+        last = before.last_contact_date
         if last is None or last < contact_date:
             return told | dict.fromkeys(_OF_A_CYCLE)
         return {} if only_if_later else told
 
-    row, is_new = change_once(
-        connection, _rows(), assignments, key, changes, write_id=write_id, now=now
-    )
+    row, is_new = change_once(connection, _UPDATE, key, changes, write_id=write_id, now=now)
     if is_new:
-        _keep_contact(connection, key, contact_date, contact_type, now)
+        contact = {"assignment_id": key, "contact_date": contact_date}
+        contact |= {"contact_type": contact_type, "recorded_at": now}
+        connection.execute(_KEEP_CONTACT, contact)
     return row
 
 
-def _keep_contact(
-    connection: Connection, key: int, contact_date: datetime, contact_type: str, now: datetime
-) -> None:
-    latest = (
-        select(contacts.c.contact_date, contacts.c.contact_type)
-        .where(contacts.c.assignment_id == key)
+def _keep_contact() -> Any:
+    names = ("assignment_id", "contact_date", "contact_type", "recorded_at")
+    told = {name: bindparam(name, type_=contacts.c[name].type) for name in names}
+    is_latest = (
+        select(
+            and_(
+                contacts.c.contact_date == told["contact_date"],
+                contacts.c.contact_type == told["contact_type"],
+            )
+        )
+        .where(contacts.c.assignment_id == told["assignment_id"])
         .order_by(contacts.c.id.desc())
         .limit(1)
+        .scalar_subquery()
     )
     # A caller who repeats a call tells of the same contact, not of another one.
-    if connection.execute(latest).one_or_none() == (contact_date, contact_type):
-        return
-    connection.execute(
-        insert(contacts).values(
-            assignment_id=key,
-            contact_date=contact_date,
-            contact_type=contact_type,
-            recorded_at=now,
-        )
-    )
+    is_new = not_(func.coalesce(is_latest, literal_column("false")))
+    return insert(contacts).from_select(names, select(*told.values()).where(is_new))
 
 
-def list_page(connection: Connection, filters: Mapping[str, str], page: Page) -> Listing:
+_KEEP_CONTACT = _keep_contact()
+
+
+def list_page(
+    connection: Connection, filters: Mapping[str, str], page: Page
+) -> Listing[AssignmentRow]:
     """List by key the assignments whose columns equal `filters`; the open ones by default."""
-    conditions = _equal(filters)
-    if "status" not in filters:
-        conditions.append(OPEN)
-    return listing.fetch(
-        connection,
-        assignments,
-        _rows(),
-        filters=conditions,
-        after=assignments.c.id > page.after.key if page.after else true(),
-        order=listing.by_key,
-        page=page,
-    )
+    statement = _list_statement(tuple(filters), following=page.after is not None)
+    return listing.fetch(connection, statement, filters, page, AssignmentRow)
+
+
+@cache
+def _list_statement(filters: tuple[str, ...], *, following: bool) -> Select[Any]:
+    conditions = _equal(filters) if "status" in filters else [*_equal(filters), OPEN]
+    if following:
+        conditions.append(assignments.c.id > AFTER_KEY)
+        return listing.following(_ROWS, assignments, BY_KEY, conditions)
+    return listing.counted(_ROWS, assignments, BY_KEY, conditions, are_few=_are_few(filters))
 
 
 def list_overdue_page(
@@ -201,37 +232,71 @@ def list_overdue_page(
     *,
     cutoff: datetime,
     started_before: date | None,
-) -> Listing:
+) -> Listing[AssignmentRow]:
     """List the active assignments without contact since `cutoff`, the longest-silent first."""
-    last = assignments.c.last_contact_date
-    conditions = [*_equal(filters), ACTIVE, or_(last.is_(None), last < cutoff)]
-    if started_before is not None:
-        conditions.append(assignments.c.start_date < started_before)
-    return listing.fetch(
-        connection,
-        assignments,
-        _rows(),
-        filters=conditions,
-        after=_more_recent(page.after) if page.after else true(),
-        order=lambda columns: [nulls_first(columns.last_contact_date), columns.id],
-        page=page,
+    values: dict[str, Any] = {**filters, "cutoff": cutoff, "started_before": started_before}
+    last_contact = page.after.last_contact if page.after else None
+    if page.after is None:
+        ranges = _Overdue.ALL
+    elif last_contact is None:
+        ranges = _Overdue.NEVER_CONTACTED
+    else:
+        ranges = _Overdue.CONTACTED
+        values["after_last_contact"] = last_contact
+    statement = _overdue_statement(tuple(filters), ranges, with_newcomers=started_before is None)
+    found = listing.fetch(connection, statement, values, page, AssignmentRow)
+    if ranges is not _Overdue.NEVER_CONTACTED or found.more:
+        return found
+    # There the page goes on, from the beginning.
+    rest = Page(page.number, page.limit - len(found.rows), Position(0, _EARLIEST), "", page.total)
+    others = list_overdue_page(
+        connection, filters, rest, cutoff=cutoff, started_before=started_before
     )
+    return Listing([*found.rows, *others.rows], others.total, others.more)
 
 
-def _more_recent(position: Position) -> ColumnElement[bool]:
+class _Overdue(Enum):
+    """Which part of the overdue list a statement reads: each is a range of the index."""
+
+    ALL = auto()
+    NEVER_CONTACTED = auto()
+    CONTACTED = auto()
+
+
+@cache
+def _overdue_statement(
+    filters: tuple[str, ...], ranges: _Overdue, *, with_newcomers: bool
+) -> Select[Any]:
     last, key = assignments.c.last_contact_date, assignments.c.id
-    if position.last_contact is None:
-        return or_(last.is_not(None), and_(last.is_(None), key > position.key))
-    return tuple_(last, key) > (position.last_contact, position.key)
+    conditions = [*_equal(filters), ACTIVE]
+    if not with_newcomers:
+        conditions.append(assignments.c.start_date < bindparam("started_before"))
+    never, not_lately = last.is_(None), last < bindparam("cutoff")
+    if ranges is _Overdue.ALL:
+        return listing.counted(
+            _ROWS,
+            assignments,
+            _LONGEST_SILENT,
+            conditions,
+            never,
+            not_lately,
+            are_few=_are_few(filters),
+        )
+    if ranges is _Overdue.NEVER_CONTACTED:
+        conditions += [never, key > AFTER_KEY]
+    else:
+        after = tuple_(bindparam("after_last_contact", type_=Instant), AFTER_KEY)
+        conditions += [not_lately, tuple_(last, key) > after]
+    return listing.following(_ROWS, assignments, _LONGEST_SILENT, conditions)
 
 
-def _equal(filters: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    return [assignments.c[name] == value for name, value in filters.items()]
+_LONGEST_SILENT = ("last_contact_date", "id")
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
-_COLUMNS = [column for column in assignments.c if column.name != "recent_writes"]
+def _are_few(filters: tuple[str, ...]) -> bool:
+    return any(name != "status" for name in filters)
 
 
-def _rows() -> Select[Any]:
-    names = mentees.c.mentee_id == assignments.c.mentee_id
-    return select(*_COLUMNS, mentees.c.mentee_name).select_from(assignments.join(mentees, names))
+def _equal(filters: tuple[str, ...]) -> list[ColumnElement[bool]]:
+    return [assignments.c[name] == bindparam(name) for name in filters]

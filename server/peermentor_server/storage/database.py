@@ -5,8 +5,8 @@ at all, `erase()` for one that deletes personal data, `stage()` for one that tak
 prepare. What a driver raises leaves this module as `outages` translates it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.outages import translated
 
+# Connects for one statement.
+Reader = Callable[[], AbstractContextManager[Connection]]
+
 # The execution option of connections that take no write lock.
 READ_ONLY = "peermentor_read_only"
 
@@ -29,7 +32,7 @@ class Database:
     # A connection for each thread that serves calls, and one for the health check.
     def __init__(self, url: str, *, pool_size: int = 12) -> None:
         self._url = url
-        self.engine = _create_engine(url, pool_size)
+        self.engine, self._reader = _create(url, pool_size)
         event.listen(self.engine, "before_cursor_execute", _refuse_late)
 
     @property
@@ -52,9 +55,9 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
-        with translated() as progress, self.engine.connect() as connection:
+        with translated() as progress, self._reader() as connection:
             progress.connected = True
-            yield _autocommit(connection)
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -91,8 +94,8 @@ class Database:
 
             # What the write-ahead log still holds of them. The deletion itself is committed:
             # should a long reader or a full disk be in the way, a later checkpoint does it.
-            with suppress(DatabaseUnavailable), self.read() as connection:
-                sqlite.truncate_log(connection)
+            with suppress(DatabaseUnavailable), translated():
+                sqlite.truncate_log(self.engine)
 
     def ping(self) -> None:
         """Return when the database answers and can be written; else raise DatabaseUnavailable."""
@@ -140,7 +143,8 @@ def begin_writing(connection: Connection) -> None:
         connection.execution_options(**{READ_ONLY: False})
 
 
-def _create_engine(url: str, pool_size: int) -> Engine:
+def _create(url: str, pool_size: int) -> tuple[Engine, Reader]:
+    """Return what connects to write, and what connects to read."""
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -157,7 +161,9 @@ def _create_engine(url: str, pool_size: int) -> Engine:
         return sqlite.create(URL.create("sqlite", database=file), options)
     from peermentor_server.storage import postgresql
 
-    return postgresql.create(database_url.postgresql_parameters(url), options)
+    engine = postgresql.create(database_url.postgresql_parameters(url), options)
+    # Spares the round trips of BEGIN and ROLLBACK.
+    return engine, engine.execution_options(isolation_level="AUTOCOMMIT").connect
 
 
 def _refuse_late(*_event: object) -> None:
@@ -165,10 +171,3 @@ def _refuse_late(*_event: object) -> None:
     # gone on, and what is stored now could undo that.
     if deadlines.remaining() <= 0:
         raise DatabaseUnavailable from TimeoutError("the deadline has passed")
-
-
-def _autocommit(connection: Connection) -> Connection:
-    if connection.dialect.name == "sqlite":
-        return connection.execution_options(**{READ_ONLY: True})
-    # Spares the round trips of BEGIN and ROLLBACK.
-    return connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -12,10 +12,9 @@ the latest is the row itself. An empty id stands for a write that nobody repeats
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Date, Select, Table, update
+from sqlalchemy import Connection, Date, Select, Table, bindparam, update
 
 from peermentor_server.storage.tables import Instant
 
@@ -24,45 +23,58 @@ from peermentor_server.storage.tables import Instant
 FORGOTTEN_AFTER = timedelta(minutes=1)
 MAX_CHARACTERS = 50_000
 
+Row = TypeVar("Row", bound=NamedTuple)
 # Given the row before a write: the columns to change.
-Changes = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Changes = Callable[[Row], Mapping[str, Any]]
+
+
+class Update(Generic[Row]):
+    """The statements by which rows of a table are changed."""
+
+    def __init__(self, table: Table, query: Select[Any], row_type: type[Row]) -> None:
+        """`query` selects the rows of the table, with the columns of `row_type`."""
+        self.table, self.row_type = table, row_type
+        self.find = (
+            query.add_columns(table.c.recent_writes)
+            .where(table.c.id == bindparam("key"))
+            .with_for_update(of=table)
+        )
+        # Of the columns that it is executed with.
+        self.store = update(table).where(table.c.id == bindparam("key"))
 
 
 def change_once(
     connection: Connection,
-    query: Select[Any],
-    table: Table,
+    statements: Update[Row],
     key: int,
-    changes: Changes,
+    changes: Changes[Row],
     *,
     write_id: str,
     now: datetime,
-) -> tuple[Any, bool]:
+) -> tuple[Row | None, bool]:
     """Change a row unless this write has changed it before.
 
     Returns the row as it is after this write, or None if there is none; and whether it has been
-    changed now. `query` selects rows of the table.
+    changed now.
     """
-    locked = query.add_columns(table.c.recent_writes).with_for_update(of=table)
-    row = connection.execute(locked.where(table.c.id == key)).mappings().one_or_none()
-    if row is None:
+    found = connection.execute(statements.find, {"key": key}).one_or_none()
+    if found is None:
         return None, False
-    before = dict(row)
-    writes = json.loads(before.pop("recent_writes") or "[]")
+    *values, recent = found
+    before = statements.row_type._make(values)
+    writes = json.loads(recent or "[]")
     ids = [each for each, _, _ in writes]
     if write_id and write_id in ids:
         image = writes[ids.index(write_id)][2]
-        after, new = before | _read(table, image or {}), {}
+        after, new = before._replace(**_read(statements.table, image or {})), {}
         # A repetition writes too, if only what is there: with synchronous replication its
         # commit then waits for the standby, as that of the first attempt did.
-        recent = row["recent_writes"]
     else:
         new = {**changes(before), "updated_at": now}
-        after = before | new
-        recent = _with(writes, _image(table, before), write_id, now)
-    statement = update(table).where(table.c.id == key)
-    connection.execute(statement.values(**new, recent_writes=recent))
-    return SimpleNamespace(**after), bool(new)
+        after = before._replace(**new)
+        recent = _with(writes, _image(statements.table, before), write_id, now)
+    connection.execute(statements.store, {**new, "recent_writes": recent, "key": key})
+    return after, bool(new)
 
 
 def _with(writes: list[Any], before: Mapping[str, Any], write_id: str, now: datetime) -> str:
@@ -79,12 +91,12 @@ def _with(writes: list[Any], before: Mapping[str, Any], write_id: str, now: date
     return text
 
 
-def _image(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+def _image(table: Table, row: NamedTuple) -> dict[str, Any]:
     """Return the columns of the table in a row, as JSON can hold them."""
-    values = {column.name: row[column.name] for column in table.c if column.name in row}
     return {
         name: value.isoformat() if isinstance(value, date) else value
-        for name, value in values.items()
+        for name, value in row._asdict().items()
+        if name in table.c
     }
 
 

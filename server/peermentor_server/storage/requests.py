@@ -9,13 +9,24 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, tuple_, update
 
 from peermentor_server.rules.errors import RequestIdReused
 from peermentor_server.storage import upserts
 from peermentor_server.storage.tables import requests
+
+
+class Resource(Protocol):
+    """A row of a table of resources."""
+
+    @property
+    def id(self) -> int:
+        """The key."""
+
+
+R = TypeVar("R", bound=Resource)
 
 REMEMBERED_FOR = timedelta(days=1)
 # More than the one that a create adds, and few enough not to be felt.
@@ -42,9 +53,9 @@ def once(
     request: Request | None,
     now: datetime,
     *,
-    make: Callable[[Connection], Row[Any]],
-    find: Callable[[Connection, int], Row[Any] | None],
-) -> Row[Any] | None:
+    make: Callable[[Connection], R],
+    find: Callable[[Connection, int], R | None],
+) -> R | None:
     """Make a resource, or find the one that the same request has made within the last day.
 
     None if that has been deleted. Raises RequestIdReused when what it made had other content.

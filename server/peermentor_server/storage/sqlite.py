@@ -1,6 +1,8 @@
 """SQLite: how its engine is made, so that what was acknowledged survives."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from sqlalchemy.engine import URL
 
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.database import READ_ONLY
+from peermentor_server.storage.readers import Readers
 from peermentor_server.storage.sqlite_file import OwnFile
 from peermentor_server.storage.tables import VERSION_TABLE
 from peermentor_server.storage.write_queue import WriteQueue
@@ -19,8 +22,10 @@ from peermentor_server.storage.write_queue import WriteQueue
 FIRST_SAFE_VERSION = (3, 51, 3)
 
 
-def create(url: URL, options: dict[str, Any]) -> Engine:
-    """Return an engine for this database."""
+def create(
+    url: URL, options: dict[str, Any]
+) -> tuple[Engine, Callable[[], AbstractContextManager[Connection]]]:
+    """Return an engine for this database, and what connects to read it."""
     if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
         raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
     engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
@@ -31,10 +36,17 @@ def create(url: URL, options: dict[str, Any]) -> Engine:
     event.listen(engine, "connect", partial(_prepare, WriteQueue(path), own_file))
     event.listen(engine, "connect", own_file.remember)
     event.listen(engine, "close", own_file.forget)
+    event.listen(engine, "close_detached", own_file.forget)
     event.listen(engine, "checkout", own_file.check)
     event.listen(engine, "handle_error", own_file.note)
     event.listen(engine, "begin", _begin)
-    return engine
+    readers = Readers(_reading(engine), own_file.check)
+    event.listen(engine, "engine_disposed", readers.close)
+    return engine, readers.connection
+
+
+def _reading(engine: Engine) -> Engine:
+    return engine.execution_options(**{READ_ONLY: True})
 
 
 def _patience_s() -> float:
@@ -88,20 +100,21 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
             self.end_turn()
 
 
-def truncate_log(connection: Connection) -> None:
+def truncate_log(engine: Engine) -> None:
     """Move everything from the write-ahead log to the database file, and empty the log."""
-    driver: Any = connection.connection.driver_connection
-    # It locks writers out while it works: without a turn it waits for seconds among many.
-    driver.begin_turn()
-    try:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        driver.end_turn()
+    with _reading(engine).connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        # It locks writers out while it works: without a turn it waits for seconds among many.
+        driver.begin_turn()
+        try:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            driver.end_turn()
 
 
 def check_file(connection: Connection) -> None:
     """Raise DatabaseUnavailable when the file is no longer whole, or cannot be written."""
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection
     driver.file.check_whole(connection)
 
 
@@ -148,7 +161,7 @@ def _is_of_another_program(connection: Any) -> bool:
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(READ_ONLY):
         return
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection
     driver.begin_turn()
     try:
         # IMMEDIATE takes the write lock at once: a transaction that first reads and then

@@ -1,51 +1,66 @@
 """Templates of recurring activities.
 
-Functions take a connection of `Database.read()` or `Database.write()`. Rows carry the
-columns of the table.
+Functions take a connection of `Database.read()` or `Database.write()`.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, insert, select, true
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from peermentor_server.rules.pages import Page
 from peermentor_server.storage import listing
-from peermentor_server.storage.listing import Listing
-from peermentor_server.storage.recent_writes import change_once
+from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Listing
+from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import templates
 
-_COLUMNS = [column for column in templates.c if column.name != "recent_writes"]
+
+class TemplateRow(NamedTuple):
+    """A template of a recurring activity."""
+
+    id: int
+    coordinator_id: str
+    organization_id: str
+    name: str
+    activity_type: str
+    recurrence_rule: str
+    duration_minutes: int
+    mentor_ids: list[str]
+    notes_template: str
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
 
 
-def add(connection: Connection, values: Mapping[str, Any], now: datetime) -> Row[Any]:
+_COLUMNS = [templates.c[name] for name in TemplateRow._fields]
+_ROWS: Select[Any] = select(*_COLUMNS)
+_BY_KEY = _ROWS.where(templates.c.id == bindparam("key"))
+_UPDATE = Update(templates, _ROWS, TemplateRow)
+_INSERT = insert(templates).returning(*_COLUMNS)
+
+
+def add(connection: Connection, values: Mapping[str, Any], now: datetime) -> TemplateRow:
     """Store a template created `now`."""
-    statement = insert(templates).values(**values, created_at=now, updated_at=now)
-    return connection.execute(statement.returning(*_COLUMNS)).one()
+    stored = {**values, "created_at": now, "updated_at": now}
+    return TemplateRow._make(connection.execute(_INSERT, stored).one())
 
 
-def get(connection: Connection, key: int) -> Row[Any] | None:
+def get(connection: Connection, key: int) -> TemplateRow | None:
     """Return one template, or None."""
-    return connection.execute(select(*_COLUMNS).where(templates.c.id == key)).one_or_none()
+    row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
+    return None if row is None else TemplateRow._make(row)
 
 
 def change(
     connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
-) -> Any:
+) -> TemplateRow | None:
     """Change the named columns and no others; None if the template is not there.
 
     Once for each write_id, see storage/recent_writes.
     """
-    row, _ = change_once(
-        connection,
-        select(*_COLUMNS),
-        templates,
-        key,
-        lambda _: changes,
-        write_id=write_id,
-        now=now,
-    )
+    row, _ = change_once(connection, _UPDATE, key, lambda _: changes, write_id=write_id, now=now)
     return row
 
 
@@ -54,14 +69,18 @@ def remove(connection: Connection, key: int) -> bool:
     return connection.execute(delete(templates).where(templates.c.id == key)).rowcount > 0
 
 
-def list_page(connection: Connection, filters: Mapping[str, str], page: Page) -> Listing:
+def list_page(
+    connection: Connection, filters: Mapping[str, str], page: Page
+) -> Listing[TemplateRow]:
     """List by key the templates whose columns equal `filters`."""
-    return listing.fetch(
-        connection,
-        templates,
-        select(*_COLUMNS),
-        filters=[templates.c[name] == value for name, value in filters.items()],
-        after=templates.c.id > page.after.key if page.after else true(),
-        order=listing.by_key,
-        page=page,
-    )
+    statement = _list_statement(tuple(filters), following=page.after is not None)
+    return listing.fetch(connection, statement, filters, page, TemplateRow)
+
+
+@cache
+def _list_statement(filters: tuple[str, ...], *, following: bool) -> Select[Any]:
+    conditions = [templates.c[name] == bindparam(name) for name in filters]
+    if following:
+        conditions.append(templates.c.id > AFTER_KEY)
+        return listing.following(_ROWS, templates, BY_KEY, conditions)
+    return listing.counted(_ROWS, templates, BY_KEY, conditions, are_few=bool(filters))

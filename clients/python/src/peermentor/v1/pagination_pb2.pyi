@@ -34,7 +34,9 @@ class Pagination(Message):
     limit: int
     """The size of a page as applied: a larger `limit` than allowed shows here as 100."""
     total: int
-    """How many resources meet the filters, on all pages; exact at the moment of the answer."""
+    """How many resources meet the filters, on all pages; exact at the moment of the answer. On a
+    page that is asked for by a token, as it was on the first of these pages.
+    """
     def __init__(
         self,
         *,
