@@ -9,7 +9,7 @@ PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test torture check generate format dist lock clean
+.PHONY: help serve migrate demo test torture bench check generate format dist lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -32,6 +32,9 @@ test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp  ## Run every t
 torture: .venv/dev.stamp  ## Run the tests of reliability and of the gateway in their long form, for about an hour
 	TORTURE=1 $(BIN)/pytest -rP -n auto --timeout 7200 \
 		tests/reliability tests/gateway tests/test_serve.py $(PYTEST_ARGS)
+
+bench: .venv/serve.stamp .venv-bench/stamp  ## Measure the service beside its peers; needs wrk and h2load (see bench/README.md)
+	@PYTHONPATH=$(CLIENT) .venv-bench/bin/python -W "ignore:XDG_RUNTIME_DIR is not set" -m bench $(BENCH_ARGS)
 
 check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
 	$(BIN)/ruff format --check .
@@ -151,13 +154,20 @@ $(TYPESCRIPT)/node_modules/stamp: $(addprefix $(TYPESCRIPT)/,package.json packag
 	@cd $(TYPESCRIPT) && npm ci --loglevel=error
 	@touch $@
 
+.venv-bench/stamp: bench/requirements.txt
+	@echo "Installing what the benchmark needs into .venv-bench"
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python $(PIP_INSTALL) --require-hashes -r bench/requirements.txt
+	@touch $@
+
 UV_COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
 lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
 	$(BIN)/uv pip compile $(UV_COMPILE) requirements/serve.in -o requirements/serve.txt
 	$(BIN)/uv pip compile $(UV_COMPILE) requirements/dev.in -c requirements/serve.txt -o requirements/dev.txt
 	$(BIN)/uv pip compile $(UV_COMPILE) requirements/generate.in -o requirements/generate.txt
+	$(BIN)/uv pip compile $(UV_COMPILE) bench/requirements.in -c requirements/dev.txt -o bench/requirements.txt
 
 clean:  ## Remove the virtual environments and everything built
-	rm -rf .venv .venv-generate build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-generate .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist)
