@@ -34,14 +34,16 @@ def main() -> None:
     # So that what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     samples: list[Sample] = []
-    facts: dict[str, str] = {}
+    versions: dict[str, str] = {}
     try:
         for kind in options.database:
             for rows in options.rows:
-                facts |= _run(kind, rows, options, samples.append)
+                versions[kind] = _run(kind, rows, options, samples.append)
     except (MeasurementFailed, NotStarted) as failure:
         sys.exit(str(failure))
-    _keep(options, facts, samples)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    _keep(options, machine.describe(versions.get("postgresql", "")), samples)
 
 
 def _options() -> argparse.Namespace:
@@ -53,7 +55,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--rows",
-        type=lambda text: sorted(map(_at_least(dataset.FEWEST), text.split(","))),
+        type=_sizes,
         default=[1000],
         help="assignments; several, as in 1000,100000, show how the cost grows",
     )
@@ -61,6 +63,10 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.database = sorted(set(options.database or KINDS), key=KINDS.index)
     return options
+
+
+def _sizes(text: str) -> list[int]:
+    return sorted(set(map(_at_least(dataset.FEWEST), text.split(","))))
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -72,10 +78,8 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _run(
-    kind: str, rows: int, options: argparse.Namespace, keep: Callable[[Sample], None]
-) -> dict[str, str]:
-    """Measure on one kind of database with so many rows; return what it was measured with."""
+def _run(kind: str, rows: int, options: argparse.Namespace, keep: Callable[[Sample], None]) -> str:
+    """Measure on one kind of database with so many rows; return the version of its server."""
     with ExitStack() as stack:
         # Not in /tmp, which is in memory on many machines: commits are to reach a disk.
         on_disk = os.environ.get("TMPDIR", "/var/tmp")  # noqa: S108 - the directory in it is ours
@@ -96,7 +100,7 @@ def _run(
                 f"{kind}: {sample.workload}, {sample.contestant}: {report.cpu_us(sample):,.0f} us, "
                 f"{sample.per_second:,.0f} a second"
             )
-        return machine.describe(store.version) | {}
+        return store.version
 
 
 def _say(text: str) -> None:

@@ -16,6 +16,7 @@ import psutil
 
 from bench.databases import Databases
 from bench.peers import envoy
+from bench.peers.fastapi_tables import fill_peer
 from bench.processes import free_ports, running, wait_for
 from bench.workloads import Workload
 
@@ -29,7 +30,7 @@ SERVICE_REST = "peermentor, REST"
 FASTAPI = "FastAPI"
 FASTAPI_ENVOY = "FastAPI behind Envoy"
 CANNED_GRPC = "canned answers, gRPC, one process"
-CANNED_REST = "the same behind Envoy's transcoder"
+CANNED_REST = "canned answers, REST by Envoy alone"
 NAMES = (
     SERVICE_GRPC,
     SERVICE_GRPC_GATEWAY,
@@ -100,13 +101,12 @@ class Starter:
     def fastapi(self, rows: int, workers: int) -> list[Contestant]:
         """Start the peer, whose workers share a port; behind Envoy each is called by its own."""
         url = self._databases.new()
-        peers = [sys.executable, "-m"]
-        _finish([*peers, "bench.peers.fastapi_tables", url, str(rows)])
+        fill_peer(url, rows)
         shared, edge, *own = free_ports(2 + workers)
         processes = []
         for port in own:
-            command = [*peers, "bench.peers.fastapi_service", url, str(shared), str(port)]
-            processes.append(self._run(command, os.environ, [port]))
+            ports = [str(shared), str(port)]
+            processes.append(self._run_module("fastapi_service", [url, *ports], port))
         proxy = self._envoy(edge, envoy.plain_proxy(edge, own))
         all_of_them = (*processes, proxy)
         database = self._databases.processes
@@ -118,9 +118,7 @@ class Starter:
     def canned(self) -> list[Contestant]:
         """Start what finds its answers for nothing."""
         port, edge = free_ports(2)
-        server = self._run(
-            [sys.executable, "-m", "bench.peers.canned", str(port)], os.environ, [port]
-        )
+        server = self._run_module("canned", [str(port)], port)
         descriptor_set = TREE / "protos/peermentor.binpb"
         gateway = self._envoy(edge, envoy.transcoder(edge, port, descriptor_set))
         return [
@@ -131,13 +129,20 @@ class Starter:
     def _service_environment(self, rows: int, *ports: int) -> dict[str, str]:
         """Fill a database of the service's own; return the settings to serve it with."""
         url = self._databases.new()
-        _finish([SERVICE_BIN / "python", "-m", "bench.fill_service", url, str(rows)])
+        filling = [str(SERVICE_BIN / "python"), "-m", "bench.fill_service", url, str(rows)]
+        subprocess.run(filling, cwd=TREE, check=True)
         names = ("GRPC", "REST", "ADMIN")
         addresses = {
             f"PEERMENTOR_{name}_ADDRESS": f"127.0.0.1:{port}"
             for name, port in zip(names, ports, strict=False)
         }
-        return {**os.environ, "PEERMENTOR_DATABASE_URL": url, **addresses}
+        # Without the settings of whoever runs this.
+        rest = {name: text for name, text in os.environ.items() if "PEERMENTOR_" not in name}
+        return {**rest, "PEERMENTOR_DATABASE_URL": url, **addresses}
+
+    def _run_module(self, name: str, arguments: list[str], port: int) -> psutil.Process:
+        command = [sys.executable, "-m", f"bench.peers.{name}", *arguments]
+        return self._run(command, os.environ, [port])
 
     def _envoy(self, port: int, configuration: dict[str, Any]) -> psutil.Process:
         file = self._directory / f"envoy-{port}.json"
@@ -154,7 +159,3 @@ class Starter:
         process = self._stack.enter_context(running(command, log, environment))
         wait_for(ports, [process], log)
         return process
-
-
-def _finish(command: Sequence[str | Path]) -> None:
-    subprocess.run(command, cwd=TREE, check=True)

@@ -99,9 +99,9 @@ def _rate_table(results: Results, database: str, rows: int) -> list[str]:
 
 
 def _ratio_table(results: Results, database: str, rows: int) -> list[str]:
-    pairs = {f"CPU, {ours} : {theirs}": (ours, theirs) for ours, theirs in _BY_CPU}
+    pairs = {f"CPU: {ours} / {theirs}": (ours, theirs) for ours, theirs in _BY_CPU}
     by_rate = {
-        f"requests per second, {ours} : {theirs}": (ours, theirs) for ours, theirs in _BY_RATE
+        f"requests per second: {ours} / {theirs}": (ours, theirs) for ours, theirs in _BY_RATE
     }
 
     def cell(name: str, workload: str) -> str:

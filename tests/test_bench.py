@@ -100,8 +100,8 @@ def test_the_tables_say_where_the_service_loses() -> None:
     text = report.tables(report.Results(samples(ahead)))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert [SERVICE_GRPC, "90", "90", "90", "90"] in lines
-    assert [f"CPU, {SERVICE_GRPC} : {FASTAPI}", *["0.90"] * 4] in lines
-    assert [f"CPU, {SERVICE_REST} : {FASTAPI_ENVOY}", *["**1.50**"] * 4] in lines
+    assert [f"CPU: {SERVICE_GRPC} / {FASTAPI}", *["0.90"] * 4] in lines
+    assert [f"CPU: {SERVICE_REST} / {FASTAPI_ENVOY}", *["**1.50**"] * 4] in lines
     assert [f"PostgreSQL, {FASTAPI}", *["1.50"] * 4] in lines
 
 

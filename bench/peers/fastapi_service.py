@@ -199,7 +199,13 @@ def main(url: str, *ports: str) -> None:
         f"{PATH}/{{assignment_id}}/last-contact", routes.last_contact, methods=["PUT"]
     )
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", access_log=False, log_level="warning"
+        app,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        # Longer than Envoy keeps a connection that is not used.
+        timeout_keep_alive=7200,
     )
     uvicorn.Server(config).run([_listen(int(port)) for port in ports])
 
