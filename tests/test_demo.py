@@ -7,6 +7,7 @@ from google.protobuf.json_format import MessageToDict
 
 from peermentor.v1.assignments_pb2 import (
     CreateAssignmentRequest,
+    DeleteAssignmentRequest,
     GetAssignmentRequest,
     ListAssignmentsRequest,
     ListOverdueAssignmentsRequest,
@@ -185,6 +186,28 @@ def test_the_sample_is_in_nobodys_way(
     assert loaded == fresh
 
 
+@pytest.mark.parametrize("count", [2, 60])
+def test_nor_is_it_when_it_was_made_often(
+    count: int, database: Database, assignments: AssignmentServiceStub
+) -> None:
+    made = [assignments.CreateAssignment(CreateAssignmentRequest(**SAMPLE)) for _ in range(count)]
+    assignments.DeleteAssignment(DeleteAssignmentRequest(assignment_id=made[0].assignment_id))
+    assert demo.load(database) == (47, 8)
+    listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100)).data
+    # An id that was deleted is never given again.
+    assert [each.assignment_id for each in listed] == [f"asgn_{n:03}" for n in range(2, 49)]
+    assert [each.mentee_name for each in listed[:2]] == ["Lars Eriksson", "Ingrid Halvorsen"]
+
+
+def test_nor_is_it_without_its_name(database: Database, assignments: AssignmentServiceStub) -> None:
+    nameless = {name: value for name, value in SAMPLE.items() if name != "mentee_name"}
+    for _ in range(2):
+        assignments.CreateAssignment(CreateAssignmentRequest(**nameless))
+    assert demo.load(database) == (47, 8)
+    listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100)).data
+    assert [each.assignment_id for each in listed] == [f"asgn_{n:03}" for n in range(1, 48)]
+
+
 def test_a_request_for_the_sample_is_not_answered_with_another(
     database: Database, assignments: AssignmentServiceStub
 ) -> None:
@@ -204,7 +227,7 @@ def test_the_sample_with_something_else_is_data(
     database: Database, assignments: AssignmentServiceStub
 ) -> None:
     assignments.CreateAssignment(CreateAssignmentRequest(**SAMPLE))
-    new_assignment(assignments)
+    new_assignment(assignments, mentee_id="user_089")
     _assert_refused(database)
 
 

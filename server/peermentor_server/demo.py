@@ -4,7 +4,9 @@ On an empty database the next assignment is `asgn_048` and the next template `rt
 the mentee `user_088` is known by name without an assignment yet, as the examples have it.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain, repeat
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
@@ -22,6 +24,21 @@ _LAST_NAMES = ("Berg", "Dahl", "Holm", "Lund", "Nygaard")
 _OTHERS = 45
 _MUST_BE_EMPTY = (assignments_table, templates_table, mentees_table)
 
+# README.md makes it without the name, which is then nobody's.
+_SAMPLES = (
+    select(assignments_table.c.id)
+    .join(mentees_table)
+    .where(
+        mentees_table.c.mentee_name.in_([SAMPLE["mentee_name"], ""]),
+        assignments_table.c.mentee_id == SAMPLE["mentee_id"],
+        assignments_table.c.peer_mentor_id == SAMPLE["peer_mentor_id"],
+        assignments_table.c.coordinator_id == SAMPLE["coordinator_id"],
+        assignments_table.c.org_id == SAMPLE["org_id"],
+        assignments_table.c.start_date == date.fromisoformat(SAMPLE["start_date"]),
+    )
+    .order_by(assignments_table.c.id)
+)
+
 
 class NotEmpty(Exception):
     """The database holds assignments, templates or names of mentees already."""
@@ -30,16 +47,18 @@ class NotEmpty(Exception):
 def load(database: Database) -> tuple[int, int]:
     """Load everything or nothing; return the number of assignments and of templates.
 
-    The assignment that `serve` suggests to make is in nobody's way: it is replaced.
+    The assignment that `serve` suggests to make is in nobody's way, however often it was made:
+    others take its place.
     """
     with database.write() as connection:
-        freed = _remove_sample(connection)
+        freed = _remove_samples(connection)
         if any(_count(connection, table) for table in _MUST_BE_EMPTY):
             raise NotEmpty
-        _add_lars(connection, freed)
-        _add_ingrid(connection)
+        places: Iterator[dict[str, int]] = chain(({"id": key} for key in freed), repeat({}))
+        _add_lars(connection, next(places))
+        _add_ingrid(connection, next(places))
         for number in range(_OTHERS):
-            _add_other(connection, number)
+            _add_other(connection, number, next(places))
         assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
         keys = [templates.add(connection, values, created).id for values, created in _templates()]
         first_changed = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -51,15 +70,14 @@ def _count(connection: Connection, table: Any) -> int:
     return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def _remove_sample(connection: Connection) -> dict[str, int]:
-    """Remove the first assignment of all if it is the sample; return the key it had, if so."""
-    first = assignments.get(connection, 1)
-    if first is None or any(str(getattr(first, name)) != SAMPLE[name] for name in SAMPLE):
-        return {}
-    assignments.remove(connection, first.id)
+def _remove_samples(connection: Connection) -> Sequence[int]:
+    """Remove every assignment that is the sample; return the keys they had."""
+    keys = connection.execute(_SAMPLES).scalars().all()
+    for key in keys:
+        assignments.remove(connection, key)
     # A create that is repeated must not be answered with what gets its key.
-    connection.execute(delete(requests_table).where(requests_table.c.resource_key == first.id))
-    return {"id": first.id}
+    connection.execute(delete(requests_table).where(requests_table.c.resource_key.in_(keys)))
+    return keys
 
 
 def _pair(mentee: str, mentor: str, start: date) -> dict[str, Any]:
@@ -72,9 +90,9 @@ def _pair(mentee: str, mentor: str, start: date) -> dict[str, Any]:
     }
 
 
-def _add_lars(connection: Connection, key: dict[str, int]) -> None:
+def _add_lars(connection: Connection, place: dict[str, int]) -> None:
     created = datetime(2026, 1, 15, 9, tzinfo=UTC)
-    pair = _pair("user_086", "user_042", created.date()) | key
+    pair = _pair("user_086", "user_042", created.date()) | place
     lars = assignments.add(connection, pair, "Lars Eriksson", created)
     contact = datetime(2026, 3, 10, 14, 30, tzinfo=UTC)
     assignments.record_contact(connection, lars.id, contact, "call", contact)
@@ -83,15 +101,15 @@ def _add_lars(connection: Connection, key: dict[str, int]) -> None:
     assignments.change(connection, lars.id, sent, reminder + timedelta(seconds=1))
 
 
-def _add_ingrid(connection: Connection) -> None:
+def _add_ingrid(connection: Connection, place: dict[str, int]) -> None:
     created = datetime(2026, 2, 20, 11, tzinfo=UTC)
-    pair = _pair("user_087", "user_019", created.date())
+    pair = _pair("user_087", "user_019", created.date()) | place
     assignments.add(connection, pair, "Ingrid Halvorsen", created)
 
 
-def _add_other(connection: Connection, number: int) -> None:
+def _add_other(connection: Connection, number: int, place: dict[str, int]) -> None:
     created = datetime(2026, 3, 1, 9, tzinfo=UTC) + timedelta(hours=number)
-    pair = _pair(f"user_{100 + number}", f"user_{200 + number % 9}", created.date())
+    pair = _pair(f"user_{100 + number}", f"user_{200 + number % 9}", created.date()) | place
     pair["org_id"] = f"org_{number % 4 + 1:02d}"
     name = f"{_FIRST_NAMES[number % 9]} {_LAST_NAMES[number % 5]}"
     key = assignments.add(connection, pair, name, created).id
