@@ -34,6 +34,13 @@ _NUMBERS = {
     "keepalives_count",
     "tcp_user_timeout",
 }
+# What other drivers and programs want to be told behind a pooler.
+_FOR_POOLERS = {
+    "prepare_threshold",
+    "statement_cache_size",
+    "prepared_statement_cache_size",
+    "pgbouncer",
+}
 _MALFORMED = (
     "is not a database URL, such as postgresql://USER:PASSWORD@HOST/NAME; "
     "in a password, @ is written %40, / is %2F and % is %25"
@@ -147,7 +154,8 @@ def _refuse_unknown_parameters(url: str) -> None:
         name = _name(parameter)
         # What is spelt otherwise may be a part of the password.
         if re.fullmatch(r"[a-z_]+", name) and "@" not in parameter and name not in known:
-            raise InvalidUrl(f"libpq has no parameter {name}")
+            advice = "; leave it out: a pooler is recognised" if name in _FOR_POOLERS else ""
+            raise InvalidUrl(f"libpq has no parameter {name}{advice}")
 
 
 def _refuse_values(parameters: dict[str, str]) -> None:

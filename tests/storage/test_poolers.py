@@ -12,6 +12,7 @@ from sqlalchemy import text
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments, deadlines, schema
 from peermentor_server.storage.database import Database
+from support.commands import run
 from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT
 from support.poolers import running_pooler
@@ -76,6 +77,18 @@ def test_a_pooler_is_recognised(mode: str, direct: str) -> None:
             database = Database(each)
             assert database.is_pooled() is expected
             database.close()
+
+
+@pytest.mark.parametrize("command", ["migrate", "check", "serve --no-gateway"])
+def test_a_mode_without_transactions_is_refused_with_the_reason(command: str, direct: str) -> None:
+    with running_pooler(direct, pool_mode="statement") as url:
+        result = run(*command.split(), PEERMENTOR_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert (
+        f"cannot use {url}: the pooler in front of it has pool_mode statement, which allows no "
+        "transactions, and must be set to transaction or session" in result.stderr
+    )
+    assert "Traceback" not in result.stderr
 
 
 def test_nothing_is_left_for_other_clients(database: Database, pooled: str) -> None:

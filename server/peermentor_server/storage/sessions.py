@@ -11,6 +11,8 @@ transaction would miss; limits are set in each transaction.
 from collections.abc import Mapping
 from typing import Any
 
+from psycopg.errors import ProtocolViolation
+
 from peermentor_server.storage import limits
 from peermentor_server.storage.bounded import BoundedConnection
 from peermentor_server.storage.outages import unusable
@@ -58,8 +60,25 @@ def _set_up(connection: BoundedConnection) -> None:
     connection.pooled = process != connection.info.backend_pid
     if connection.pooled:
         connection.prepare_threshold = None
+        if not _allows_transactions(connection):
+            raise unusable(
+                "the pooler in front of it has pool_mode statement, which allows no transactions, "
+                "and must be set to transaction or session"
+            )
     else:
         _limit_session(connection)
+
+
+def _allows_transactions(connection: BoundedConnection) -> bool:
+    try:
+        connection.execute(b"BEGIN")
+        connection.execute(b"ROLLBACK")
+    except ProtocolViolation as error:
+        # PgBouncer has one code for all that it refuses, such as to wait any longer.
+        if "statement pooling" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _limit_session(connection: BoundedConnection) -> None:
