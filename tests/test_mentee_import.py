@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -142,6 +143,19 @@ def test_until_the_end_nobody_waits_for_an_import(own: Database) -> None:
     assert len(stored(other)) == 1000
     assert set(stored(other).values()) == {"Ann"}
     other.close()
+
+
+def test_an_import_may_take_longer_than_a_call(postgresql: Database) -> None:
+    store(postgresql, [(1, "user_1", "Ann")])
+    hasty = Database(f"{url_of(postgresql)}&options=-c%20statement_timeout%3D1s")
+    with ThreadPoolExecutor(1) as pool:
+        with postgresql.write() as connection:
+            assignments.name_mentee(connection, "user_1", "Bob")
+            importing = pool.submit(store, hasty, [(1, "user_1", "Cid")])
+            time.sleep(2)
+        importing.result(60)
+    assert stored(postgresql) == {"user_1": "Cid"}
+    hasty.close()
 
 
 @on_sqlite

@@ -1,6 +1,8 @@
 """A role of PostgreSQL that may not do what it has to: what it lacks is said, and of whom."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -21,6 +23,7 @@ class Place:
         self.url = url
         self.weak = url.replace("//postgres:@", "//Weak%20role@")
         assert self.weak != url
+        self.name = urlsplit(url).path.removeprefix("/")
 
     def execute(self, *statements: str) -> None:
         """Execute statements as the administrator."""
@@ -119,3 +122,19 @@ def test_each_right_that_lacks_is_named_and_no_other(place: Place) -> None:
         assert schema.state(database) is schema.State.CURRENT
         database.ping()
         database.close()
+
+
+def test_a_role_that_may_make_no_temporary_tables_imports_no_names(
+    place: Place, tmp_path: Path
+) -> None:
+    with migrated(place.url):
+        place.execute(
+            f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{ROLE}"',
+            f'GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO "{ROLE}"',
+            f'GRANT USAGE ON SCHEMA public TO "{ROLE}"',
+            f"REVOKE TEMPORARY ON DATABASE {place.name} FROM public",
+        )
+        (tmp_path / "names.csv").write_text("mentee_id,mentee_name\nuser_1,Ann\n")
+        result = run("import-mentees", f"{tmp_path}/names.csv", PEERMENTOR_DATABASE_URL=place.weak)
+    assert result.returncode == 1
+    assert f": role {ROLE} lacks TEMPORARY on database {place.name} (GRANT)\n" in result.stderr

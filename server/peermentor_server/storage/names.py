@@ -12,11 +12,22 @@ from itertools import islice
 from typing import Any
 
 from pysqlite3 import dbapi2 as sqlite
-from sqlalchemy import Column, Connection, MetaData, Table, Text, delete, exists, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    Table,
+    Text,
+    delete,
+    exists,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.schema import CreateTable
 
 from peermentor_server.storage import database as databases
-from peermentor_server.storage import upserts
+from peermentor_server.storage import rights, upserts
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import mentees
 
@@ -123,6 +134,9 @@ class NameSpool:
         _move(target, source)
 
     def _send(self, target: Connection, progress: Callable[[float], None]) -> None:
+        rights.require_staging(target)
+        # A great many names may take longer than any call.
+        target.execute(text("SET LOCAL statement_timeout = 0"))
         target.execute(CreateTable(_INCOMING))
         sent, count = 0, self.count()
         found = self._lines.execute("SELECT mentee_id, mentee_name FROM lines")

@@ -25,6 +25,10 @@ _LACKING = text("""
     WHERE NOT has_sequence_privilege(seqrelid, 'USAGE')
     ORDER BY 1, 2
 """)
+_MAY_STAGE = text(
+    "SELECT current_user, current_database(), "
+    "has_database_privilege(current_database(), 'TEMPORARY')"
+)
 _OF_OTHERS = text("""
     SELECT oid::regclass::text, relowner::regrole::text
     FROM pg_class
@@ -65,3 +69,10 @@ def require_change(connection: Connection) -> None:
             f"its tables are not up to date, and role {role} may not change those of other roles: "
             f"{owners}"
         )
+
+
+def require_staging(connection: Connection) -> None:
+    """Raise DatabaseUnavailable when the role may make no temporary tables."""
+    role, name, may_stage = connection.execute(_MAY_STAGE).one()
+    if not may_stage:
+        raise unusable(f"role {role} lacks TEMPORARY on database {name} (GRANT)")
