@@ -30,10 +30,10 @@ from peermentor_server.stalls import StallWatch
 from peermentor_server.storage.database import Database
 from peermentor_server.streams import Streams
 
-# Threads that read SQLite wait for nothing but Python's lock, so that more of them are slower;
-# and it takes one writer at a time. Those of PostgreSQL wait for the server.
+# Who reads SQLite waits for nothing but Python's lock, so that threads only make it slower; and
+# it takes one writer at a time. Those of PostgreSQL wait for the server.
 THREADS = {
-    "sqlite": Threads(reads=2, scans=1, writes=1),
+    "sqlite": Threads(reads=2, scans=1, writes=1, at_once=True),
     "postgresql": Threads(reads=4, scans=1, writes=6),
 }
 SERVICES = (

@@ -16,13 +16,13 @@ from google.protobuf.message import DecodeError
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from peermentor_server import repeatable, retries, statuses
-from peermentor_server.lanes import Caller, Lane
+from peermentor_server.lanes import AtOnce, Caller, Lane
 from peermentor_server.rules import ids
 from peermentor_server.rules.errors import DomainError, InternalFault, MalformedRequest, Overloaded
 from peermentor_server.stalls import StallWatch
 from peermentor_server.statuses import STATUS_OF
 from peermentor_server.storage import deadlines, limits
-from peermentor_server.storage.deadlines import Deadline
+from peermentor_server.storage.deadlines import Deadline, WouldWait
 
 REQUEST_ID = "x-request-id"
 # From the gateway: which connection of whom a call has come by, and how long, in milliseconds,
@@ -36,7 +36,7 @@ _MAX_REQUEST_ID_LENGTH = 64
 # Generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Any], Any]
-ChooseLane: TypeAlias = Callable[[str, Any], Lane]
+ChooseLane: TypeAlias = Callable[[str, Any], Lane | AtOnce]
 _log = structlog.get_logger("peermentor_server")
 
 
@@ -123,6 +123,8 @@ class _Call:
                 answer = self._with_retries()
         except DomainError as raised:
             self.log(raised)
+            raise
+        except WouldWait:
             raise
         except Exception as raised:
             fault = _fault(raised)

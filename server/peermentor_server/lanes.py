@@ -4,13 +4,15 @@ A call enters its lane when its whole request is there, and leaves it with its a
 who sends or reads slowly takes nothing from others. In the queue callers take turns, and when
 it is full, whoever asks for most is refused first. So one caller can keep nobody else out.
 
-Everything here runs in the event loop, but for the work itself.
+Everything here runs in the event loop, but for the work itself. What waits for nothing and
+takes no time is quickest there too, see AtOnce.
 """
 
 import asyncio
 import itertools
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,13 +22,17 @@ from google.protobuf.message import Message
 from peermentor_server import repeatable
 from peermentor_server.rules.errors import Overloaded
 from peermentor_server.rules.pages import DEFAULT_LIMIT
-from peermentor_server.storage.deadlines import Deadline
+from peermentor_server.storage.deadlines import Deadline, WouldWait
 
 # The calls of a lane, waiting and running. More would only wait for longer.
 MAX_CALLS = 24
 # How long a call waits for a thread: longer than a failover keeps threads waiting, and so that
 # there is time left to work.
 MAX_WAIT_S = 3.0
+# How long work in the event loop may take, during which no other call goes on; and for how long
+# lanes take over when it has taken longer.
+MAX_AT_ONCE_S = 0.01
+MISTRUST_S = 5.0
 # Filters of lists that few rows meet, however many there are.
 SELECTIVE_FIELDS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id", "organization_id")
 # Numbered pages beyond as many rows cost more than others.
@@ -171,12 +177,39 @@ class Lane:
         self._dispatch(loop)
 
 
+class AtOnce:
+    """Work that is done in the event loop itself, for as long as it is short and need not wait.
+
+    Otherwise it is done in a lane: at first, and for a while what comes after it.
+    """
+
+    def __init__(self, otherwise: Lane) -> None:
+        self._lane = otherwise
+        self.name = otherwise.name
+        self._not_before = 0.0
+
+    async def run(self, caller: Caller, deadline: Deadline, work: Callable[[], Any]) -> Any:
+        """Return what `work` returns; as Lane.run."""
+        began = time.monotonic()
+        if began < self._not_before or deadline.remaining() <= 0:
+            return await self._lane.run(caller, deadline, work)
+        try:
+            return work()
+        except WouldWait:
+            self._not_before = began + MISTRUST_S
+            return await self._lane.run(caller, deadline, work)
+        finally:
+            if time.monotonic() - began > MAX_AT_ONCE_S:
+                self._not_before = began + MISTRUST_S
+
+
 class Threads(NamedTuple):
-    """How many threads each lane has."""
+    """How many threads each lane has, and whether short reads need none."""
 
     reads: int
     scans: int
     writes: int
+    at_once: bool = False
 
 
 class Lanes:
@@ -187,12 +220,21 @@ class Lanes:
         self._scans = Lane("scans", threads.scans)
         self._writes = Lane("writes", threads.writes)
         self._all = (self._reads, self._scans, self._writes)
+        self._short_reads: Lane | AtOnce = self._reads
+        self._counts: Lane | AtOnce = self._scans
+        if threads.at_once:
+            self._short_reads, self._counts = AtOnce(self._reads), AtOnce(self._scans)
 
-    def of(self, method: str, request: Any) -> Lane:
+    def of(self, method: str, request: Any) -> Lane | AtOnce:
         """Return the lane in which to run a call."""
         if method not in repeatable.READS:
             return self._writes
-        return self._scans if _is_scan(request) else self._reads
+        fields = request.DESCRIPTOR.fields_by_name if isinstance(request, Message) else {}
+        if "page" not in fields:
+            return self._short_reads
+        if _passes_over_many(request):
+            return self._scans
+        return self._short_reads if _is_selective(request, fields) else self._counts
 
     def are_idle(self) -> bool:
         """Tell whether no call is in any of them."""
@@ -204,11 +246,10 @@ class Lanes:
             lane.close(patience_s)
 
 
-def _is_scan(request: Any) -> bool:
-    """Tell whether a read may have to look at very many rows: to count, or to pass over them."""
-    fields = request.DESCRIPTOR.fields_by_name if isinstance(request, Message) else {}
-    if "page" not in fields:
-        return False
-    if request.page * max(request.limit, DEFAULT_LIMIT) > MAX_PASSED_OVER:
-        return True
-    return not any(name in fields and request.HasField(name) for name in SELECTIVE_FIELDS)
+def _passes_over_many(request: Any) -> bool:
+    return bool(request.page * max(request.limit, DEFAULT_LIMIT) > MAX_PASSED_OVER)
+
+
+def _is_selective(request: Any, fields: Container[str]) -> bool:
+    """Tell whether few rows meet a filter; otherwise very many may have to be counted."""
+    return any(name in fields and request.HasField(name) for name in SELECTIVE_FIELDS)

@@ -2,8 +2,11 @@
 
 Who answers a call says so once, and every statement under it keeps to it. Work without a
 deadline, such as a migration, takes as long as it takes.
+
+In an event loop nothing is waited for at all: every other call would wait along.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Iterator
@@ -25,6 +28,10 @@ class Deadline:
     def end(self) -> None:
         """Let it be over, such as when nobody waits for the answer any more."""
         self._at = -math.inf
+
+
+class WouldWait(Exception):
+    """Work in an event loop that would have to wait: it is to be done in a thread."""
 
 
 _deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
@@ -51,3 +58,12 @@ def remaining() -> float:
     """Return how many seconds are left: below zero when late, infinite without a deadline."""
     deadline = _deadline.get()
     return math.inf if deadline is None else deadline.remaining()
+
+
+def may_wait() -> bool:
+    """Tell whether this thread may wait: it runs no event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False

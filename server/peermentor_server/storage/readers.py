@@ -3,7 +3,6 @@
 To take one from the pool, and to give it back, takes longer than to read a row.
 """
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
-from peermentor_server.storage import limits
+from peermentor_server.storage import deadlines, limits
+from peermentor_server.storage.deadlines import WouldWait
 
 
 class Readers:
@@ -25,18 +25,18 @@ class Readers:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Give the connection of this thread, for one statement whose rows are all fetched."""
+        """Give the connection of this thread, for one statement whose rows are all fetched.
+
+        Raises WouldWait in an event loop when others have locked the file.
+        """
         self._check()
-        connection: Connection | None = getattr(self._own, "connection", None)
-        if connection is None:
-            connection = self._own.connection = self._connect()
         try:
+            connection = self._of_this_thread()
             yield connection
-        except BaseException:
-            connection.rollback()
-            if connection.invalidated:
-                self._own.__dict__.clear()
-                connection.close()
+        except BaseException as error:
+            self._recover()
+            if _is_locked(error) and not deadlines.may_wait():
+                raise WouldWait from None
             raise
 
     def close(self, *_event: object) -> None:
@@ -45,20 +45,31 @@ class Readers:
         for connection in list(self._all):
             connection.close()
 
+    def _of_this_thread(self) -> Connection:
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = self._connect()
+        return connection
+
+    def _recover(self) -> None:
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            return
+        connection.rollback()
+        if connection.invalidated:
+            del self._own.connection
+            connection.close()
+
     def _connect(self) -> Connection:
         connection = self._engine.connect()
         # The pool may make another one.
         connection.detach()
         self._all.add(connection)
-        # In an event loop all calls would wait along: there, what is locked fails at once.
-        patience_ms = 0 if _is_in_a_loop() else limits.LOCK_TIMEOUT_MS
+        patience_ms = limits.LOCK_TIMEOUT_MS if deadlines.may_wait() else 0
         connection.exec_driver_sql(f"PRAGMA busy_timeout={patience_ms}")
         return connection
 
 
-def _is_in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _is_locked(error: BaseException) -> bool:
+    name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+    return name.startswith("SQLITE_BUSY")

@@ -50,6 +50,8 @@ def _reading(engine: Engine) -> Engine:
 
 
 def _patience_s() -> float:
+    if not deadlines.may_wait():
+        return 0.0
     return max(0.0, min(limits.LOCK_TIMEOUT_MS / 1000, deadlines.remaining()))
 
 
@@ -123,7 +125,7 @@ def _prepare(queue: WriteQueue, file: OwnFile, connection: Any, _record: Any) ->
     # The driver's own transactions begin too late and lose updates; _begin does it.
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout={limits.LOCK_TIMEOUT_MS}",
+        f"busy_timeout={int(_patience_s() * 1000)}",
         # An acknowledged write survives a power cut; NORMAL would lose the latest ones.
         "synchronous=FULL",
         "foreign_keys=ON",
@@ -140,7 +142,7 @@ def _switch_to_wal(connection: Any) -> None:
         return
     # The one thing for which SQLite does not wait its turn: when several programs open a new
     # file at the same moment, it refuses all but one of them.
-    deadline = time.monotonic() + limits.LOCK_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + _patience_s()
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
