@@ -3,9 +3,15 @@
 import ctypes
 from pathlib import Path
 
+import httpx
+
 from peermentor_server.settings import Address, Settings
+from peermentor_server.storage.database import Database
+from support.databases import url_of
+from support.factories import NEW_ASSIGNMENT
 from support.gateways import running_gateway
 from support.ports import free_ports
+from support.serving import serving, settings_for
 
 PATH = "/api/v1/assignments"
 # <linux/prctl.h>; since Linux 6.3.
@@ -29,3 +35,18 @@ def test_the_gateway_serves_where_no_memory_may_become_executable(tmp_path: Path
         answers = [rest.post(PATH, json=[body]).status_code for _ in range(CALLS)]
         answers += [rest.get(f"{PATH}/a/b/c").status_code for _ in range(CALLS)]
     assert answers == [400] * CALLS + [404] * CALLS
+
+
+def test_all_of_serve_does(own: Database) -> None:
+    """Of a page, the scripts print every null."""
+    environment = settings_for(url_of(own), free_ports(3))
+    with (
+        serving(environment, before=refuse_executable_memory) as running,
+        httpx.Client(base_url=f"http://{running.rest}", timeout=15) as rest,
+    ):
+        for number in range(20):
+            made = rest.post(PATH, json=NEW_ASSIGNMENT | {"mentee_id": f"user_{number}"})
+            assert made.status_code == 200
+        pages = [rest.get(PATH).json()["data"] for _ in range(CALLS)]
+    shown = [[row["last_contact_date"] for row in page] for page in pages]
+    assert shown == [[None] * 20] * CALLS

@@ -5,7 +5,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +95,16 @@ def settings_for(database_url: str, ports: list[int]) -> dict[str, str]:
 
 
 @contextmanager
-def serving(environment: dict[str, str], log: IO[str] | int = subprocess.PIPE) -> Iterator[Running]:
-    """Run `serve` until the end of the block; whatever it left behind by then fails."""
-    with start_with_log(log, "serve", **environment) as process:
+def serving(
+    environment: dict[str, str],
+    log: IO[str] | int = subprocess.PIPE,
+    before: Callable[[], None] | None = None,
+) -> Iterator[Running]:
+    """Run `serve` until the end of the block; whatever it left behind by then fails.
+
+    `before` is called in its process, before that becomes `serve`.
+    """
+    with start_with_log(log, "serve", before=before, **environment) as process:
         children: list[psutil.Process] = []
         try:
             welcome = read_welcome(process)
