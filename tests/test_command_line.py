@@ -1,8 +1,11 @@
 """The command line, run as its users run it."""
 
 import json
+import os
 import sqlite3
+import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -10,7 +13,7 @@ from peermentor_server import checkup, demo, gateway
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.database import Database
-from support.commands import run
+from support.commands import PROGRAM, run
 from support.databases import Postgres, migrated, url_of
 from support.poolers import running_pooler
 from support.ports import free_ports
@@ -340,3 +343,45 @@ def test_check_names_a_bad_setting() -> None:
     result = run("check", PEERMENTOR_WORKERS="0")
     assert result.returncode == 1
     assert "PEERMENTOR_WORKERS: must be a whole number from 1 to 64" in result.stderr
+
+
+# --- A working directory that is gone ---
+
+
+def _run_where_nothing_is(directory: Path, *arguments: str, url: str) -> "CompletedProcess[str]":
+    directory.mkdir()
+    return subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$0" "$@"', PROGRAM, *arguments],
+        cwd=directory,
+        env=os.environ | {"PEERMENTOR_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "migrate", "backup /tmp/never-made.db"])
+def test_a_relative_name_is_refused_there(command: str, tmp_path: Path) -> None:
+    result = _run_where_nothing_is(tmp_path / "gone", *command.split(), url="sqlite:///own.db")
+    assert result.returncode == 1
+    assert (
+        "PEERMENTOR_DATABASE_URL: own.db is in the working directory, which is gone; name its "
+        "whole path" in result.stderr
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_relative_argument_is_refused_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    result = _run_where_nothing_is(tmp_path / "gone", "backup", "copy.db", url=url)
+    assert result.returncode == 2
+    assert result.stderr.endswith("argument FILE: the working directory is gone\n")
+
+
+def test_whole_paths_work_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    for number, command in enumerate(("migrate", "check", f"backup {tmp_path}/copy.db")):
+        gone = tmp_path / f"gone-{number}"
+        result = _run_where_nothing_is(gone, *command.split(), url=url)
+        assert (result.returncode, result.stderr) == (0, "")

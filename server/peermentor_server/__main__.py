@@ -178,7 +178,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _path(text: str) -> Path:
     """Return it as messages show it: whoever reads them may be somewhere else."""
-    return Path(text).absolute()
+    try:
+        return Path(text).absolute()
+    except FileNotFoundError:
+        raise argparse.ArgumentTypeError("the working directory is gone") from None
 
 
 def _path_for_sqlite(text: str) -> Path:

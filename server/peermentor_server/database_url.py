@@ -9,6 +9,7 @@ each may also be a parameter of its own, such as `?host=db1:5432&host=db2:5432`.
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 _SQLITE = "sqlite:///"
@@ -65,13 +66,18 @@ def is_sqlite(url: str) -> bool:
 
 
 def sqlite_file(url: str) -> str:
-    """Return the name of the file."""
+    """Return the whole path of the file: whoever reads it in a message may be somewhere else."""
     if not url.startswith(_SQLITE) or "?" in url:
         raise InvalidUrl("must be sqlite:///FILE, without a host or options")
     file = url.removeprefix(_SQLITE)
     if not file or ":memory:" in file:
         raise InvalidUrl("must name a file, such as sqlite:///peermentor.db")
-    return file
+    try:
+        return str(Path(file).absolute())
+    except FileNotFoundError:
+        raise InvalidUrl(
+            f"{file} is in the working directory, which is gone; name its whole path"
+        ) from None
 
 
 def postgresql_parameters(url: str) -> dict[str, str]:

@@ -156,8 +156,7 @@ def _create(url: str, pool_size: int) -> tuple[Engine, Reader]:
     if database_url.is_sqlite(url):
         from peermentor_server.storage import sqlite
 
-        # As messages show it: whoever reads them may be somewhere else.
-        file = str(Path(database_url.sqlite_file(url)).absolute())
+        file = database_url.sqlite_file(url)
         return sqlite.create(URL.create("sqlite", database=file), options)
     from peermentor_server.storage import postgresql
 
