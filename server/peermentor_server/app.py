@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import grpc
+import uvloop
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
@@ -82,7 +83,7 @@ class App:
         self._lanes = Lanes(THREADS[database.dialect])
         self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
         self._templates = TemplateService(database, clock)
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
         self._started: Future[None] = Future()
         self._stopping = asyncio.Event()

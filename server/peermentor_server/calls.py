@@ -63,7 +63,8 @@ class Calls:
         trailers = ((REQUEST_ID, call.request_id),)
         context.set_trailing_metadata(trailers)
         try:
-            await self._stalls.let_pass()
+            if self._stalls.is_doubtful():
+                await self._stalls.let_pass()
             lane = self._choose_lane(call.method, call.request)
             return await lane.run(call.caller, call.deadline, call.run)
         except asyncio.CancelledError:
@@ -76,7 +77,7 @@ class Calls:
         except DomainError as raised:
             error = raised
         except Exception as raised:
-            error = _fault(raised)
+            error = call.fault(raised)
         details = (GRPC_DETAILS_METADATA_KEY, statuses.serialized(error, call.request_id))
         await context.abort(STATUS_OF[error.kind], error.message, (*trailers, details))
         raise AssertionError("abort always raises")
@@ -100,12 +101,14 @@ class _Call:
         self.request_id = _request_id(given.get(REQUEST_ID))
         self.caller = Caller.of(str(given.get(PEER) or context.peer()))
         self.deadline = Deadline(_patience(given.get(PATIENCE_MS), context.time_remaining()))
-        if repeatable.CALL_HEADER not in given:
-            # Nobody repeats it but we ourselves.
-            self._metadata += ((repeatable.CALL_HEADER, ids.new_request_id()),)
+        self._is_numbered = repeatable.CALL_HEADER in given
 
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """Return what the caller sent beside the request."""
+        """Return what the caller sent beside the request, with a number of the call."""
+        if not self._is_numbered:
+            # Nobody repeats it but we ourselves.
+            self._metadata += ((repeatable.CALL_HEADER, ids.new_request_id()),)
+            self._is_numbered = True
         return self._metadata
 
     def give_up(self) -> None:
@@ -117,17 +120,16 @@ class _Call:
         return Context().run(self._run)
 
     def _run(self) -> Any:
-        structlog.contextvars.bind_contextvars(method=self.method, request_id=self.request_id)
+        deadlines.keep_to(self.deadline)
         try:
-            with deadlines.until(self.deadline):
-                answer = self._with_retries()
+            answer = self._with_retries()
         except DomainError as raised:
             self.log(raised)
             raise
         except WouldWait:
             raise
         except Exception as raised:
-            fault = _fault(raised)
+            fault = self.fault(raised)
             self.log(fault)
             raise fault from None
         self.log(None)
@@ -136,10 +138,19 @@ class _Call:
     def _with_retries(self) -> Any:
         if isinstance(self.request, MalformedRequest):
             raise self.request
-        return retries.run(
-            lambda: self._behaviour(self.request, self),
-            repeatable=repeatable.is_repeatable(self.method, self.request, self._metadata),
-        )
+        return retries.run(self._work, self._is_repeatable)
+
+    def _work(self) -> Any:
+        return self._behaviour(self.request, self)
+
+    def _is_repeatable(self) -> bool:
+        return repeatable.is_repeatable(self.method, self.request, self._metadata)
+
+    def fault(self, raised: Exception) -> InternalFault:
+        """Log what nobody foresaw; return what may be told of it."""
+        names = {"method": self.method, "request_id": self.request_id}
+        _log.exception("call failed", exc_info=raised, **names)
+        return InternalFault(type(raised).__name__)
 
     def log(self, error: DomainError | None) -> None:
         """Write the access line."""
@@ -158,12 +169,6 @@ class _Call:
 
 
 _LEVELS = {grpc.StatusCode.UNAVAILABLE: "warning", grpc.StatusCode.INTERNAL: "error"}
-
-
-def _fault(raised: Exception) -> InternalFault:
-    """Log what nobody foresaw; return what may be told of it."""
-    _log.exception("call failed", exc_info=raised)
-    return InternalFault(type(raised).__name__)
 
 
 def tolerant(

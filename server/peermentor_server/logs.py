@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from json import JSONEncoder
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from peermentor_server.log_output import LogOutput, output_of
+from peermentor_server.rules import days
 
 _process: dict[str, object] = {}
 
@@ -23,14 +25,7 @@ def configure(level: str, style: str, output: TextIO | None = None) -> None:
     json, colors = is_json(style, stream), _is_terminal(stream)
     writer = output_of(stream)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            _add_process,
-            *([_Dropped(writer)] if isinstance(writer, LogOutput) else []),
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *_renderers(json=json, colors=colors),
-        ],
+        processors=[_Line(writer), *_renderers(json=json, colors=colors)],
         wrapper_class=structlog.make_filtering_bound_logger(_level(level)),
         logger_factory=_factory(writer),
         cache_logger_on_first_use=False,
@@ -46,20 +41,21 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _add_process(_logger: object, _method: str, line: EventDict) -> EventDict:
-    line.update(_process)
-    return line
+class _Line:
+    """Adds what every line has. One processor, since every call writes a line."""
 
+    def __init__(self, writer: object) -> None:
+        self._output = writer if isinstance(writer, LogOutput) else None
 
-class _Dropped:
-    """Says in the first line that comes through how many before it did not."""
-
-    def __init__(self, output: LogOutput) -> None:
-        self._output = output
-
-    def __call__(self, _logger: object, _method: str, line: EventDict) -> EventDict:
-        if self._output.dropped:
-            line["lines_dropped"], self._output.dropped = self._output.dropped, 0
+    def __call__(self, _logger: object, level: str, line: EventDict) -> EventDict:
+        line.update(structlog.contextvars.get_contextvars())
+        line.update(_process)
+        output = self._output
+        # The first line that comes through says how many before it did not.
+        if output is not None and output.dropped:
+            line["lines_dropped"], output.dropped = output.dropped, 0
+        line["level"] = "error" if level == "exception" else level
+        line["timestamp"] = f"{days.system_clock().replace(tzinfo=None).isoformat()}Z"
         return line
 
 
@@ -74,9 +70,16 @@ def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
+_encoder = JSONEncoder(default=repr)
+
+
+def _as_json(_logger: object, _method: str, line: EventDict) -> str:
+    return _encoder.encode(line)
+
+
 def _renderers(*, json: bool, colors: bool) -> list[Processor]:
     if json:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, _as_json]
     # Plain tracebacks: structlog's rich ones would show local variables, names among them.
     return [
         structlog.dev.ConsoleRenderer(

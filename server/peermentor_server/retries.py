@@ -20,7 +20,7 @@ LONGEST_PAUSE_S = 0.5
 T = TypeVar("T")
 
 
-def run(work: Callable[[], T], *, repeatable: bool) -> T:
+def run(work: Callable[[], T], is_repeatable: Callable[[], bool]) -> T:
     """Return what `work` returns, run again until the deadline while that may help."""
     longest = FIRST_PAUSE_S
     attempts = 1
@@ -30,7 +30,7 @@ def run(work: Callable[[], T], *, repeatable: bool) -> T:
         except DatabaseUnavailable as error:
             # Jitter: calls that failed together do not come back together.
             pause = random.uniform(longest / 2, longest)  # noqa: S311
-            if not _may_repeat(error, repeatable=repeatable) or pause >= deadlines.remaining():
+            if not _may_repeat(error, is_repeatable) or pause >= deadlines.remaining():
                 raise
             time.sleep(pause)
             # It is over sooner than was planned when nobody waits for the answer any more.
@@ -42,5 +42,5 @@ def run(work: Callable[[], T], *, repeatable: bool) -> T:
         structlog.contextvars.bind_contextvars(attempts=attempts)
 
 
-def _may_repeat(error: DatabaseUnavailable, *, repeatable: bool) -> bool:
-    return error.passing and (repeatable or not error.unknown_outcome)
+def _may_repeat(error: DatabaseUnavailable, is_repeatable: Callable[[], bool]) -> bool:
+    return error.passing and (not error.unknown_outcome or is_repeatable())

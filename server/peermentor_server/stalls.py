@@ -29,8 +29,8 @@ class StallWatch:
             await asyncio.sleep(_TICK_S)
 
     async def let_pass(self) -> None:
-        """Return at once, or, when this process has just stood still, half a second later."""
-        if self._is_doubtful():
+        """Wait until it is known who has given up."""
+        if self.is_doubtful():
             await asyncio.sleep(DOUBT_S)
 
     def _tick(self) -> None:
@@ -41,6 +41,7 @@ class StallWatch:
     def _is_late(self) -> bool:
         return self._ticked_at is not None and time.monotonic() - self._ticked_at > STALL_S
 
-    def _is_doubtful(self) -> bool:
+    def is_doubtful(self) -> bool:
+        """Tell whether this process has just stood still."""
         # The call may come before the next tick, or after it.
         return self._is_late() or time.monotonic() < self._doubtful_until

@@ -7,7 +7,7 @@ exactly how a key is written names nothing.
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_KEY = 2**63 - 1
 
@@ -17,6 +17,11 @@ class IdFormat:
     """How the keys of one resource are written."""
 
     prefix: str
+    _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        pattern = re.compile(re.escape(self.prefix) + "([0-9]{3,19})")
+        object.__setattr__(self, "_pattern", pattern)
 
     def render(self, key: int) -> str:
         """Write a key as callers see it."""
@@ -24,7 +29,7 @@ class IdFormat:
 
     def parse(self, text: str) -> int | None:
         """Read a key back; None for a text that no key is written as."""
-        match = re.fullmatch(re.escape(self.prefix) + "([0-9]{3,19})", text)
+        match = self._pattern.fullmatch(text)
         if match is None:
             return None
         key = int(match[1])

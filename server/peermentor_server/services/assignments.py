@@ -169,7 +169,7 @@ class AssignmentService(AssignmentServiceServicer):
     def _describe(self, row: AssignmentRow | None, given_id: str | None = None) -> Assignment:
         if row is None:
             raise AssignmentNotFound(given_id)
-        return messages.assignment(row, self._today())
+        return messages.assignment(Assignment(), row, self._today())
 
     def _answer(
         self,
@@ -178,11 +178,13 @@ class AssignmentService(AssignmentServiceServicer):
         position: Callable[[AssignmentRow], Position],
     ) -> ListAssignmentsResponse:
         today = self._today()
-        return ListAssignmentsResponse(
-            data=[messages.assignment(row, today) for row in listing.rows],
+        answer = ListAssignmentsResponse(
             pagination=messages.pagination(page, listing.total),
             next_page_token=messages.next_page_token(page, listing, position),
         )
+        for row in listing.rows:
+            messages.assignment(answer.data.add(), row, today)
+        return answer
 
 
 def _key(assignment_id: str) -> int:

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.protobuf.wrappers_pb2 import Int32Value
 
 from peermentor.v1.assignments_pb2 import Assignment
 from peermentor.v1.pagination_pb2 import Pagination
@@ -22,43 +21,46 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS = dict(Assignment.Status.items())
 
 
-def assignment(row: AssignmentRow, today: date) -> Assignment:
-    """Describe a row of assignments as of today."""
-    last = row.last_contact_date
-    return Assignment(
-        assignment_id=ids.ASSIGNMENT.render(row.id),
-        mentee_name=row.mentee_name,
-        peer_mentor_id=row.peer_mentor_id,
-        coordinator_id=row.coordinator_id,
-        org_id=row.org_id,
-        status=_STATUS[row.status],
-        last_contact_date=_timestamp(last),
-        days_since_contact=None if last is None else _whole(days.days_between(last, today)),
-        reminder_sent_at=_timestamp(row.reminder_sent_at),
-        escalation_sent_at=_timestamp(row.escalation_sent_at),
-        created_at=_timestamp(row.created_at),
-        updated_at=_timestamp(row.updated_at),
-        mentee_id=row.mentee_id,
-        start_date=row.start_date.isoformat(),
-    )
+def assignment(message: Assignment, row: AssignmentRow, today: date) -> Assignment:
+    """Describe a row of assignments as of today, in an empty message.
+
+    Field by field: a message that is put together elsewhere and then copied takes twice as long.
+    """
+    message.assignment_id = ids.ASSIGNMENT.render(row.id)
+    message.mentee_id = row.mentee_id
+    message.mentee_name = row.mentee_name
+    message.peer_mentor_id = row.peer_mentor_id
+    message.coordinator_id = row.coordinator_id
+    message.org_id = row.org_id
+    message.status = _STATUS[row.status]
+    message.start_date = row.start_date.isoformat()
+    if row.last_contact_date is not None:
+        _put(message.last_contact_date, row.last_contact_date)
+        message.days_since_contact.value = days.days_between(row.last_contact_date, today)
+    if row.reminder_sent_at is not None:
+        _put(message.reminder_sent_at, row.reminder_sent_at)
+    if row.escalation_sent_at is not None:
+        _put(message.escalation_sent_at, row.escalation_sent_at)
+    _put(message.created_at, row.created_at)
+    _put(message.updated_at, row.updated_at)
+    return message
 
 
-def template(row: TemplateRow) -> RecurringTemplate:
-    """Describe a row of templates."""
-    return RecurringTemplate(
-        id=ids.TEMPLATE.render(row.id),
-        coordinator_id=row.coordinator_id,
-        organization_id=row.organization_id,
-        name=row.name,
-        activity_type=row.activity_type,
-        recurrence_rule=row.recurrence_rule,
-        duration_minutes=row.duration_minutes,
-        mentor_ids=row.mentor_ids,
-        notes_template=row.notes_template,
-        is_active=row.is_active,
-        created_at=_timestamp(row.created_at),
-        updated_at=_timestamp(row.updated_at),
-    )
+def template(message: RecurringTemplate, row: TemplateRow) -> RecurringTemplate:
+    """Describe a row of templates, in an empty message."""
+    message.id = ids.TEMPLATE.render(row.id)
+    message.coordinator_id = row.coordinator_id
+    message.organization_id = row.organization_id
+    message.name = row.name
+    message.activity_type = row.activity_type
+    message.recurrence_rule = row.recurrence_rule
+    message.duration_minutes = row.duration_minutes
+    message.mentor_ids.extend(row.mentor_ids)
+    message.notes_template = row.notes_template
+    message.is_active = row.is_active
+    _put(message.created_at, row.created_at)
+    _put(message.updated_at, row.updated_at)
+    return message
 
 
 def pagination(page: Page, total: int) -> Pagination:
@@ -71,12 +73,7 @@ def next_page_token(page: Page, listing: Listing[R], position: Callable[[R], Pos
     return page.next_token(position(listing.rows[-1]), listing.total) if listing.more else ""
 
 
-def _whole(number: int) -> Int32Value:
-    return Int32Value(value=number)
-
-
-def _timestamp(instant: datetime | None) -> Timestamp | None:
-    if instant is None:
-        return None
+def _put(timestamp: Timestamp, instant: datetime) -> None:
     since = instant - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+    timestamp.seconds = since.days * 86_400 + since.seconds
+    timestamp.nanos = since.microseconds * 1000

@@ -135,17 +135,19 @@ class TemplateService(TemplateServiceServicer):
             page = check.page(filters)
         with self._database.read() as connection:
             listing = templates.list_page(connection, filters, page)
-        return ListTemplatesResponse(
-            data=map(messages.template, listing.rows),
+        answer = ListTemplatesResponse(
             pagination=messages.pagination(page, listing.total),
             next_page_token=messages.next_page_token(page, listing, lambda row: Position(row.id)),
         )
+        for row in listing.rows:
+            messages.template(answer.data.add(), row)
+        return answer
 
 
 def _describe(row: TemplateRow | None, given_id: str | None = None) -> RecurringTemplate:
     if row is None:
         raise TemplateNotFound(given_id)
-    return messages.template(row)
+    return messages.template(RecurringTemplate(), row)
 
 
 def _key(template_id: str) -> int:

@@ -19,8 +19,8 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.outages import translated
 
-# Connects for one statement.
-Reader = Callable[[], AbstractContextManager[Connection]]
+# Makes a block with a connection for one statement.
+Reading = Callable[[], AbstractContextManager[Connection]]
 
 # The execution option of connections that take no write lock.
 READ_ONLY = "peermentor_read_only"
@@ -32,7 +32,7 @@ class Database:
     # A connection for each thread that serves calls, and one for the health check.
     def __init__(self, url: str, *, pool_size: int = 12) -> None:
         self._url = url
-        self.engine, self._reader = _create(url, pool_size)
+        self.engine, self._reading = _create(url, pool_size)
         event.listen(self.engine, "before_cursor_execute", _refuse_late)
 
     @property
@@ -52,12 +52,9 @@ class Database:
         """The file of a SQLite database."""
         return Path(str(self.engine.url.database)) if self.dialect == "sqlite" else None
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
-        with translated() as progress, self._reader() as connection:
-            progress.connected = True
-            yield connection
+        return self._reading()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -143,7 +140,7 @@ def begin_writing(connection: Connection) -> None:
         connection.execution_options(**{READ_ONLY: False})
 
 
-def _create(url: str, pool_size: int) -> tuple[Engine, Reader]:
+def _create(url: str, pool_size: int) -> tuple[Engine, Reading]:
     """Return what connects to write, and what connects to read."""
     options: dict[str, Any] = {
         "pool_size": pool_size,
@@ -160,9 +157,7 @@ def _create(url: str, pool_size: int) -> tuple[Engine, Reader]:
         return sqlite.create(URL.create("sqlite", database=file), options)
     from peermentor_server.storage import postgresql
 
-    engine = postgresql.create(database_url.postgresql_parameters(url), options)
-    # Spares the round trips of BEGIN and ROLLBACK.
-    return engine, engine.execution_options(isolation_level="AUTOCOMMIT").connect
+    return postgresql.create(database_url.postgresql_parameters(url), options)
 
 
 def _refuse_late(*_event: object) -> None:

@@ -37,6 +37,11 @@ class WouldWait(Exception):
 _deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
+def keep_to(deadline: Deadline) -> None:
+    """Keep to this deadline in all that happens in this context from now on."""
+    _deadline.set(deadline)
+
+
 @contextmanager
 def until(deadline: Deadline) -> Iterator[None]:
     """Keep to this deadline in all that happens in the block."""

@@ -41,12 +41,19 @@ def translated() -> Iterator[Progress]:
     progress = Progress()
     try:
         yield progress
-    except ValueError as error:
+    except Exception as error:
+        raise_translated(error, progress)
+        raise
+
+
+def raise_translated(error: BaseException | None, progress: Progress) -> None:
+    """Raise what stands for an error of the driver's; return for any other."""
+    if isinstance(error, ValueError):
         # Of a value that cannot be encoded or read, which its text shows. Where it happened is
         # safe to tell.
         cause = DriverError(type(error).__name__).with_traceback(error.__traceback__)
         raise InternalFault(str(cause)) from cause
-    except (exc.DBAPIError, exc.TimeoutError) as error:
+    if isinstance(error, exc.DBAPIError | exc.TimeoutError):
         cause = _without_values(error, progress)
         if _is_outage(error):
             raise _unavailable(error, progress) from cause

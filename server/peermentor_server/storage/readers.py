@@ -4,14 +4,15 @@ To take one from the pool, and to give it back, takes longer than to read a row.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.deadlines import WouldWait
+from peermentor_server.storage.outages import Progress, raise_translated
 
 
 class Readers:
@@ -23,41 +24,32 @@ class Readers:
         self._own = threading.local()
         self._all: WeakSet[Connection] = WeakSet()
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Give the connection of this thread, for one statement whose rows are all fetched.
+    def reading(self) -> "Reading":
+        """Return a block for one statement whose rows are all fetched."""
+        return Reading(self)
 
-        Raises WouldWait in an event loop when others have locked the file.
-        """
+    def take(self) -> Connection:
+        """Return the connection of this thread."""
         self._check()
-        try:
-            connection = self._of_this_thread()
-            yield connection
-        except BaseException as error:
-            self._recover()
-            if _is_locked(error) and not deadlines.may_wait():
-                raise WouldWait from None
-            raise
-
-    def close(self, *_event: object) -> None:
-        """Close all of them. They are made anew when they are needed."""
-        self._own = threading.local()
-        for connection in list(self._all):
-            connection.close()
-
-    def _of_this_thread(self) -> Connection:
         connection: Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = self._connect()
         return connection
 
-    def _recover(self) -> None:
+    def recover(self) -> None:
+        """See to it that the connection of this thread can be used after an error."""
         connection: Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             return
         connection.rollback()
         if connection.invalidated:
             del self._own.connection
+            connection.close()
+
+    def close(self, *_event: object) -> None:
+        """Close all of them. They are made anew when they are needed."""
+        self._own = threading.local()
+        for connection in list(self._all):
             connection.close()
 
     def _connect(self) -> Connection:
@@ -70,6 +62,36 @@ class Readers:
         return connection
 
 
-def _is_locked(error: BaseException) -> bool:
-    name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
-    return name.startswith("SQLITE_BUSY")
+class Reading:
+    """A block that has the connection of its thread, and translates what the driver raises.
+
+    In an event loop it raises WouldWait when others have locked the file.
+    """
+
+    __slots__ = ("_readers",)
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    def __enter__(self) -> Connection:
+        try:
+            return self._readers.take()
+        except Exception as error:
+            self._translate(error, connected=False)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._readers.recover()
+            self._translate(error, connected=True)
+
+    def _translate(self, error: BaseException, *, connected: bool) -> None:
+        name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+        if name.startswith("SQLITE_BUSY") and not deadlines.may_wait():
+            raise WouldWait from None
+        raise_translated(error, Progress(connected=connected))

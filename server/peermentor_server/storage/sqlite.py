@@ -42,7 +42,7 @@ def create(
     event.listen(engine, "begin", _begin)
     readers = Readers(_reading(engine), own_file.check)
     event.listen(engine, "engine_disposed", readers.close)
-    return engine, readers.connection
+    return engine, readers.reading
 
 
 def _reading(engine: Engine) -> Engine:
