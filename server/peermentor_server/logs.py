@@ -9,7 +9,6 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from peermentor_server.log_output import LogOutput, output_of
-from peermentor_server.rules import days
 
 _process: dict[str, object] = {}
 
@@ -46,8 +45,9 @@ class _Line:
 
     def __init__(self, writer: object) -> None:
         self._output = writer if isinstance(writer, LogOutput) else None
+        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
-    def __call__(self, _logger: object, level: str, line: EventDict) -> EventDict:
+    def __call__(self, logger: object, level: str, line: EventDict) -> EventDict:
         line.update(structlog.contextvars.get_contextvars())
         line.update(_process)
         output = self._output
@@ -55,8 +55,7 @@ class _Line:
         if output is not None and output.dropped:
             line["lines_dropped"], output.dropped = output.dropped, 0
         line["level"] = "error" if level == "exception" else level
-        line["timestamp"] = f"{days.system_clock().replace(tzinfo=None).isoformat()}Z"
-        return line
+        return self._stamp(logger, level, line)
 
 
 def _factory(writer: Any) -> Any:
