@@ -168,7 +168,8 @@ def _sqlite_plan(rows: Any) -> Plan:
     lines: dict[str, list[str]] = {"counted": [], "cut": []}
     for key, parent, _, detail in rows:
         if parent in parts:
-            parts[key] = parts[parent]
+            # What is counted for the page's limit is inside the page.
+            parts.setdefault(key, parts[parent])
             lines[parts[parent]].append(detail)
     return Plan("\n".join(lines["cut"]), "\n".join(lines["counted"]))
 

@@ -8,7 +8,6 @@ never wait for each other.
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from enum import Enum, auto
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ from sqlalchemy import (
 
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import listing, upserts
-from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Listing
+from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import (
     ACTIVE,
@@ -212,17 +211,19 @@ def list_page(
     connection: Connection, filters: Mapping[str, str], page: Page
 ) -> Listing[AssignmentRow]:
     """List by key the assignments whose columns equal `filters`; the open ones by default."""
-    statement = _list_statement(tuple(filters), following=page.after is not None)
+    statement = _list_statement(tuple(filters), Form.of(page))
     return listing.fetch(connection, statement, filters, page, AssignmentRow)
 
 
 @cache
-def _list_statement(filters: tuple[str, ...], *, following: bool) -> Select[Any]:
+def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
     conditions = _equal(filters) if "status" in filters else [*_equal(filters), OPEN]
-    if following:
+    if form is Form.FOLLOWING:
         conditions.append(assignments.c.id > AFTER_KEY)
         return listing.following(_ROWS, assignments, BY_KEY, conditions)
-    return listing.counted(_ROWS, assignments, BY_KEY, conditions, are_few=_are_few(filters))
+    return listing.counted(
+        _ROWS, assignments, BY_KEY, conditions, form=form, are_few=_are_few(filters)
+    )
 
 
 def list_overdue_page(
@@ -235,19 +236,19 @@ def list_overdue_page(
 ) -> Listing[AssignmentRow]:
     """List the active assignments without contact since `cutoff`, the longest-silent first."""
     values: dict[str, Any] = {**filters, "cutoff": cutoff, "started_before": started_before}
-    last_contact = page.after.last_contact if page.after else None
-    if page.after is None:
-        ranges = _Overdue.ALL
-    elif last_contact is None:
-        ranges = _Overdue.NEVER_CONTACTED
-    else:
-        ranges = _Overdue.CONTACTED
+    form, last_contact = Form.of(page), page.after.last_contact if page.after else None
+    if last_contact is not None:
         values["after_last_contact"] = last_contact
-    statement = _overdue_statement(tuple(filters), ranges, with_newcomers=started_before is None)
+    statement = _overdue_statement(
+        tuple(filters),
+        form,
+        with_newcomers=started_before is None,
+        after_contacted=last_contact is not None,
+    )
     found = listing.fetch(connection, statement, values, page, AssignmentRow)
-    if ranges is not _Overdue.NEVER_CONTACTED or found.more:
+    if form is not Form.FOLLOWING or last_contact is not None or found.more:
         return found
-    # There the page goes on, from the beginning.
+    # After the last one who was never contacted, the page goes on with those who were.
     rest = Page(page.number, page.limit - len(found.rows), Position(0, _EARLIEST), "", page.total)
     others = list_overdue_page(
         connection, filters, rest, cutoff=cutoff, started_before=started_before
@@ -255,38 +256,27 @@ def list_overdue_page(
     return Listing([*found.rows, *others.rows], others.total, others.more)
 
 
-class _Overdue(Enum):
-    """Which part of the overdue list a statement reads: each is a range of the index."""
-
-    ALL = auto()
-    NEVER_CONTACTED = auto()
-    CONTACTED = auto()
-
-
 @cache
 def _overdue_statement(
-    filters: tuple[str, ...], ranges: _Overdue, *, with_newcomers: bool
+    filters: tuple[str, ...], form: Form, *, with_newcomers: bool, after_contacted: bool
 ) -> Select[Any]:
     last, key = assignments.c.last_contact_date, assignments.c.id
     conditions = [*_equal(filters), ACTIVE]
     if not with_newcomers:
         conditions.append(assignments.c.start_date < bindparam("started_before"))
+    # Two ranges of the index, each of which is counted, and gone through, by itself.
     never, not_lately = last.is_(None), last < bindparam("cutoff")
-    if ranges is _Overdue.ALL:
+    if form is not Form.FOLLOWING:
+        ranges = (never, not_lately)
+        few = _are_few(filters)
         return listing.counted(
-            _ROWS,
-            assignments,
-            _LONGEST_SILENT,
-            conditions,
-            never,
-            not_lately,
-            are_few=_are_few(filters),
+            _ROWS, assignments, _LONGEST_SILENT, conditions, *ranges, form=form, are_few=few
         )
-    if ranges is _Overdue.NEVER_CONTACTED:
-        conditions += [never, key > AFTER_KEY]
-    else:
+    if after_contacted:
         after = tuple_(bindparam("after_last_contact", type_=Instant), AFTER_KEY)
         conditions += [not_lately, tuple_(last, key) > after]
+    else:
+        conditions += [never, key > AFTER_KEY]
     return listing.following(_ROWS, assignments, _LONGEST_SILENT, conditions)
 
 

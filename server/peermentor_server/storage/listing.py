@@ -1,12 +1,13 @@
-"""One page of a list, and how many rows are on all pages, in one statement.
+"""One page of a list, and how many rows are on all pages.
 
-Both come from the same snapshot of the database, and from one round trip. Statements are built
-once for each form of a list, and executed with what the filters compare with, `limit`, `offset`
-and `after_key`.
+Both come from one statement: the same snapshot of the database, and one round trip. Statements
+are built once for each form of a list, and executed with what the filters compare with, `limit`,
+`offset` and `after_key`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import reduce
 from operator import add
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -48,19 +49,37 @@ class Listing(Generic[R]):
     more: bool
 
 
+class Form(Enum):
+    """How a page is asked for."""
+
+    FIRST = auto()
+    NUMBERED = auto()
+    """By its number: passes over the rows of those before."""
+    FOLLOWING = auto()
+    """By a token: begins after a position, and has its total from there."""
+
+    @classmethod
+    def of(cls, page: Page) -> "Form":
+        """Return the form of a page."""
+        if page.after is not None:
+            return cls.FOLLOWING
+        return cls.NUMBERED if page.offset else cls.FIRST
+
+
 def counted(
     query: Select[Any],
     table: Table,
     order: Order,
     conditions: Sequence[ColumnElement[bool]],
     *ranges: ColumnElement[bool],
+    form: Form,
     are_few: bool,
 ) -> Select[Any]:
-    """Return the statement of a numbered page, which has the total before its columns.
+    """Return the statement of a page by its number, which has the total before its columns.
 
     `query` selects from `table`. Its rows meet all conditions and one of the ranges, if there
-    are any, which have no row in common: each is counted for itself, by an index. The total is
-    there even where the page is empty. Say whether the rows of such lists `are_few`.
+    are any, which have no row in common: each is counted for itself, by an index. Say whether
+    the rows of such lists `are_few`.
     """
     totals = [
         select(func.count()).select_from(table).where(*conditions, each).scalar_subquery()
@@ -68,11 +87,16 @@ def counted(
     ]
     # Asked for twice, and counted once.
     counted = select(reduce(add, totals).label("total")).cte("counted").prefix_with("MATERIALIZED")
-    wanted = [*conditions, or_(*ranges)] if ranges else conditions
+    total = select(counted.c.total).scalar_subquery()
     # Nothing is searched for beyond the last row, nor passed over. Of few rows that costs
     # little, and PostgreSQL plans better with a limit that it knows.
-    limit = _LIMIT if are_few else _present(counted.c.total)
-    rows = _page(query, table, order, wanted, limit, _OFFSET).subquery("page")
+    limit = _LIMIT if are_few else _present(total)
+    wanted = [*conditions, or_(*ranges)] if ranges else conditions
+    page = _page(query, table, order, wanted, limit, _OFFSET)
+    if form is Form.FIRST:
+        return page.with_only_columns(total, *page.selected_columns, maintain_column_froms=True)
+    # The total is there even where the page is empty.
+    rows = page.subquery("page")
     found = select(counted.c.total, rows).select_from(counted.outerjoin(rows, true()))
     return found.order_by(*_by(order, rows.c))
 
@@ -81,12 +105,12 @@ def following(
     query: Select[Any], table: Table, order: Order, conditions: Sequence[ColumnElement[bool]]
 ) -> Select[Any]:
     """Return the statement of a page that begins after a position; it has columns alone."""
-    return _page(query, table, order, conditions, _LIMIT, None).order_by(*_by(order, table.c))
+    return _page(query, table, order, conditions, _LIMIT, None)
 
 
 def _present(total: ColumnElement[int]) -> ColumnElement[int]:
     """Return how many rows the page can have."""
-    rest = select(total).scalar_subquery() - _OFFSET
+    rest = total - _OFFSET
     return case((rest <= 0, 0), (rest < _LIMIT, rest), else_=_LIMIT)
 
 
@@ -101,7 +125,7 @@ def _page(
     # The page is cut before anything is joined to it: rows that are passed over cost little.
     keys = select(table.c.id).where(*conditions).order_by(*_by(order, table.c))
     cut = keys.limit(limit).offset(offset).subquery("cut")
-    return query.where(table.c.id == cut.c.id)
+    return query.where(table.c.id == cut.c.id).order_by(*_by(order, table.c))
 
 
 def _by(order: Order, columns: Any) -> list[ColumnElement[Any]]:
@@ -116,17 +140,16 @@ def fetch(
     page: Page,
     row_type: type[R],
 ) -> Listing[R]:
-    """Execute a statement of `counted`, or of `following` for a page with a position."""
+    """Execute the statement of a list."""
     # One row more than asked for tells whether another page follows.
     wanted = {**values, "limit": page.limit + 1, "offset": page.offset}
     if page.after is not None:
         wanted["after_key"] = page.after.key
-    found = connection.execute(statement, wanted).all()
-    total, present = (page.total, found) if page.after else _apart(found)
-    rows = [row_type._make(row) for row in present[: page.limit]]
-    return Listing(rows, total, len(present) > page.limit)
-
-
-def _apart(found: Sequence[Any]) -> tuple[int, Sequence[Any]]:
-    # An outer join: without rows there is one of nulls.
-    return found[0][0], [row[1:] for row in found if row[1] is not None]
+    found: Sequence[Any] = connection.execute(statement, wanted).all()
+    total = page.total
+    if page.after is None:
+        # The first page is empty only when the list is; of another, a row of nulls is left.
+        total = found[0][0] if found else 0
+        found = [row[1:] for row in found if row[1] is not None]
+    rows = [row_type._make(row) for row in found[: page.limit]]
+    return Listing(rows, total, len(found) > page.limit)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from peermentor_server.rules.pages import Page
 from peermentor_server.storage import listing
-from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Listing
+from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import templates
 
@@ -73,14 +73,14 @@ def list_page(
     connection: Connection, filters: Mapping[str, str], page: Page
 ) -> Listing[TemplateRow]:
     """List by key the templates whose columns equal `filters`."""
-    statement = _list_statement(tuple(filters), following=page.after is not None)
+    statement = _list_statement(tuple(filters), Form.of(page))
     return listing.fetch(connection, statement, filters, page, TemplateRow)
 
 
 @cache
-def _list_statement(filters: tuple[str, ...], *, following: bool) -> Select[Any]:
+def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
     conditions = [templates.c[name] == bindparam(name) for name in filters]
-    if following:
+    if form is Form.FOLLOWING:
         conditions.append(templates.c.id > AFTER_KEY)
         return listing.following(_ROWS, templates, BY_KEY, conditions)
-    return listing.counted(_ROWS, templates, BY_KEY, conditions, are_few=bool(filters))
+    return listing.counted(_ROWS, templates, BY_KEY, conditions, form=form, are_few=bool(filters))
