@@ -4,9 +4,11 @@ When a worker is lost, the gateway asks another one; a caller whose connection b
 The first attempt may have been stored all the same, and others may have changed the row since:
 a second one must not undo that, and is answered as the first one would have been.
 
-So a row knows its writes of the last minute, in the column `recent_writes`: a JSON list of
-[id, second, image], the latest last. The image is what the row was after that write; that of
-the latest is the row itself. An empty id stands for a write that nobody repeats.
+So a row knows its writes of the last minute, in the column `recent_writes`: a line for each, the
+latest last, with its id, its second, and what to undo it with, as JSON: the columns that it
+changed, as they were. An empty id stands for a write that nobody repeats.
+
+To add a line, none of the others is read: rows that many write to have hundreds.
 """
 
 import json
@@ -21,7 +23,7 @@ from peermentor_server.storage.tables import Instant
 # Repetitions come within seconds. A row that was left alone for longer forgets its writes; and
 # one that very many write to forgets the oldest.
 FORGOTTEN_AFTER = timedelta(minutes=1)
-MAX_CHARACTERS = 50_000
+MAX_CHARACTERS = 16_000
 
 Row = TypeVar("Row", bound=NamedTuple)
 # Given the row before a write: the columns to change.
@@ -62,42 +64,53 @@ def change_once(
         return None, False
     *values, recent = found
     before = statements.row_type._make(values)
-    writes = json.loads(recent or "[]")
-    ids = [each for each, _, _ in writes]
-    if write_id and write_id in ids:
-        image = writes[ids.index(write_id)][2]
-        after, new = before._replace(**_read(statements.table, image or {})), {}
+    if write_id and f"\n{write_id} " in recent:
+        after, new = _after(write_id, recent, before, statements.table), {}
         # A repetition writes too, if only what is there: with synchronous replication its
         # commit then waits for the standby, as that of the first attempt did.
     else:
         new = {**changes(before), "updated_at": now}
         after = before._replace(**new)
-        recent = _with(writes, _image(statements.table, before), write_id, now)
+        undo = {name: _as_json(getattr(before, name)) for name in new}
+        recent = _still_known(recent, now) + _line(write_id, now, undo)
     connection.execute(statements.store, {**new, "recent_writes": recent, "key": key})
     return after, bool(new)
 
 
-def _with(writes: list[Any], before: Mapping[str, Any], write_id: str, now: datetime) -> str:
-    """Return the writes of a row as text, with one more, that finds it as it was `before`."""
+def _line(write_id: str, now: datetime, undo: Mapping[str, Any]) -> str:
+    return f"\n{write_id} {int(now.timestamp())} {json.dumps(undo)}"
+
+
+def _parts(line: str) -> tuple[str, int, str]:
+    write_id, second, undo = line.split(" ", 2)
+    return write_id, int(second), undo
+
+
+def _still_known(recent: str, now: datetime) -> str:
+    """Return the lines that are not too old, nor too many."""
     oldest = (now - FORGOTTEN_AFTER).timestamp()
-    if writes:
-        writes[-1][2] = before
-    kept = [each for each in writes if each[1] >= oldest]
-    kept.append([write_id, int(now.timestamp()), None])
-    text = json.dumps(kept)
-    while len(text) > MAX_CHARACTERS:
-        del kept[0]
-        text = json.dumps(kept)
-    return text
+    if len(recent) > MAX_CHARACTERS:
+        recent = recent[recent.index("\n", len(recent) - MAX_CHARACTERS) :]
+    while recent:
+        first, _, rest = recent[1:].partition("\n")
+        if _parts(first)[1] >= oldest:
+            break
+        recent = rest and f"\n{rest}"
+    return recent
 
 
-def _image(table: Table, row: NamedTuple) -> dict[str, Any]:
-    """Return the columns of the table in a row, as JSON can hold them."""
-    return {
-        name: value.isoformat() if isinstance(value, date) else value
-        for name, value in row._asdict().items()
-        if name in table.c
-    }
+def _after(write_id: str, recent: str, row: Row, table: Table) -> Row:
+    """Return a row as it was after a write, by undoing all later ones."""
+    for line in reversed(recent[1:].split("\n")):
+        found, _, undo = _parts(line)
+        if found == write_id:
+            break
+        row = row._replace(**_read(table, json.loads(undo)))
+    return row
+
+
+def _as_json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _read(table: Table, image: Mapping[str, Any]) -> dict[str, Any]:
