@@ -7,6 +7,7 @@ connection that has since gone to the next call, and cancel that.
 
 import math
 import os
+import select
 import socket
 from collections.abc import Generator
 from contextlib import suppress
@@ -54,6 +55,12 @@ class BoundedConnection(psycopg.Connection[Any]):
         super().commit()
         if self._warned:
             raise UnconfirmedCommit("the commit was not confirmed")
+
+    def has_news(self) -> bool:
+        """Tell whether the server has sent what nobody asked for, such as that this is the end."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def wait(self, gen: Waiting, *arguments: Any, **named: Any) -> Any:
         """Wait for the server, until the deadline and a little longer."""

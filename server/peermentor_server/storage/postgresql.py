@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.exc import DisconnectionError
 
 from peermentor_server.storage import limits, sessions
 from peermentor_server.storage.bounded import BoundedConnection
+from peermentor_server.storage.database import READ_ONLY
 from peermentor_server.storage.outages import READ_ONLY_SERVER, translated
 
 # What counts where the URL does not say otherwise.
@@ -38,20 +40,18 @@ def create(
 
     engine = create_engine(
         "postgresql+psycopg://",
-        # Whatever the default of the role or the database.
-        isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
+        # Statements alone have no transaction, and need no round trips for it; others begin one.
+        isolation_level="AUTOCOMMIT",
         pool_recycle=300,
         **options,
     )
     # For people and tests: SQLAlchemy itself would read lists of hosts in a way of its own.
     engine.url = _url(parameters)
     event.listen(engine, "do_connect", connect)
-    event.listen(engine, "begin", _limit_transaction)
+    event.listen(engine, "checkout", _refuse_ended)
+    event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _leave_read_only_server)
-    # Spares the round trips of BEGIN and ROLLBACK.
-    reading = engine.execution_options(isolation_level="AUTOCOMMIT")
-    return engine, partial(_reading, reading)
+    return engine, partial(_reading, engine.execution_options(**{READ_ONLY: True}))
 
 
 @contextmanager
@@ -68,10 +68,22 @@ def _url(parameters: dict[str, str]) -> URL:
     return URL.create("postgresql+psycopg", **named, query=others)
 
 
-def _limit_transaction(connection: Connection) -> None:
+def _refuse_ended(connection: BoundedConnection, *_event: object) -> None:
+    # Costs no round trip, as a ping would. A server that is gone without a word is noticed by
+    # the statement, before anything is stored.
+    if connection.has_news():
+        raise DisconnectionError
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(READ_ONLY):
+        return
+    # Whatever the default of the role or the database.
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     driver: Any = connection.connection.driver_connection
-    if driver.pooled and not driver.autocommit:
-        connection.exec_driver_sql(sessions.limits_of_transaction())
+    if driver.pooled:
+        begin = f"{begin}; {sessions.limits_of_transaction()}"
+    connection.exec_driver_sql(begin)
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:

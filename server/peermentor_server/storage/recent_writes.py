@@ -78,7 +78,7 @@ def change_once(
 
 
 def _line(write_id: str, now: datetime, undo: Mapping[str, Any]) -> str:
-    return f"\n{write_id} {int(now.timestamp())} {json.dumps(undo)}"
+    return f"\n{write_id} {int(now.timestamp())} {json.dumps(undo, ensure_ascii=False)}"
 
 
 def _parts(line: str) -> tuple[str, int, str]:
@@ -90,7 +90,8 @@ def _still_known(recent: str, now: datetime) -> str:
     """Return the lines that are not too old, nor too many."""
     oldest = (now - FORGOTTEN_AFTER).timestamp()
     if len(recent) > MAX_CHARACTERS:
-        recent = recent[recent.index("\n", len(recent) - MAX_CHARACTERS) :]
+        _, newline, rest = recent[-MAX_CHARACTERS:].partition("\n")
+        recent = newline + rest
     while recent:
         first, _, rest = recent[1:].partition("\n")
         if _parts(first)[1] >= oldest:

@@ -32,7 +32,6 @@ def open_session(parameters: Mapping[str, Any]) -> BoundedConnection:
     try:
         _require_encoding(connection)
         _set_up(connection)
-        connection.autocommit = False
     except BaseException:
         connection.close()
         raise
