@@ -76,7 +76,9 @@ def _refuse_ended(connection: BoundedConnection, *_event: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(READ_ONLY):
+    options = connection.get_execution_options()
+    # The second is SQLAlchemy's own word, for those who use the engine as any other.
+    if options.get(READ_ONLY) or options.get("isolation_level") == "AUTOCOMMIT":
         return
     # Whatever the default of the role or the database.
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
