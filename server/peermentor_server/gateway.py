@@ -26,8 +26,8 @@ class GatewayMissing(CommandFailed):
     """A part of the gateway is not installed."""
 
 
-def command(config: Path) -> list[str]:
-    """Return the command line that runs Envoy with a configuration."""
+def command(config: Path, workers: int = 1) -> list[str]:
+    """Return the command line that runs Envoy with a configuration, in front of some workers."""
     return [
         _executable(),
         "--config-path",
@@ -37,6 +37,9 @@ def command(config: Path) -> list[str]:
         # Does not warn of being stopped in the ordinary way.
         "--component-log-level",
         "main:error",
+        # A call takes it half as long as a worker, and longer the more threads share the calls.
+        "--concurrency",
+        str((workers + 1) // 2),
         # Several gateways on one machine would otherwise share memory by a number.
         "--disable-hot-restart",
     ]

@@ -169,7 +169,8 @@ class Supervisor:
         # It needs nothing of the environment, which may hold the password of the database. (A
         # program in Python starts it.)
         environment = {"PYTHONSAFEPATH": "1"}
-        self._envoy = Part("Envoy", gateway.command(config), environment, has_pulse=False)
+        envoy = gateway.command(config, len(addresses))
+        self._envoy = Part("Envoy", envoy, environment, has_pulse=False)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
         # Whether that was asked for, be it while all start or while others are being replaced.

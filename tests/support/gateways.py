@@ -36,7 +36,7 @@ def running_gateway(
     file.write_text(json.dumps(config))
     with (
         subprocess.Popen(
-            [*gateway.command(file), "--concurrency", "1"],
+            gateway.command(file),
             preexec_fn=before,  # noqa: PLW1509 - it only asks the kernel for something
         ) as process,
         httpx.Client(base_url=f"http://{settings.rest_address}", timeout=15) as client,
