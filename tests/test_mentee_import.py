@@ -296,4 +296,21 @@ def test_a_mentee_whom_nobody_knows_is_named(own: Database, mentee_id: str) -> N
     result = run("forget-mentee", mentee_id, PEERMENTOR_DATABASE_URL=url_of(own))
     assert result.returncode == 1
     assert result.stderr.startswith("peermentor-server: there is no mentee ")
+    assert f" in {own.dialect}://" in result.stderr
     assert stored(own) == {"user_1": "Ann"}
+
+
+def test_nothing_is_forgotten_where_no_database_is(tmp_path: Path) -> None:
+    file = tmp_path / "typo.db"
+    result = run("forget-mentee", "user_1", PEERMENTOR_DATABASE_URL=f"sqlite:///{file}")
+    assert result.returncode == 1
+    assert result.stderr == f"peermentor-server: sqlite:///{file} holds nothing to forget\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_import_says_that_it_made_the_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    names = tmp_path / "names.csv"
+    names.write_text("mentee_id,mentee_name\nuser_1,Ann\n")
+    told = [run("import-mentees", str(names), PEERMENTOR_DATABASE_URL=url).stdout for _ in "12"]
+    assert told == [f"imported 1 names into {url}{new}\n" for new in (", a new database", "")]

@@ -60,6 +60,11 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("REST_HOSTS", "https://api.example.org"),
         ("REST_HOSTS", "*"),
         ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "https://*.example.org"),
+        ("CORS_ORIGINS", "https://ü.example.org"),
+        ("CORS_ORIGINS", "https://App.example.org"),
+        ("CORS_ORIGINS", "http://app.example.org:80"),
+        ("CORS_ORIGINS", "https://app.example.org:443"),
         ("CORS_ORIGINS", "app.example.org"),
         ("CORS_ORIGINS", "https://app.example.org/"),
         ("CORS_ORIGINS", "https://app.example.org?x"),
@@ -98,7 +103,11 @@ def test_refusals_are_in_words_of_our_own(monkeypatch: pytest.MonkeyPatch) -> No
         f"PEERMENTOR_ADMIN_ADDRESS: {ip_address}",
         "PEERMENTOR_WORKERS: must be a whole number from 1 to 64",
         "PEERMENTOR_OVERDUE_AFTER_DAYS: must be a whole number from 1 to 3650",
-        "PEERMENTOR_CORS_ORIGINS: must be origins such as https://app.example.org, without a path",
+        (
+            "PEERMENTOR_CORS_ORIGINS: must be origins as browsers send them, such as "
+            "https://app.example.org: in lower case and punycode, without wildcard, path and "
+            "default port"
+        ),
         "PEERMENTOR_LOG_LEVEL: must be debug, info, warning or error",
         "PEERMENTOR_LOG_FORMAT: must be auto, console or json",
     ]

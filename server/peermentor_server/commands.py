@@ -122,7 +122,9 @@ def import_mentees(
 ) -> str:
     """Load names of mentees from a CSV file, or from standard input: all of them, or none."""
     database = None if dry_run else _open(configured)
+    new = ""
     if database is not None:
+        new = ", a new database" if _is_new(database) else ""
         _require_schema(database)
 
     def load() -> int:
@@ -135,7 +137,7 @@ def import_mentees(
     try:
         if database is None:
             return f"nothing imported, as asked for; {load()} names could be"
-        return f"imported {_with_database(database, load)} names into {database.location}"
+        return f"imported {_with_database(database, load)} names into {database.location}{new}"
     except InvalidFile as invalid:
         raise CommandFailed(f"nothing imported\n{invalid}") from None
     except names.NoRoom as full:
@@ -148,11 +150,16 @@ def import_mentees(
 def forget_mentee(configured: Settings, mentee_id: str) -> str:
     """Delete the name of a mentee who has no assignment."""
     database = _open(configured)
+    if _is_new(database):
+        # To connect would make one, and whoever erases a person would believe the name gone.
+        raise CommandFailed(f"{database.location} holds nothing to forget{_where_from(configured)}")
     _require_schema(database)
     known = texts.identifier_problem(mentee_id) is None
     count = _with_database(database, lambda: _forget(database, mentee_id)) if known else None
     if count is None:
-        raise CommandFailed(f"there is no mentee {texts.shown_id(mentee_id)}")
+        raise CommandFailed(
+            f"there is no mentee {texts.shown_id(mentee_id)} in {database.location}"
+        )
     if count:
         raise CommandFailed(
             f"nothing forgotten: mentee {mentee_id} has {count} assignment{'s' * (count > 1)}; "
@@ -204,6 +211,13 @@ def _open(configured: Settings) -> Database:
         return Database(configured.database_url)
     except InvalidUrl as invalid:
         raise CommandFailed(f"PEERMENTOR_DATABASE_URL: {invalid}") from None
+
+
+def _is_new(database: Database) -> bool:
+    """Tell whether to connect would make the SQLite file."""
+    if problem := _with_database(database, database.obstacle):
+        raise CommandFailed(f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {problem}")
+    return database.file is not None and not database.file.exists()
 
 
 def _require_schema(database: Database) -> None:

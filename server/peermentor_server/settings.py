@@ -197,7 +197,10 @@ class Settings(BaseModel):
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(map(_is_origin, value)):
-            raise ValueError("must be origins such as https://app.example.org, without a path")
+            raise ValueError(
+                "must be origins as browsers send them, such as https://app.example.org: in lower "
+                "case and punycode, without wildcard, path and default port"
+            )
         return value
 
     @field_validator("admin_address")
@@ -235,7 +238,8 @@ def _is_origin(text: str) -> bool:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return (
         parts.scheme in {"http", "https"}
-        and bool(host)
+        and re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", host or "") is not None
+        and parts.port != {"http": 80, "https": 443}[parts.scheme]
         and (text == f"{parts.scheme}://{host}{port}")
     )
 

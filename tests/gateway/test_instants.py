@@ -200,7 +200,9 @@ def test_the_gateway_knows_the_fields_that_are_instants() -> None:
 
 def refusal_of(field: str) -> dict[str, Any]:
     return refused_field(
-        field, "must be a time such as 2026-03-26T09:45:00Z, in the years 1 to 9999"
+        field,
+        "must be a time such as 2026-03-26T09:45:00Z, in the years 1 to 9999, "
+        "with at most nine digits of a second and no leap second",
     )
 
 
