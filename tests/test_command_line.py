@@ -108,7 +108,7 @@ def test_import_mentees_loads_names(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/own.db"
     result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"imported 1 names into {url}\n"
+    assert result.stdout == f"imported 1 names into {url}, a new database\n"
     with sqlite3.connect(tmp_path / "own.db") as connection:
         rows = connection.execute("SELECT * FROM mentees").fetchall()
     connection.close()
