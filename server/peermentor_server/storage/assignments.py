@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     select,
+    true,
     tuple_,
     update,
 )
@@ -289,4 +290,8 @@ def _are_few(filters: tuple[str, ...]) -> bool:
 
 
 def _equal(filters: tuple[str, ...]) -> list[ColumnElement[bool]]:
-    return [assignments.c[name] == bindparam(name) for name in filters]
+    conditions = {name: assignments.c[name] == bindparam(name) for name in filters}
+    if "status" in filters and _are_few(filters):
+        # The index of the other filter is to serve; in this form SQLite takes no other.
+        conditions["status"] = conditions["status"].is_(true())
+    return list(conditions.values())

@@ -131,13 +131,17 @@ Index(
     sqlite_where=OPEN,
     postgresql_where=OPEN,
 )
-# The same WHERE <filter> ... ORDER BY id; the most selective filter's index serves.
+# The same WHERE <filter> ... ORDER BY id; the most selective filter's index serves. With the
+# status in it the rows are counted from the index alone.
 Index("ix_assignments_status", assignments.c.status, assignments.c.id)
-Index("ix_assignments_org_id", assignments.c.org_id, assignments.c.id)
-Index("ix_assignments_coordinator_id", assignments.c.coordinator_id, assignments.c.id)
-Index("ix_assignments_peer_mentor_id", assignments.c.peer_mentor_id, assignments.c.id)
-# The same, and DeleteAssignment: is this the mentee's last assignment?
-Index("ix_assignments_mentee_id", assignments.c.mentee_id, assignments.c.id)
+for _filter in ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id"):
+    # The last serves DeleteAssignment too: is this the mentee's last assignment?
+    Index(
+        f"ix_assignments_{_filter}",
+        assignments.c[_filter],
+        assignments.c.id,
+        assignments.c.status,
+    )
 
 # ListOverdueAssignments: WHERE <active> AND (last_contact_date IS NULL OR
 # last_contact_date < cutoff) ORDER BY last_contact_date NULLS FIRST, id.
