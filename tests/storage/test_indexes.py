@@ -1,37 +1,45 @@
-"""Every list is read from an index in its order, whatever the number of rows."""
+"""Whatever an RPC asks the database for, an index leads there: at a hundred thousand rows."""
 
 import itertools
 import json
-import random
+import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from contextlib import contextmanager
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text
+from sqlalchemy import Connection, ForeignKey, event, literal, select, text
 
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.storage import assignments, schema, templates
+from peermentor_server.storage import assignments, requests, schema, templates
 from peermentor_server.storage.database import Database
-from peermentor_server.storage.tables import assignments as assignments_table
-from peermentor_server.storage.tables import mentees
-from peermentor_server.storage.tables import templates as templates_table
+from peermentor_server.storage.tables import metadata
+from support import crowds
+from support.clock import CONTRACT_DAY, SettableClock
 from support.databases import Postgres
+from support.direct_calls import DirectCalls
+from support.rpc_forms import FILTERED, FORMS, Form
 
-NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
+NOW = CONTRACT_DAY
 CUTOFF = NOW - timedelta(days=14)
 FIRST = Page()
 LATER = Page(2, after=Position(1000))
 LATER_SILENT = Page(2, after=Position(1000, CUTOFF - timedelta(days=10)))
 
+# Rows of a page, or those of a selective filter.
+MAX_SORTED = 150
+
 Read = Callable[[Connection], object]
+# With its parameters.
+Statement = tuple[str, Any]
 
 
 @pytest.fixture(scope="module")
 def crowded(
     kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Database]:
-    """A database with thousands of assignments and templates."""
+    """A database with a hundred thousand rows in each table."""
     if kind == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('crowded')}/crowded.db"
     else:
@@ -40,7 +48,7 @@ def crowded(
     database = Database(url)
     schema.migrate(database)
     with database.write() as connection:
-        _fill(connection)
+        crowds.fill(connection, NOW)
     if kind == "postgresql":
         # Which the server does by itself, sooner or later. SQLite does not, and must find
         # its indexes without.
@@ -48,53 +56,6 @@ def crowded(
             connection.execute(text("VACUUM ANALYZE"))
     yield database
     database.close()
-
-
-def _fill(connection: Connection) -> None:
-    chance = random.Random(7)
-    # As after some years: most assignments are over.
-    statuses = ["active", "active", "paused", *["completed"] * 6, "cancelled"]
-    stamps = {"created_at": NOW, "updated_at": NOW}
-    connection.execute(
-        insert(mentees),
-        [{"mentee_id": f"mentee_{n}", "mentee_name": "Name"} for n in range(3000)],
-    )
-    connection.execute(
-        insert(assignments_table),
-        [
-            {
-                "mentee_id": f"mentee_{chance.randrange(3000)}",
-                "peer_mentor_id": f"mentor_{chance.randrange(600)}",
-                "coordinator_id": f"coordinator_{chance.randrange(200)}",
-                "org_id": f"org_{chance.randrange(100)}",
-                "status": chance.choice(statuses),
-                "start_date": date(2026, 1, 1) + timedelta(days=chance.randrange(80)),
-                "last_contact_date": chance.choice(
-                    [None, *(NOW - timedelta(hours=chance.randrange(1000)) for _ in range(9))]
-                ),
-                **stamps,
-            }
-            for _ in range(8000)
-        ],
-    )
-    connection.execute(
-        insert(templates_table),
-        [
-            {
-                "coordinator_id": f"coordinator_{chance.randrange(200)}",
-                "organization_id": f"org_{chance.randrange(100)}",
-                "name": "Name",
-                "activity_type": "review",
-                "recurrence_rule": "FREQ=DAILY",
-                "duration_minutes": 60,
-                "mentor_ids": [],
-                "notes_template": "",
-                "is_active": True,
-                **stamps,
-            }
-            for _ in range(4000)
-        ],
-    )
 
 
 def _list(filters: dict[str, str], page: Page = FIRST) -> Read:
@@ -143,19 +104,26 @@ def _plan(database: Database, read: Read, *changes: str) -> Plan:
         return _postgresql_plan(explained.scalar_one()[0]["Plan"])
 
 
-def _statement(database: Database, read: Read) -> tuple[str, Any]:
+def _statement(database: Database, read: Read) -> Statement:
     """Return the one statement that a read executes."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        seen.append((statement, parameters))
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    with database.read() as connection:
+    with _statements(database) as seen, database.read() as connection:
         read(connection)
-    event.remove(database.engine, "before_cursor_execute", note)
     [only] = seen
     return only
+
+
+@contextmanager
+def _statements(database: Database) -> Iterator[list[Statement]]:
+    """Give a list to which every statement of the block comes that has a plan."""
+    seen: list[Statement] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if re.match("SELECT|WITH|INSERT|UPDATE|DELETE", statement):
+            seen.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(database.engine, "before_cursor_execute", note)
 
 
 def _sqlite_plan(rows: Any) -> Plan:
@@ -344,6 +312,123 @@ def test_overdue_assignments_of_a_filter_are_found_by_an_index(
     assert f"ix_assignments_{column}" in plan.count
 
 
+# --- Every statement of every RPC ---
+
+
+def _detours(database: Database, statement: Statement) -> list[str]:
+    """Tell where a statement goes through all of a table or an index, or sorts more than a page."""
+    text_, parameters = statement
+    with database.read() as connection:
+        if database.dialect == "sqlite":
+            explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text_}", parameters)
+            return _sqlite_detours([(parent, detail) for _, parent, _, detail in explained])
+        explained = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text_}", parameters)
+        return list(_postgresql_detours(explained.scalar_one()[0]["Plan"]))
+
+
+def _sqlite_detours(steps: list[tuple[int, str]]) -> list[str]:
+    found = []
+    outer = [detail for parent, detail in steps if not parent]
+    # What comes first is gone through, and what follows is looked up for each of its rows.
+    is_of_a_page = any(re.match(r"SCAN (cut|page)\b", detail) for detail in outer)
+    for parent, detail in steps:
+        gone_through = re.match(r"SCAN (\w+)(?: USING .*INDEX (\w+))?$", detail)
+        if gone_through and gone_through[1] in metadata.tables:
+            table, index = gone_through.groups()
+            # Where others are looked up from it, a table is gone through in the order of its keys.
+            found.append(f"walks {index or table}" if index or parent else f"scans {table}")
+        elif "AUTOMATIC" in detail:
+            found.append(detail)
+        elif "TEMP B-TREE" in detail and (parent or not is_of_a_page):
+            found.append("sorts")
+    return found
+
+
+def _postgresql_detours(node: dict[str, Any]) -> Iterator[str]:
+    kind = node["Node Type"]
+    if kind == "Seq Scan":
+        yield f"scans {node['Relation Name']}"
+    elif "Index Name" in node and "Index Cond" not in node:
+        yield f"walks {node['Index Name']}"
+    elif kind.endswith("Sort") and node["Plan Rows"] > MAX_SORTED:
+        yield "sorts"
+    for part in node.get("Plans", []):
+        yield from _postgresql_detours(part)
+
+
+ALL_FORMS = {**FORMS, **FILTERED}
+# What lists of all rows are not filtered by, or by what most of their rows meet.
+_OF_ALL = {"page", "started_before"}
+
+
+@pytest.mark.parametrize("name", ALL_FORMS)
+def test_an_index_leads_to_all_that_an_rpc_asks_for(crowded: Database, name: str) -> None:
+    form = ALL_FORMS[name]
+    calls = DirectCalls(crowded, SettableClock())
+    # Rows that no other form changes; twice, for the second call may find what the first made.
+    first = 1 + 2 * list(ALL_FORMS).index(name)
+    prepared = [form.prepare(calls, number) for number in (first, first + 1)]
+    with _statements(crowded) as seen:
+        for request, metadata_ in prepared:
+            calls.call(form.rpc, request, metadata_)
+    assert seen
+    detours = {each for statement in seen for each in _detours(crowded, statement)}
+    assert {each for each in detours if not _is_due(form, each)} == set()
+
+
+def _is_due(form: Form, detour: str) -> bool:
+    """Tell whether no index could spare it."""
+    fields = {field.name for field, _ in form.request(1).ListFields()}
+    if detour == "sorts":
+        # The few that a filter finds have no index in the order of their last contacts.
+        return form.rpc == "ListOverdueAssignments" and bool(fields - _OF_ALL - {"status"})
+    # Lists of all rows count them, and begin with the first.
+    if not form.is_list or form.by_token:
+        return False
+    of_overdue = {"status"} if form.rpc == "ListOverdueAssignments" else set()
+    return detour.startswith("walks ") and fields <= _OF_ALL | of_overdue
+
+
+def _remember(connection: Connection) -> None:
+    requests.is_remembered(connection, "CreateAssignment", "key_1", NOW)
+
+
+def _forget(connection: Connection) -> None:
+    assignments.name_mentee(connection, "mentee_without", "Name")
+    assert assignments.forget_mentee(connection, "mentee_without") == 0
+
+
+def _forget_nobody(connection: Connection) -> None:
+    row = assignments.get(connection, crowds.SIZE)
+    assert row is not None
+    assert assignments.forget_mentee(connection, row.mentee_id)
+
+
+@pytest.mark.parametrize("work", [_remember, _forget, _forget_nobody])
+def test_an_index_leads_to_what_is_asked_for_more_seldom(
+    crowded: Database, work: Callable[[Connection], None]
+) -> None:
+    with _statements(crowded) as seen, crowded.write() as connection:
+        work(connection)
+    assert seen
+    assert [each for statement in seen for each in _detours(crowded, statement)] == []
+
+
+FOREIGN_KEYS = [key for table in metadata.tables.values() for key in table.foreign_keys]
+
+
+@pytest.mark.parametrize(
+    "key", FOREIGN_KEYS, ids=lambda key: f"{key.parent.table}.{key.parent.name}"
+)
+def test_an_index_leads_to_what_a_deleted_row_is_referred_to_by(
+    crowded: Database, key: ForeignKey
+) -> None:
+    column = key.parent
+    query = select(column).where(column == literal(None, column.type))
+    statement = _statement(crowded, lambda connection: connection.execute(query).all())
+    assert _detours(crowded, statement) == []
+
+
 # --- The control ---
 
 
@@ -351,3 +436,17 @@ def test_a_plan_shows_a_sort_and_a_missing_index(crowded: Database) -> None:
     plan = _plan(crowded, _list_overdue({}), "DROP INDEX ix_assignments_overdue")
     assert plan.sorts
     assert "ix_assignments_overdue" not in plan.page
+
+
+def test_detours_are_seen(crowded: Database) -> None:
+    def detours(query: str) -> list[str]:
+        return _detours(crowded, _statement(crowded, lambda each: each.execute(text(query)).all()))
+
+    assert detours("SELECT * FROM assignments WHERE start_date = '2026-01-01'") == [
+        "scans assignments"
+    ]
+    assert detours("SELECT id FROM assignments ORDER BY status LIMIT 20") == [
+        "walks ix_assignments_status"
+    ]
+    sorted_ = detours("SELECT * FROM assignments WHERE status = 'paused' ORDER BY start_date")
+    assert "sorts" in sorted_

@@ -218,7 +218,9 @@ def list_page(
 
 @cache
 def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
-    conditions = _equal(filters) if "status" in filters else [*_equal(filters), OPEN]
+    conditions = _equal(filters, by_status=not _are_few(filters))
+    if "status" not in filters:
+        conditions.append(OPEN)
     if form is Form.FOLLOWING:
         conditions.append(assignments.c.id > AFTER_KEY)
         return listing.following(_ROWS, assignments, BY_KEY, conditions)
@@ -262,7 +264,7 @@ def _overdue_statement(
     filters: tuple[str, ...], form: Form, *, with_newcomers: bool, after_contacted: bool
 ) -> Select[Any]:
     last, key = assignments.c.last_contact_date, assignments.c.id
-    conditions = [*_equal(filters), ACTIVE]
+    conditions = [*_equal(filters, by_status=False), ACTIVE]
     if not with_newcomers:
         conditions.append(assignments.c.start_date < bindparam("started_before"))
     # Two ranges of the index, each of which is counted, and gone through, by itself.
@@ -289,9 +291,10 @@ def _are_few(filters: tuple[str, ...]) -> bool:
     return any(name != "status" for name in filters)
 
 
-def _equal(filters: tuple[str, ...]) -> list[ColumnElement[bool]]:
+def _equal(filters: tuple[str, ...], *, by_status: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions of these filters; the index of the status may serve, or may not."""
     conditions = {name: assignments.c[name] == bindparam(name) for name in filters}
-    if "status" in filters and _are_few(filters):
-        # The index of the other filter is to serve; in this form SQLite takes no other.
+    if "status" in filters and not by_status:
+        # As in ACTIVE: SQLite is not to look it up, and sort all that it finds.
         conditions["status"] = conditions["status"].is_(true())
     return list(conditions.values())

@@ -124,7 +124,11 @@ def _page(
 ) -> Select[Any]:
     # The page is cut before anything is joined to it: rows that are passed over cost little.
     keys = select(table.c.id).where(*conditions).order_by(*_by(order, table.c))
-    cut = keys.limit(limit).offset(offset).subquery("cut")
+    found = keys.limit(limit).offset(offset)
+    if limit is not _LIMIT:
+        # Else databases reckon with very many rows, and read the whole table to join it.
+        found = select(found.subquery("present").c.id).limit(_LIMIT)
+    cut = found.subquery("cut")
     return query.where(table.c.id == cut.c.id).order_by(*_by(order, table.c))
 
 
