@@ -9,7 +9,7 @@ PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test torture bench check generate format dist lock clean
+.PHONY: help serve migrate demo test torture bench costs check generate format dist lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -35,6 +35,10 @@ torture: .venv/dev.stamp  ## Run the tests of reliability and of the gateway in 
 
 bench: .venv/serve.stamp .venv-bench/stamp  ## Measure the service beside its peers; needs wrk and h2load (see bench/README.md)
 	@PYTHONPATH=$(CLIENT) .venv-bench/bin/python -W "ignore:XDG_RUNTIME_DIR is not set" -m bench $(BENCH_ARGS)
+
+costs: .venv/dev.stamp  ## Write anew what each RPC may cost, in statements, round trips and calls of functions
+	COSTS=rewrite $(BIN)/pytest -q tests/performance/test_costs.py
+	@git --no-pager diff --stat tests/performance/costs.txt
 
 check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
 	$(BIN)/ruff format --check .
