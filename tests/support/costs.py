@@ -48,7 +48,7 @@ class Meter:
         event.listen(database.engine, "connect", lambda opened, _: self._connections.append(opened))
 
     def count(self, work: Callable[[], object]) -> Cost:
-        """Return what it costs, which must have been done before."""
+        """Return what it costs; do it some times before, so that all caches are filled."""
         watched = self._of_sqlite if self._dialect == "sqlite" else self._of_postgresql
         calls = 0
 

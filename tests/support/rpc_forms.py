@@ -1,4 +1,8 @@
-"""The forms of each RPC that cost something different, for databases whose rows `rows` tells."""
+"""The forms of each RPC that cost something different.
+
+The database has assignments and templates from key 1 on, enough of them in `org_1` for a second
+page, and knows `coordinator_1`, `mentor_1` and `mentee_1`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

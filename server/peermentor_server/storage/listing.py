@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    literal_column,
     nulls_first,
     or_,
     select,
@@ -36,7 +37,8 @@ BY_KEY: Order = ("id",)
 R = TypeVar("R", bound=NamedTuple)
 
 AFTER_KEY: ColumnElement[int] = bindparam("after_key", type_=Key)
-_LIMIT: ColumnElement[int] = bindparam("limit", type_=Integer)
+# Not the parameter by itself: SQLite would look at its value, and plan again each time.
+_LIMIT: ColumnElement[int] = bindparam("limit", type_=Integer) + literal_column("0")
 _OFFSET: ColumnElement[int] = bindparam("offset", type_=Integer)
 
 
@@ -82,15 +84,17 @@ def counted(
     the rows of such lists `are_few`.
     """
     totals = [
-        select(func.count()).select_from(table).where(*conditions, each).scalar_subquery()
-        for each in ranges or (true(),)
+        select(func.count()).select_from(table).where(*conditions, *each).scalar_subquery()
+        for each in [[one] for one in ranges] or [[]]
     ]
     # Asked for twice, and counted once.
     counted = select(reduce(add, totals).label("total")).cte("counted").prefix_with("MATERIALIZED")
     total = select(counted.c.total).scalar_subquery()
     # Nothing is searched for beyond the last row, nor passed over. Of few rows that costs
-    # little, and PostgreSQL plans better with a limit that it knows.
-    limit = _LIMIT if are_few else _present(total)
+    # little, and the first page of a list without ranges ends with the part of its index;
+    # PostgreSQL plans better with a limit that it knows.
+    ends_by_itself = form is Form.FIRST and not ranges
+    limit = _LIMIT if are_few or ends_by_itself else _present(total)
     wanted = [*conditions, or_(*ranges)] if ranges else conditions
     page = _page(query, table, order, wanted, limit, _OFFSET)
     if form is Form.FIRST:
@@ -129,7 +133,9 @@ def _page(
         # Else databases reckon with very many rows, and read the whole table to join it.
         found = select(found.subquery("present").c.id).limit(_LIMIT)
     cut = found.subquery("cut")
-    return query.where(table.c.id == cut.c.id).order_by(*_by(order, table.c))
+    # By the keys of the cut: SQLite then begins there, and need not sort them again.
+    columns = {**dict(table.c.items()), "id": cut.c.id}
+    return query.where(table.c.id == cut.c.id).order_by(*_by(order, columns))
 
 
 def _by(order: Order, columns: Any) -> list[ColumnElement[Any]]:
