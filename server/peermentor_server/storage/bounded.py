@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import ConnectionTimeout, Diagnostic
+from psycopg.pq import TransactionStatus
 
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.outages import UNCONFIRMED_COMMIT
@@ -55,6 +56,11 @@ class BoundedConnection(psycopg.Connection[Any]):
         super().commit()
         if self._warned:
             raise UnconfirmedCommit("the commit was not confirmed")
+
+    def rollback(self) -> None:
+        """Roll back, which costs nothing where nothing was begun."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().rollback()
 
     def has_news(self) -> bool:
         """Tell whether the server has sent what nobody asked for, such as that this is the end."""
