@@ -12,7 +12,7 @@ from peermentor_server.storage.tables import VERSION_TABLE, mentees, metadata
 
 # The name of the newest migration. Whoever has it needs no alembic, whose import takes a good
 # part of a worker's start.
-NEWEST = "0004"
+NEWEST = "0005"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do, as long as nobody else locks the same one in this database.
 _ADVISORY_LOCK = 7_033_636_685

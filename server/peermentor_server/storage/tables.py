@@ -134,7 +134,8 @@ Index(
 # The same WHERE <filter> ... ORDER BY id; the most selective filter's index serves. With the
 # status in it the rows are counted from the index alone.
 Index("ix_assignments_status", assignments.c.status, assignments.c.id)
-for _filter in ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id"):
+_FILTERS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id")
+for _filter in _FILTERS:
     # The last serves DeleteAssignment too: is this the mentee's last assignment?
     Index(
         f"ix_assignments_{_filter}",
@@ -144,22 +145,29 @@ for _filter in ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id"):
     )
 
 # ListOverdueAssignments: WHERE <active> AND (last_contact_date IS NULL OR
-# last_contact_date < cutoff) ORDER BY last_contact_date NULLS FIRST, id.
+# last_contact_date < cutoff) ORDER BY last_contact_date NULLS FIRST, id; and the same with
+# a filter.
 # SQLite puts nulls first by itself and does not take the words in an index.
-Index(
-    "ix_assignments_overdue",
-    assignments.c.last_contact_date,
-    assignments.c.id,
-    assignments.c.status,
-    sqlite_where=ACTIVE,
-).ddl_if(dialect="sqlite")
-Index(
-    "ix_assignments_overdue",
-    nulls_first(assignments.c.last_contact_date),
-    assignments.c.id,
-    assignments.c.status,
-    postgresql_where=ACTIVE,
-).ddl_if(dialect="postgresql")
+for _name, _filtered in (
+    ("overdue", []),
+    *((f"overdue_{_filter}", [assignments.c[_filter]]) for _filter in _FILTERS),
+):
+    Index(
+        f"ix_assignments_{_name}",
+        *_filtered,
+        assignments.c.last_contact_date,
+        assignments.c.id,
+        assignments.c.status,
+        sqlite_where=ACTIVE,
+    ).ddl_if(dialect="sqlite")
+    Index(
+        f"ix_assignments_{_name}",
+        *_filtered,
+        nulls_first(assignments.c.last_contact_date),
+        assignments.c.id,
+        assignments.c.status,
+        postgresql_where=ACTIVE,
+    ).ddl_if(dialect="postgresql")
 
 # Every contact as it was told; assignments.last_contact_date is that of the latest told, or of a
 # later one where the caller wanted that to stay.
