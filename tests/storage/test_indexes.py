@@ -193,6 +193,24 @@ def test_a_page_beyond_the_end_costs_no_more_than_the_first(
     assert beyond < first
 
 
+@pytest.mark.parametrize(
+    "read",
+    [_list({"org_id": "org_1"}), _list({}, LATER), _list_overdue({}, LATER_SILENT)],
+    ids=["of a filter", "by token", "overdue, by token"],
+)
+def test_a_list_is_not_planned_each_time(crowded: Database, read: Read) -> None:
+    if crowded.dialect == "sqlite":
+        # It keeps a statement with its plan.
+        return
+    query = text("SELECT sum(custom_plans) FROM pg_prepared_statements")
+    with crowded.read() as connection:
+        for _ in range(20):
+            read(connection)
+        before = connection.execute(query).scalar_one()
+        read(connection)
+        assert connection.execute(query).scalar_one() == before
+
+
 # --- Lists by id ---
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     true,
 )
 
-from peermentor_server.rules.pages import Page
+from peermentor_server.rules.pages import MAX_LIMIT, Page
 from peermentor_server.storage.tables import Key
 
 # The columns to order by, the key last. Nulls come first.
@@ -39,6 +39,9 @@ R = TypeVar("R", bound=NamedTuple)
 AFTER_KEY: ColumnElement[int] = bindparam("after_key", type_=Key)
 # Not the parameter by itself: SQLite would look at its value, and plan again each time.
 _LIMIT: ColumnElement[int] = bindparam("limit", type_=Integer) + literal_column("0")
+# No page is longer. In the statement itself, so that PostgreSQL reckons with few rows whatever the
+# limit is; else it plans lists anew each time, which takes longer than they do.
+_LONGEST: ColumnElement[int] = literal_column(str(MAX_LIMIT + 1), Integer)
 _OFFSET: ColumnElement[int] = bindparam("offset", type_=Integer)
 
 
@@ -96,7 +99,7 @@ def counted(
     ends_by_itself = form is Form.FIRST and not ranges
     limit = _LIMIT if are_few or ends_by_itself else _present(total)
     wanted = [*conditions, or_(*ranges)] if ranges else conditions
-    page = _page(query, table, order, wanted, limit, _OFFSET)
+    page = _page(query, table, order, wanted, limit, None if form is Form.FIRST else _OFFSET)
     if form is Form.FIRST:
         return page.with_only_columns(total, *page.selected_columns, maintain_column_froms=True)
     # The total is there even where the page is empty.
@@ -128,6 +131,8 @@ def _page(
 ) -> Select[Any]:
     # The page is cut before anything is joined to it: rows that are passed over cost little.
     keys = select(table.c.id).where(*conditions).order_by(*_by(order, table.c))
+    if offset is None and limit is _LIMIT:
+        limit = _LONGEST
     found = keys.limit(limit).offset(offset)
     if limit is not _LIMIT:
         # Else databases reckon with very many rows, and read the whole table to join it.
