@@ -130,6 +130,30 @@ def test_a_transaction_that_cannot_begin_ends_its_turn(
     _write(own)
 
 
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_a_migration_waits_for_another_one_longer_than_a_call_does(
+    file: Path, monkeypatch: pytest.MonkeyPatch, *, in_turn: bool
+) -> None:
+    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
+    database = Database(f"sqlite:///{file}")
+    schema.migrate(database, "0001")
+    queue, other = WriteQueue(file), sqlite.connect(str(file), isolation_level=None)
+    if in_turn:
+        queue.enter(0)
+    other.execute("BEGIN IMMEDIATE")
+    migration = threading.Thread(target=schema.migrate, args=[database])
+    migration.start()
+    with pytest.raises(DatabaseUnavailable):
+        _write(database)
+    migration.join(timeout=1)
+    other.close()
+    if in_turn:
+        queue.leave()
+    migration.join()
+    assert schema.state(database) is schema.State.CURRENT
+    database.close()
+
+
 def test_a_connection_that_is_thrown_away_ends_its_turn(own: Database, file: Path) -> None:
     with own.engine.connect() as connection:
         connection.begin()

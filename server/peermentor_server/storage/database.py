@@ -24,6 +24,8 @@ Reading = Callable[[], AbstractContextManager[Connection]]
 
 # The execution option of connections that take no write lock.
 READ_ONLY = "peermentor_read_only"
+# The execution option of connections that wait for a migration by another program to end.
+PATIENT = "peermentor_patient"
 
 
 class Database:
@@ -57,9 +59,13 @@ class Database:
         return self._reading()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Connect for a transaction: committed at the end, undone by an exception."""
-        with translated() as progress, self.engine.begin() as connection:
+    def write(self, *, is_patient: bool = False) -> Iterator[Connection]:
+        """Connect for a transaction: committed at the end, undone by an exception.
+
+        One that `is_patient` waits for the migration of a SQLite file by another program.
+        """
+        engine = self.engine.execution_options(**{PATIENT: True}) if is_patient else self.engine
+        with translated() as progress, engine.begin() as connection:
             progress.connected = True
             yield connection
             _refuse_late()

@@ -8,6 +8,8 @@ CANCEL_S = 0.5
 # A transaction waits this long for another writer: of the same SQLite file, or of the same
 # row in PostgreSQL.
 LOCK_TIMEOUT_MS = 5000
+# A migration waits for another one, which may have millions of rows to go through.
+MIGRATION_LOCK_TIMEOUT_MS = 3_600_000
 CONNECT_TIMEOUT_S = 2
 # For a free connection, before the call answers UNAVAILABLE.
 POOL_TIMEOUT_S = 2

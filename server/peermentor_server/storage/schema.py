@@ -99,7 +99,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     config = Config()
     # Alembic takes %(name)s for what is to be filled in.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    with database.write() as connection:
+    with database.write(is_patient=True) as connection:
         _wait_for_turn(connection)
         if _state(connection) is State.UNKNOWN:
             raise NewerSchema

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from peermentor_server.storage import deadlines, limits
-from peermentor_server.storage.database import READ_ONLY
+from peermentor_server.storage.database import PATIENT, READ_ONLY
 from peermentor_server.storage.readers import Readers
 from peermentor_server.storage.sqlite_file import OwnFile
 from peermentor_server.storage.tables import VERSION_TABLE
@@ -49,10 +49,10 @@ def _reading(engine: Engine) -> Engine:
     return engine.execution_options(**{READ_ONLY: True})
 
 
-def _patience_s() -> float:
+def _patience_s(timeout_ms: int | None = None) -> float:
     if not deadlines.may_wait():
         return 0.0
-    return max(0.0, min(limits.LOCK_TIMEOUT_MS / 1000, deadlines.remaining()))
+    return max(0.0, min((timeout_ms or limits.LOCK_TIMEOUT_MS) / 1000, deadlines.remaining()))
 
 
 class _Connection(sqlite.Connection):  # type: ignore[misc]
@@ -62,12 +62,12 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
     file: OwnFile
     _has_turn = False
 
-    def begin_turn(self) -> None:
-        """Wait for the other writers of this file."""
-        self.queue.enter(_patience_s())
+    def begin_turn(self, timeout_ms: int | None = None) -> None:
+        """Wait for the other writers of this file, as long as for a call unless said."""
+        self.queue.enter(_patience_s(timeout_ms))
         self._has_turn = True
         # What is left of it, for other programs, which do not wait in turn.
-        self.execute(f"PRAGMA busy_timeout={int(_patience_s() * 1000)}").close()
+        self.execute(f"PRAGMA busy_timeout={int(_patience_s(timeout_ms) * 1000)}").close()
 
     def end_turn(self) -> None:
         """Let the next writer go on."""
@@ -161,10 +161,11 @@ def _is_of_another_program(connection: Any) -> bool:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(READ_ONLY):
+    options = connection.get_execution_options()
+    if options.get(READ_ONLY):
         return
     driver: Any = connection.connection.dbapi_connection
-    driver.begin_turn()
+    driver.begin_turn(limits.MIGRATION_LOCK_TIMEOUT_MS if options.get(PATIENT) else None)
     try:
         # IMMEDIATE takes the write lock at once: a transaction that first reads and then
         # writes would otherwise fail as soon as another one writes in between.
