@@ -199,12 +199,12 @@ class AtOnce:
             return work()
         except WouldWait:
             self._mistrust()
-            return await self._lane.run(caller, deadline, work)
         finally:
             was_long, self._was_long = self._was_long, time.thread_time() - began > MAX_AT_ONCE_S
             # Once is no sign: the first of all connects, and has its statement compiled.
             if was_long and self._was_long:
                 self._mistrust()
+        return await self._lane.run(caller, deadline, work)
 
     def _mistrust(self) -> None:
         self._not_before = time.monotonic() + MISTRUST_S

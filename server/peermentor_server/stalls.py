@@ -29,8 +29,8 @@ class StallWatch:
             await asyncio.sleep(_TICK_S)
 
     async def let_pass(self) -> None:
-        """Wait until it is known who has given up."""
-        if self.is_doubtful():
+        """Return at once, or, when this process has just stood still, half a second later."""
+        if self._is_doubtful():
             await asyncio.sleep(DOUBT_S)
 
     def _tick(self) -> None:
@@ -41,7 +41,6 @@ class StallWatch:
     def _is_late(self) -> bool:
         return self._ticked_at is not None and time.monotonic() - self._ticked_at > STALL_S
 
-    def is_doubtful(self) -> bool:
-        """Tell whether this process has just stood still."""
+    def _is_doubtful(self) -> bool:
         # The call may come before the next tick, or after it.
         return self._is_late() or time.monotonic() < self._doubtful_until

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import listing, upserts
-from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Form, Listing
+from peermentor_server.storage.listing import AFTER_KEY, Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import (
     ACTIVE,
@@ -221,12 +221,8 @@ def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
     conditions = _equal(filters, by_status=not _are_few(filters))
     if "status" not in filters:
         conditions.append(OPEN)
-    if form is Form.FOLLOWING:
-        conditions.append(assignments.c.id > AFTER_KEY)
-        return listing.following(_ROWS, assignments, BY_KEY, conditions)
-    return listing.counted(
-        _ROWS, assignments, BY_KEY, conditions, form=form, are_few=_are_few(filters)
-    )
+    few = _are_few(filters)
+    return listing.by_key(_ROWS, assignments, conditions, form=form, are_few=few)
 
 
 def list_overdue_page(

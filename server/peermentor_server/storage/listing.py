@@ -33,7 +33,7 @@ from peermentor_server.storage.tables import Key
 
 # The columns to order by, the key last. Nulls come first.
 Order = Sequence[str]
-BY_KEY: Order = ("id",)
+_BY_KEY: Order = ("id",)
 R = TypeVar("R", bound=NamedTuple)
 
 AFTER_KEY: ColumnElement[int] = bindparam("after_key", type_=Key)
@@ -106,6 +106,20 @@ def counted(
     rows = page.subquery("page")
     found = select(counted.c.total, rows).select_from(counted.outerjoin(rows, true()))
     return found.order_by(*_by(order, rows.c))
+
+
+def by_key(
+    query: Select[Any],
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    *,
+    form: Form,
+    are_few: bool,
+) -> Select[Any]:
+    """Return the statement of a page in the order of the keys, whatever its form."""
+    if form is Form.FOLLOWING:
+        return following(query, table, _BY_KEY, [*conditions, table.c.id > AFTER_KEY])
+    return counted(query, table, _BY_KEY, conditions, form=form, are_few=are_few)
 
 
 def following(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from peermentor_server.rules.pages import Page
 from peermentor_server.storage import listing
-from peermentor_server.storage.listing import AFTER_KEY, BY_KEY, Form, Listing
+from peermentor_server.storage.listing import Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import templates
 
@@ -80,7 +80,4 @@ def list_page(
 @cache
 def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
     conditions = [templates.c[name] == bindparam(name) for name in filters]
-    if form is Form.FOLLOWING:
-        conditions.append(templates.c.id > AFTER_KEY)
-        return listing.following(_ROWS, templates, BY_KEY, conditions)
-    return listing.counted(_ROWS, templates, BY_KEY, conditions, form=form, are_few=bool(filters))
+    return listing.by_key(_ROWS, templates, conditions, form=form, are_few=bool(filters))
