@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import pytest
 from google.protobuf.message import Message
@@ -22,6 +23,19 @@ from peermentor_server.storage.deadlines import Deadline
 ONE, OTHER = Caller("10.0.0.1", "10.0.0.1:1"), Caller("10.0.0.2", "10.0.0.2:1")
 
 
+@dataclass
+class Call:
+    """A call, and what it does."""
+
+    caller: Caller
+    deadline: Deadline
+    work: Callable[[], str]
+
+    def run(self) -> str:
+        """Do it."""
+        return self.work()
+
+
 class Crowd:
     """Callers of a lane with one thread, which is held up until they are let go."""
 
@@ -34,8 +48,8 @@ class Crowd:
     async def comes(self, caller: Caller, count: int = 1, patience_s: float = 60) -> None:
         """Let a caller make calls, one after the other, and wait until they have arrived."""
         for _ in range(count):
-            call = self.lane.run(caller, Deadline(patience_s), lambda: self._work(caller))
-            self._calls.append(asyncio.create_task(call))
+            call = Call(caller, Deadline(patience_s), lambda: self._work(caller))
+            self._calls.append(asyncio.create_task(self.lane.run(call)))
             await asyncio.sleep(0)
 
     def _work(self, caller: Caller) -> str:

@@ -21,6 +21,7 @@ from peermentor.v1 import assignments_pb2_grpc, templates_pb2_grpc
 from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor_server.calls import Calls, Handler
+from peermentor_server.group_commit import group_commit
 from peermentor_server.health import HealthMonitor
 from peermentor_server.lanes import Lanes, Threads
 from peermentor_server.rules.days import Clock, system_clock
@@ -80,7 +81,8 @@ class App:
         self._stalls = StallWatch()
         self._streams = Streams()
         self._health = HealthMonitor(database, SERVICES)
-        self._lanes = Lanes(THREADS[database.dialect])
+        together = group_commit(database) if database.dialect == "sqlite" else None
+        self._lanes = Lanes(THREADS[database.dialect], together)
         self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
         self._templates = TemplateService(database, clock)
         self._loop = uvloop.new_event_loop()

@@ -65,7 +65,7 @@ class Calls:
         try:
             await self._stalls.let_pass()
             lane = self._choose_lane(call.method, call.request)
-            return await lane.run(call.caller, call.deadline, call.run)
+            return await lane.run(call)
         except asyncio.CancelledError:
             # The caller has gone, or asks another worker. What has not been stored is not.
             call.give_up()
@@ -121,7 +121,7 @@ class _Call:
     def _run(self) -> Any:
         deadlines.keep_to(self.deadline)
         try:
-            answer = self._with_retries()
+            answer = retries.run(self._work, self._is_repeatable)
         except DomainError as raised:
             self.log(raised)
             raise
@@ -134,12 +134,17 @@ class _Call:
         self.log(None)
         return answer
 
-    def _with_retries(self) -> Any:
-        if isinstance(self.request, MalformedRequest):
-            raise self.request
-        return retries.run(self._work, self._is_repeatable)
+    def join(self) -> Any:
+        """Return the answer as run() does, but once, and without a line: it may yet be undone."""
+        return Context().run(self._join)
+
+    def _join(self) -> Any:
+        deadlines.keep_to(self.deadline)
+        return self._work()
 
     def _work(self) -> Any:
+        if isinstance(self.request, MalformedRequest):
+            raise self.request
         return self._behaviour(self.request, self)
 
     def _is_repeatable(self) -> bool:

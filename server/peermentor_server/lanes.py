@@ -12,10 +12,10 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -26,6 +26,8 @@ from peermentor_server.storage.deadlines import Deadline, WouldWait
 
 # The calls of a lane, waiting and running. More would only wait for longer.
 MAX_CALLS = 24
+# How many calls a thread takes at once, where it gains by that.
+MAX_TOGETHER = 16
 # How long a call waits for a thread: longer than a failover keeps threads waiting, and so that
 # there is time left to work.
 MAX_WAIT_S = 3.0
@@ -51,44 +53,80 @@ class Caller(NamedTuple):
         return cls(peer.rpartition(":")[0], peer)
 
 
+class Work(Protocol):
+    """What a call does."""
+
+    caller: Caller
+    deadline: Deadline
+
+    def run(self) -> Any:
+        """Return the answer."""
+
+
+class Outcome(NamedTuple):
+    """An answer, or what was raised instead."""
+
+    answer: Any
+    error: Any = None
+
+    @classmethod
+    def of(cls, work: Work) -> "Outcome":
+        """Run it."""
+        try:
+            return cls(work.run())
+        except BaseException as raised:
+            return cls(None, raised)
+
+
+# Runs calls that came to a thread at once, and returns the outcome of each.
+Together: TypeAlias = Callable[[Sequence[Any]], Sequence[Outcome]]
+
+
+def one_by_one(calls: Sequence[Work]) -> list[Outcome]:
+    """Run calls that have nothing to do with each other."""
+    return [Outcome.of(call) for call in calls]
+
+
 @dataclass(eq=False, slots=True)
 class _Job:
     number: int
-    caller: Caller
-    work: Callable[[], Any]
+    work: Work
     answer: "asyncio.Future[Any]"
     expiry: asyncio.TimerHandle | None = None
-    run: "Future[None] | None" = None
 
 
 class Lane:
     """Threads for one kind of work."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, together: Together | None = None) -> None:
+        """With `together`, a thread takes as many calls at once as are there, to run them so."""
         self.name = name
+        self._together = together or one_by_one
+        self._at_once = MAX_TOGETHER if together else 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._idle = threads
         self._numbers = itertools.count(1)
         self._waiting: list[_Job] = []
         self._running: list[_Job] = []
+        self._runs: set[Future[None]] = set()
         # When each address and connection that has calls here was last served, by number.
         self._served: dict[str, int] = {}
 
-    async def run(self, caller: Caller, deadline: Deadline, work: Callable[[], Any]) -> Any:
+    async def run(self, work: Work) -> Any:
         """Return what `work` returns in a thread.
 
         Raises Overloaded if it cannot begin: there are too many calls, or it has waited for too
         long. Work that has begun is left to itself when its caller goes.
         """
-        if deadline.remaining() <= 0:
+        if work.deadline.remaining() <= 0:
             raise Overloaded
         loop = asyncio.get_running_loop()
-        job = _Job(next(self._numbers), caller, work, loop.create_future())
+        job = _Job(next(self._numbers), work, loop.create_future())
         self._waiting.append(job)
         if not self._idle:
             if len(self._waiting) + len(self._running) > MAX_CALLS:
                 self._refuse(self._greediest())
-            patience = min(MAX_WAIT_S, deadline.remaining())
+            patience = min(MAX_WAIT_S, work.deadline.remaining())
             job.expiry = loop.call_later(patience, self._refuse, job)
         self._dispatch(loop)
         try:
@@ -108,7 +146,7 @@ class Lane:
         What runs is waited for, but not for long: threads that hang are left to themselves.
         """
         self._pool.shutdown(wait=False)
-        wait([job.run for job in self._running if job.run is not None], patience_s)
+        wait(self._runs, patience_s)
 
     def _greediest(self) -> _Job:
         """Return the call to refuse: the latest of the connection that asks for most.
@@ -116,13 +154,13 @@ class Lane:
         Of all addresses, the one with the most calls; a newcomer where several have as many.
         """
         jobs = [*self._waiting, *self._running]
-        addresses = Counter(job.caller.address for job in jobs)
-        connections = Counter(job.caller.connection for job in jobs)
+        addresses = Counter(job.work.caller.address for job in jobs)
+        connections = Counter(job.work.caller.connection for job in jobs)
         return max(
             self._waiting,
             key=lambda job: (
-                addresses[job.caller.address],
-                connections[job.caller.connection],
+                addresses[job.work.caller.address],
+                connections[job.work.caller.connection],
                 job.number,
             ),
         )
@@ -135,16 +173,20 @@ class Lane:
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._idle and self._waiting:
-            job = min(self._waiting, key=self._turn) if len(self._waiting) > 1 else self._waiting[0]
-            self._take(job)
-            self._served |= dict.fromkeys(job.caller, next(self._numbers))
+            jobs = [self._next() for _ in range(min(self._at_once, len(self._waiting)))]
             self._idle -= 1
-            self._running.append(job)
-            job.run = self._pool.submit(self._execute, loop, job)
+            self._running += jobs
+            self._runs.add(self._pool.submit(self._execute, loop, jobs))
+
+    def _next(self) -> _Job:
+        job = min(self._waiting, key=self._turn) if len(self._waiting) > 1 else self._waiting[0]
+        self._take(job)
+        self._served |= dict.fromkeys(job.work.caller, next(self._numbers))
+        return job
 
     def _turn(self, job: _Job) -> tuple[int, int, int]:
         """Order calls by when their address, and then their connection, was served last."""
-        address, connection = (self._served.get(name, 0) for name in job.caller)
+        address, connection = (self._served.get(name, 0) for name in job.work.caller)
         return address, connection, job.number
 
     def _take(self, job: _Job) -> None:
@@ -152,28 +194,26 @@ class Lane:
         if job.expiry is not None:
             job.expiry.cancel()
 
-    def _execute(self, loop: asyncio.AbstractEventLoop, job: _Job) -> None:
-        answer: Any = None
-        error: BaseException | None = None
-        try:
-            answer = job.work()
-        except BaseException as raised:
-            error = raised
-        loop.call_soon_threadsafe(self._finish, loop, job, answer, error)
+    def _execute(self, loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:
+        outcomes = self._together([job.work for job in jobs])
+        loop.call_soon_threadsafe(self._finish, loop, jobs, outcomes)
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, job: _Job, answer: Any, error: BaseException | None
+        self, loop: asyncio.AbstractEventLoop, jobs: list[_Job], outcomes: Sequence[Outcome]
     ) -> None:
         self._idle += 1
-        self._running.remove(job)
+        self._runs = {run for run in self._runs if not run.done()}
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            self._running.remove(job)
+            if job.answer.done():
+                continue
+            if outcome.error is None:
+                job.answer.set_result(outcome.answer)
+            else:
+                job.answer.set_exception(outcome.error)
         # Whoever has nothing here any more begins anew: what is left would only pile up.
         if not self._waiting:
             self._served.clear()
-        if not job.answer.done():
-            if error is None:
-                job.answer.set_result(answer)
-            else:
-                job.answer.set_exception(error)
         self._dispatch(loop)
 
 
@@ -189,14 +229,14 @@ class AtOnce:
         self._not_before = 0.0
         self._was_long = False
 
-    async def run(self, caller: Caller, deadline: Deadline, work: Callable[[], Any]) -> Any:
+    async def run(self, work: Work) -> Any:
         """Return what `work` returns; as Lane.run."""
-        if time.monotonic() < self._not_before or deadline.remaining() <= 0:
-            return await self._lane.run(caller, deadline, work)
+        if time.monotonic() < self._not_before or work.deadline.remaining() <= 0:
+            return await self._lane.run(work)
         # Of the processor: on a busy machine the clock goes on for other reasons too.
         began = time.thread_time()
         try:
-            return work()
+            return work.run()
         except WouldWait:
             self._mistrust()
         finally:
@@ -204,7 +244,7 @@ class AtOnce:
             # Once is no sign: the first of all connects, and has its statement compiled.
             if was_long and self._was_long:
                 self._mistrust()
-        return await self._lane.run(caller, deadline, work)
+        return await self._lane.run(work)
 
     def _mistrust(self) -> None:
         self._not_before = time.monotonic() + MISTRUST_S
@@ -222,10 +262,11 @@ class Threads(NamedTuple):
 class Lanes:
     """The lanes of a worker: a call that waits for others of its kind holds up no other kind."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, together: Together | None = None) -> None:
+        """`together` runs the writes that came to a thread at once."""
         self._reads = Lane("reads", threads.reads)
         self._scans = Lane("scans", threads.scans)
-        self._writes = Lane("writes", threads.writes)
+        self._writes = Lane("writes", threads.writes, together)
         self._all = (self._reads, self._scans, self._writes)
         self._short_reads: Lane | AtOnce = self._reads
         self._counts: Lane | AtOnce = self._scans

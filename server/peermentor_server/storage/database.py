@@ -5,8 +5,10 @@ at all, `erase()` for one that deletes personal data, `stage()` for one that tak
 prepare. What a driver raises leaves this module as `outages` translates it.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,14 @@ READ_ONLY = "peermentor_read_only"
 PATIENT = "peermentor_patient"
 
 
+@dataclass(slots=True)
+class _Shared:
+    """The connection of a transaction of several writes."""
+
+    connection: Connection
+    erases: bool = False
+
+
 class Database:
     """One SQLite file or one PostgreSQL database; InvalidUrl for anything else."""
 
@@ -36,6 +46,8 @@ class Database:
         self._url = url
         self.engine, self._reading = _create(url, pool_size)
         event.listen(self.engine, "before_cursor_execute", _refuse_late)
+        # Of each thread: `shared`, while it is in a block of together().
+        self._own = threading.local()
 
     @property
     def dialect(self) -> str:
@@ -64,6 +76,12 @@ class Database:
 
         One that `is_patient` waits for the migration of a SQLite file by another program.
         """
+        shared: _Shared | None = getattr(self._own, "shared", None)
+        if shared is not None:
+            with translated(connected=True):
+                yield shared.connection
+                _refuse_late()
+            return
         engine = self.engine.execution_options(**{PATIENT: True}) if is_patient else self.engine
         with translated() as progress, engine.begin() as connection:
             progress.connected = True
@@ -92,10 +110,32 @@ class Database:
         """As write(), for deletions: nothing of the rows stays behind in a file of SQLite's."""
         with self.write() as connection:
             yield connection
+        shared: _Shared | None = getattr(self._own, "shared", None)
+        if shared is not None:
+            shared.erases = True
+        else:
+            self._forget_erased()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let every write() of this thread in the block be a part of one transaction.
+
+        It is undone as a whole, and by any exception that leaves the block.
+        """
+        with self.write() as connection:
+            shared = self._own.shared = _Shared(connection)
+            try:
+                yield
+            finally:
+                del self._own.shared
+        if shared.erases:
+            self._forget_erased()
+
+    def _forget_erased(self) -> None:
         if self.dialect == "sqlite":
             from peermentor_server.storage import sqlite
 
-            # What the write-ahead log still holds of them. The deletion itself is committed:
+            # What the write-ahead log still holds of it. The deletion itself is committed:
             # should a long reader or a full disk be in the way, a later checkpoint does it.
             with suppress(DatabaseUnavailable), translated():
                 sqlite.truncate_log(self.engine)

@@ -36,9 +36,9 @@ class Progress:
 
 
 @contextmanager
-def translated() -> Iterator[Progress]:
+def translated(*, connected: bool = False) -> Iterator[Progress]:
     """Raise DatabaseUnavailable or InternalFault for what a driver raises in the block."""
-    progress = Progress()
+    progress = Progress(connected)
     try:
         yield progress
     except Exception as error:
