@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
-from peermentor_server import repeatable, retries, statuses
+from peermentor_server import access_log, repeatable, retries, statuses
 from peermentor_server.lanes import AtOnce, Caller, Lane
 from peermentor_server.rules import ids
 from peermentor_server.rules.errors import DomainError, InternalFault, MalformedRequest, Overloaded
@@ -100,6 +100,7 @@ class _Call:
         self.request_id = _request_id(given.get(REQUEST_ID))
         self.caller = Caller.of(str(given.get(PEER) or context.peer()))
         self.deadline = Deadline(_patience(given.get(PATIENCE_MS), context.time_remaining()))
+        self._attempts = 0
         self._is_numbered = repeatable.CALL_HEADER in given
 
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
@@ -121,7 +122,7 @@ class _Call:
     def _run(self) -> Any:
         deadlines.keep_to(self.deadline)
         try:
-            answer = retries.run(self._work, self._is_repeatable)
+            answer = retries.run(self._attempt, self._is_repeatable)
         except DomainError as raised:
             self.log(raised)
             raise
@@ -142,6 +143,10 @@ class _Call:
         deadlines.keep_to(self.deadline)
         return self._work()
 
+    def _attempt(self) -> Any:
+        self._attempts += 1
+        return self._work()
+
     def _work(self) -> Any:
         if isinstance(self.request, MalformedRequest):
             raise self.request
@@ -158,21 +163,8 @@ class _Call:
 
     def log(self, error: DomainError | None) -> None:
         """Write the access line."""
-        code = STATUS_OF[error.kind] if error else grpc.StatusCode.OK
-        details: dict[str, object] = {"method": self.method, "request_id": self.request_id}
-        if error is not None:
-            details["reason"] = error.reason
-        if isinstance(error, InternalFault):
-            details["diagnosis"] = error.diagnosis
-        elif error is not None and error.__cause__ is not None:
-            details["cause"] = str(error.__cause__)
-        # What is ours to mend stands out; what callers got wrong does not.
-        write = getattr(_log, _LEVELS.get(code, "info"))
         seconds = time.monotonic() - self._arrived
-        write("call", code=code.name, duration_ms=round(seconds * 1000, 1), **details)
-
-
-_LEVELS = {grpc.StatusCode.UNAVAILABLE: "warning", grpc.StatusCode.INTERNAL: "error"}
+        access_log.write(self.method, self.request_id, seconds, error, self._attempts)
 
 
 def tolerant(

@@ -41,9 +41,7 @@ def group_commit(database: Database) -> Together:
         except Exception:
             # Told by whom it concerns, when it is run by itself.
             return one_by_one(calls)
-        return [
-            _told(call, Outcome(answer)) for call, answer in zip(calls, answers, strict=True)
-        ]
+        return [_told(call, Outcome(answer)) for call, answer in zip(calls, answers, strict=True)]
 
     return run
 

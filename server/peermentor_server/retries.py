@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
-
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines
 
@@ -23,7 +21,6 @@ T = TypeVar("T")
 def run(work: Callable[[], T], is_repeatable: Callable[[], bool]) -> T:
     """Return what `work` returns, run again until the deadline while that may help."""
     longest = FIRST_PAUSE_S
-    attempts = 1
     while True:
         try:
             return work()
@@ -37,9 +34,6 @@ def run(work: Callable[[], T], is_repeatable: Callable[[], bool]) -> T:
             if deadlines.remaining() <= 0:
                 raise
         longest = min(LONGEST_PAUSE_S, longest * 2)
-        attempts += 1
-        # For the line that the log gets for this call.
-        structlog.contextvars.bind_contextvars(attempts=attempts)
 
 
 def _may_repeat(error: DatabaseUnavailable, is_repeatable: Callable[[], bool]) -> bool:

@@ -121,9 +121,12 @@ def _statements(database: Database) -> Iterator[list[Statement]]:
         if re.match("SELECT|WITH|INSERT|UPDATE|DELETE", statement):
             seen.append((statement, parameters))
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    engines = {database.engine, database.reading_engine}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
     yield seen
-    event.remove(database.engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def _sqlite_plan(rows: Any) -> Plan:

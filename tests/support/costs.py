@@ -45,7 +45,8 @@ class Meter:
         self._dialect = database.dialect
         self._connections: list[Any] = []
         self._starts: dict[CodeType, int] = {}
-        event.listen(database.engine, "connect", lambda opened, _: self._connections.append(opened))
+        for engine in {database.engine, database.reading_engine}:
+            event.listen(engine, "connect", lambda opened, _: self._connections.append(opened))
 
     def count(self, work: Callable[[], object]) -> Cost:
         """Return what it costs; do it some times before, so that all caches are filled."""

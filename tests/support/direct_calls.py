@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from peermentor.v1.assignments_pb2_grpc import add_AssignmentServiceServicer_to_server
 from peermentor.v1.templates_pb2_grpc import add_TemplateServiceServicer_to_server
 from peermentor_server.calls import Calls
+from peermentor_server.lanes import Work
 from peermentor_server.rules.days import Clock
 from peermentor_server.services.assignments import AssignmentService
 from peermentor_server.services.templates import TemplateService
@@ -77,8 +78,8 @@ class DirectCalls:
 class _ThisThread:
     """A lane without threads."""
 
-    async def run(self, _caller: object, _deadline: object, work: Callable[[], Any]) -> Any:
-        return work()
+    async def run(self, work: Work) -> Any:
+        return work.run()
 
 
 class _Context:

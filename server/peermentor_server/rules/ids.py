@@ -5,8 +5,8 @@ that number in at least three digits: `asgn_001`, `rt-001`, `asgn_1000`. A text 
 exactly how a key is written names nothing.
 """
 
+import os
 import re
-import uuid
 from dataclasses import dataclass, field
 
 MAX_KEY = 2**63 - 1
@@ -41,5 +41,9 @@ TEMPLATE = IdFormat("rt-")
 
 
 def new_request_id() -> str:
-    """Return an id for a call that came without one."""
-    return str(uuid.uuid4())
+    """Return an id for a call that came without one: a UUID, of version 4 (RFC 9562)."""
+    # Not by way of uuid.UUID, which takes ten times as long.
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    last = f"{variant}{digits[17:20]}-{digits[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{last}"

@@ -44,8 +44,8 @@ class Database:
     # A connection for each thread that serves calls, and one for the health check.
     def __init__(self, url: str, *, pool_size: int = 12) -> None:
         self._url = url
-        self.engine, self._reading = _create(url, pool_size)
-        event.listen(self.engine, "before_cursor_execute", _refuse_late)
+        self.engine, self.reading_engine, self._reading = _create(url, pool_size)
+        event.listen(self.engine, "before_cursor_execute", deadlines.refuse_late)
         # Of each thread: `shared`, while it is in a block of together().
         self._own = threading.local()
 
@@ -80,13 +80,13 @@ class Database:
         if shared is not None:
             with translated(connected=True):
                 yield shared.connection
-                _refuse_late()
+                deadlines.refuse_late()
             return
         engine = self.engine.execution_options(**{PATIENT: True}) if is_patient else self.engine
         with translated() as progress, engine.begin() as connection:
             progress.connected = True
             yield connection
-            _refuse_late()
+            deadlines.refuse_late()
             progress.committing = True
 
     @contextmanager
@@ -98,7 +98,7 @@ class Database:
         with translated() as progress, self.engine.connect() as connection:
             try:
                 yield connection.execution_options(**{READ_ONLY: self.dialect == "sqlite"})
-                _refuse_late()
+                deadlines.refuse_late()
                 progress.committing = True
                 connection.commit()
             finally:
@@ -186,8 +186,8 @@ def begin_writing(connection: Connection) -> None:
         connection.execution_options(**{READ_ONLY: False})
 
 
-def _create(url: str, pool_size: int) -> tuple[Engine, Reading]:
-    """Return what connects to write, and what connects to read."""
+def _create(url: str, pool_size: int) -> tuple[Engine, Engine, Reading]:
+    """Return what connects to write, what connects to read, and what makes blocks that do so."""
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -204,10 +204,3 @@ def _create(url: str, pool_size: int) -> tuple[Engine, Reading]:
     from peermentor_server.storage import postgresql
 
     return postgresql.create(database_url.postgresql_parameters(url), options)
-
-
-def _refuse_late(*_event: object) -> None:
-    # Such as when this process has stood still: the caller has asked another one meanwhile, and
-    # gone on, and what is stored now could undo that.
-    if deadlines.remaining() <= 0:
-        raise DatabaseUnavailable from TimeoutError("the deadline has passed")

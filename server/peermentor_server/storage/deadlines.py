@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from peermentor_server.rules.errors import DatabaseUnavailable
+
 
 class Deadline:
     """A moment that may come sooner than was planned."""
@@ -63,6 +65,16 @@ def remaining() -> float:
     """Return how many seconds are left: below zero when late, infinite without a deadline."""
     deadline = _deadline.get()
     return math.inf if deadline is None else deadline.remaining()
+
+
+def refuse_late(*_event: object) -> None:
+    """Raise DatabaseUnavailable when the deadline has passed.
+
+    Such as when this process has stood still: the caller has asked another one meanwhile, and
+    gone on, and what is stored now could undo that.
+    """
+    if remaining() <= 0:
+        raise DatabaseUnavailable from TimeoutError("the deadline has passed")
 
 
 def may_wait() -> bool:

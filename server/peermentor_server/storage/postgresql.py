@@ -31,8 +31,10 @@ _PARAMETERS: dict[str, Any] = {
 
 def create(
     parameters: dict[str, str], options: dict[str, Any]
-) -> tuple[Engine, Callable[[], AbstractContextManager[Connection]]]:
-    """Return an engine for the database of these parameters of libpq's, and what reads it."""
+) -> tuple[Engine, Engine, Callable[[], AbstractContextManager[Connection]]]:
+    """Return an engine for the database of these parameters of libpq's, the same one to read it,
+    and what makes blocks that do so.
+    """
     wanted = _PARAMETERS | parameters
 
     def connect(*_event: object) -> BoundedConnection:
@@ -51,7 +53,8 @@ def create(
     event.listen(engine, "checkout", _refuse_ended)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _leave_read_only_server)
-    return engine, partial(_reading, engine.execution_options(**{READ_ONLY: True}))
+    reading = partial(_reading, engine.execution_options(**{READ_ONLY: True}))
+    return engine, engine, reading
 
 
 @contextmanager

@@ -4,7 +4,6 @@ To take one from the pool, and to give it back, takes longer than to read a row.
 """
 
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from weakref import WeakSet
 
@@ -13,14 +12,15 @@ from sqlalchemy import Connection, Engine
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.deadlines import WouldWait
 from peermentor_server.storage.outages import Progress, raise_translated
+from peermentor_server.storage.sqlite_file import OwnFile
 
 
 class Readers:
     """The connections of all threads, each of which has one."""
 
-    def __init__(self, engine: Engine, check: Callable[[], object]) -> None:
-        """Connect by `engine`; `check` raises when a connection can no longer be used."""
-        self._engine, self._check = engine, check
+    def __init__(self, engine: Engine, file: OwnFile) -> None:
+        """Connect by `engine` to this file."""
+        self.engine, self.file = engine, file
         self._own = threading.local()
         self._all: WeakSet[Connection] = WeakSet()
 
@@ -30,7 +30,8 @@ class Readers:
 
     def take(self) -> Connection:
         """Return the connection of this thread."""
-        self._check()
+        deadlines.refuse_late()
+        self.file.check()
         connection: Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = self._connect()
@@ -53,7 +54,7 @@ class Readers:
             connection.close()
 
     def _connect(self) -> Connection:
-        connection = self._engine.connect()
+        connection = self.engine.connect()
         # The pool may make another one.
         connection.detach()
         self._all.add(connection)
@@ -91,7 +92,9 @@ class Reading:
             self._translate(error, connected=True)
 
     def _translate(self, error: BaseException, *, connected: bool) -> None:
-        name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+        original = getattr(error, "orig", None)
+        self._readers.file.note(original)
+        name = getattr(original, "sqlite_errorname", "")
         if name.startswith("SQLITE_BUSY") and not deadlines.may_wait():
             raise WouldWait from None
         raise_translated(error, Progress(connected=connected))

@@ -10,6 +10,7 @@ from typing import Any
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
 
 from peermentor_server.storage import deadlines, limits
 from peermentor_server.storage.database import PATIENT, READ_ONLY
@@ -24,29 +25,36 @@ FIRST_SAFE_VERSION = (3, 51, 3)
 
 def create(
     url: URL, options: dict[str, Any]
-) -> tuple[Engine, Callable[[], AbstractContextManager[Connection]]]:
-    """Return an engine for this database, and what connects to read it."""
+) -> tuple[Engine, Engine, Callable[[], AbstractContextManager[Connection]]]:
+    """Return an engine for this database, one to read it, and what makes blocks that do so."""
     if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
         raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
-    engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
     # Resolved, so that a link to the file leads to the same queue.
     path = Path(str(url.database)).resolve()
     own_file = OwnFile(path)
+    prepare = partial(_prepare, WriteQueue(path), own_file)
+
+    engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
     event.listen(engine, "do_connect", own_file.prepare)
-    event.listen(engine, "connect", partial(_prepare, WriteQueue(path), own_file))
-    event.listen(engine, "connect", own_file.remember)
-    event.listen(engine, "close", own_file.forget)
-    event.listen(engine, "close_detached", own_file.forget)
     event.listen(engine, "checkout", own_file.check)
-    event.listen(engine, "handle_error", own_file.note)
+    event.listen(engine, "handle_error", lambda context: own_file.note(context.original_exception))
     event.listen(engine, "begin", _begin)
-    readers = Readers(_reading(engine), own_file.check)
+
+    def connect() -> Any:
+        own_file.prepare()
+        return sqlite.connect(url.database, factory=_Connection, check_same_thread=False)
+
+    # Events at every statement take longer than SQLite does: those who read have none.
+    hidden = {"hide_parameters": options["hide_parameters"]}
+    reading = create_engine(url, module=sqlite, creator=connect, poolclass=NullPool, **hidden)
+    for each in (engine, reading):
+        event.listen(each, "connect", prepare)
+        event.listen(each, "connect", own_file.remember)
+        event.listen(each, "close", own_file.forget)
+        event.listen(each, "close_detached", own_file.forget)
+    readers = Readers(reading, own_file)
     event.listen(engine, "engine_disposed", readers.close)
-    return engine, readers.reading
-
-
-def _reading(engine: Engine) -> Engine:
-    return engine.execution_options(**{READ_ONLY: True})
+    return engine, reading, readers.reading
 
 
 def _patience_s(timeout_ms: int | None = None) -> float:
@@ -104,7 +112,7 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
 
 def truncate_log(engine: Engine) -> None:
     """Move everything from the write-ahead log to the database file, and empty the log."""
-    with _reading(engine).connect() as connection:
+    with engine.execution_options(**{READ_ONLY: True}).connect() as connection:
         driver: Any = connection.connection.dbapi_connection
         # It locks writers out while it works: without a turn it waits for seconds among many.
         driver.begin_turn()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import ExceptionContext
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.outages import unusable
@@ -42,11 +41,15 @@ class OwnFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log_file, _ = _besides(path)
+        self._log_file, index = _besides(path)
+        # As texts: Path takes several times as long to be looked up.
+        self._all = [str(each) for each in (path, self._log_file, index)]
         self._identity: Identity = None
         # SQLite makes them anew when nobody has the database open.
         self._besides: dict[Path, Identity] = dict.fromkeys(_besides(path))
         self._connections = 0
+        # Of the file and those beside it, when all were there and nothing was wrong.
+        self._seen: list[Identity] = []
         self._lock = threading.Lock()
         self._loss: Exception | None = None
         self._size = 0
@@ -58,6 +61,7 @@ class OwnFile:
                 self._identity = _identity(self._path)
             if self._connections == 0:
                 self._besides = {path: _identity(path) for path in self._besides}
+                self._seen = []
             self._connections += 1
 
     def forget(self, *_event: object) -> None:
@@ -75,6 +79,11 @@ class OwnFile:
         """Raise DatabaseUnavailable when the files are no longer the ones, or not whole."""
         if self._loss is not None:
             raise DatabaseUnavailable from self._loss
+        # Every call does this: it looks closer only when something is new.
+        if not self._seen or self._seen != [_identity(path) for path in self._all]:
+            self._check_closely()
+
+    def _check_closely(self) -> None:
         if self._identity is None:
             return
         if _identity(self._path) != self._identity:
@@ -90,6 +99,7 @@ class OwnFile:
                 self._lose(FileReplaced(path))
         # Of a new database they are made by the first to write.
         self._besides = found
+        self._seen = [self._identity, *found.values()]
 
     def check_whole(self, connection: Connection) -> None:
         """Raise DatabaseUnavailable when the files are cut off, or can no longer be written."""
@@ -114,9 +124,9 @@ class OwnFile:
             return f"{self._log_file} was truncated or overwritten"
         return None
 
-    def note(self, context: ExceptionContext) -> None:
+    def note(self, error: BaseException | None) -> None:
         """Look at an error of the driver's."""
-        name = getattr(context.original_exception, "sqlite_errorname", "")
+        name = getattr(error, "sqlite_errorname", "")
         if self._connections and name.startswith(_DAMAGED):
             self._loss = FileDamaged(f"{self._path} is damaged ({name}); restore a backup")
 
@@ -126,9 +136,9 @@ class OwnFile:
         raise DatabaseUnavailable from loss
 
 
-def _identity(path: Path) -> Identity:
+def _identity(path: Path | str) -> Identity:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - takes a text, see OwnFile._all
     except OSError:
         return None
     return found.st_dev, found.st_ino
