@@ -285,9 +285,10 @@ class AtOnce:
         for work, answer in gathered:
             if answer.done():
                 continue
+            if self._ended_at - began > MAX_AT_ONCE_S:
+                answer.set_exception(WouldWait())
+                continue
             try:
-                if self._ended_at - began > MAX_AT_ONCE_S:
-                    raise WouldWait
                 answer.set_result(self._run(work))
             except Exception as error:
                 answer.set_exception(error)

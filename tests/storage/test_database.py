@@ -174,8 +174,9 @@ def test_a_transaction_that_stays_open_would_be_seen(database: Database, second:
         for number in range(3):
             assignments.name_mentee(connection, f"user_{number}", "")
     with database.engine.connect() as connection:
-        reading = connection.execution_options(peermentor_read_only=database.dialect == "sqlite")
-        rows = reading.execute(select(mentees))
+        if database.dialect == "postgresql":
+            database.backend.begin(connection)
+        rows = connection.execute(select(mentees))
         assert rows.fetchone() is not None
         with pytest.raises(AssertionError):
             _assert_no_transaction(second)

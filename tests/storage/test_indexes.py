@@ -93,6 +93,7 @@ def _plan(database: Database, read: Read, *changes: str) -> Plan:
     """Explain the statement of a read, after changes that are taken back."""
     statement, parameters = _statement(database, read)
     with database.engine.connect() as connection:
+        database.backend.begin(connection)
         for change in changes:
             connection.execute(text(change))
         if database.dialect == "sqlite":
@@ -121,7 +122,7 @@ def _statements(database: Database) -> Iterator[list[Statement]]:
         if re.match("SELECT|WITH|INSERT|UPDATE|DELETE", statement):
             seen.append((statement, parameters))
 
-    engines = {database.engine, database.reading_engine}
+    engines = {database.engine, database.backend.reading_engine}
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     yield seen

@@ -156,7 +156,7 @@ def test_a_migration_waits_for_another_one_longer_than_a_call_does(
 
 def test_a_connection_that_is_thrown_away_ends_its_turn(own: Database, file: Path) -> None:
     with own.engine.connect() as connection:
-        connection.begin()
+        own.backend.begin(connection)
         assert not _nobody_has_a_turn(file)
         connection.invalidate()
     assert _nobody_has_a_turn(file)

@@ -45,7 +45,7 @@ class Meter:
         self._dialect = database.dialect
         self._connections: list[Any] = []
         self._starts: dict[CodeType, int] = {}
-        for engine in {database.engine, database.reading_engine}:
+        for engine in {database.engine, database.backend.reading_engine}:
             event.listen(engine, "connect", lambda opened, _: self._connections.append(opened))
 
     def count(self, work: Callable[[], object]) -> Cost:

@@ -6,28 +6,19 @@ prepare. What a driver raises leaves this module as `outages` translates it.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy import text as sql
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Engine
 
 from peermentor_server import database_url
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import deadlines, limits
+from peermentor_server.storage.backend import Backend
 from peermentor_server.storage.outages import translated
-
-# Makes a block with a connection for one statement.
-Reading = Callable[[], AbstractContextManager[Connection]]
-
-# The execution option of connections that take no write lock.
-READ_ONLY = "peermentor_read_only"
-# The execution option of connections that wait for a migration by another program to end.
-PATIENT = "peermentor_patient"
 
 
 @dataclass(slots=True)
@@ -44,10 +35,14 @@ class Database:
     # A connection for each thread that serves calls, and one for the health check.
     def __init__(self, url: str, *, pool_size: int = 12) -> None:
         self._url = url
-        self.engine, self.reading_engine, self._reading = _create(url, pool_size)
-        event.listen(self.engine, "before_cursor_execute", deadlines.refuse_late)
+        self.backend = _backend(url, pool_size)
         # Of each thread: `shared`, while it is in a block of together().
         self._own = threading.local()
+
+    @property
+    def engine(self) -> Engine:
+        """What connects to write."""
+        return self.backend.engine
 
     @property
     def dialect(self) -> str:
@@ -64,11 +59,11 @@ class Database:
     @property
     def file(self) -> Path | None:
         """The file of a SQLite database."""
-        return Path(str(self.engine.url.database)) if self.dialect == "sqlite" else None
+        return self.backend.file
 
     def read(self) -> AbstractContextManager[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
-        return self._reading()
+        return self.backend.reading()
 
     @contextmanager
     def write(self, *, is_patient: bool = False) -> Iterator[Connection]:
@@ -82,8 +77,9 @@ class Database:
                 yield shared.connection
                 deadlines.refuse_late()
             return
-        engine = self.engine.execution_options(**{PATIENT: True}) if is_patient else self.engine
-        with translated() as progress, engine.begin() as connection:
+        deadlines.refuse_late()
+        with translated() as progress, self.engine.begin() as connection:
+            self.backend.begin(connection, is_patient=is_patient)
             progress.connected = True
             yield connection
             deadlines.refuse_late()
@@ -91,19 +87,24 @@ class Database:
 
     @contextmanager
     def stage(self) -> Iterator[Connection]:
-        """As write(), but first for work in temporary tables alone, until `begin_writing`.
+        """As write(), but first for work in temporary tables alone, until begin_writing().
 
         However long that takes, on SQLite no other writer waits for it.
         """
         with translated() as progress, self.engine.connect() as connection:
             try:
-                yield connection.execution_options(**{READ_ONLY: self.dialect == "sqlite"})
+                self.backend.begin_staging(connection)
+                yield connection
                 deadlines.refuse_late()
                 progress.committing = True
                 connection.commit()
             finally:
                 # What is attached to it or set for it must not come back with another caller.
                 connection.invalidate()
+
+    def begin_writing(self, connection: Connection) -> None:
+        """Go on to the other tables, in a connection of stage()."""
+        self.backend.begin_writing(connection)
 
     @contextmanager
     def erase(self) -> Iterator[Connection]:
@@ -114,7 +115,7 @@ class Database:
         if shared is not None:
             shared.erases = True
         else:
-            self._forget_erased()
+            self._overwrite_erased()
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -129,38 +130,22 @@ class Database:
             finally:
                 del self._own.shared
         if shared.erases:
-            self._forget_erased()
+            self._overwrite_erased()
 
-    def _forget_erased(self) -> None:
-        if self.dialect == "sqlite":
-            from peermentor_server.storage import sqlite
-
-            # What the write-ahead log still holds of it. The deletion itself is committed:
-            # should a long reader or a full disk be in the way, a later checkpoint does it.
-            with suppress(DatabaseUnavailable), translated():
-                sqlite.truncate_log(self.engine)
+    def _overwrite_erased(self) -> None:
+        # The deletion itself is committed: should a long reader or a full disk be in the way, a
+        # later checkpoint does it.
+        with suppress(DatabaseUnavailable), translated():
+            self.backend.overwrite_erased()
 
     def ping(self) -> None:
         """Return when the database answers and can be written; else raise DatabaseUnavailable."""
-        if self.dialect == "postgresql":
-            from peermentor_server.storage import postgresql
-
-            with self.write() as connection:
-                postgresql.check_writable(connection)
-        else:
-            from peermentor_server.storage import sqlite
-
-            with self.read() as connection:
-                connection.execute(sql("SELECT 1 FROM alembic_version"))
-                sqlite.check_file(connection)
+        with translated():
+            self.backend.ping()
 
     def obstacle(self) -> str | None:
         """Return what keeps this program from a file of SQLite's, which need not be there yet."""
-        if self.file is None:
-            return None
-        from peermentor_server.storage import sqlite_file
-
-        return sqlite_file.obstacle(self.file.resolve())
+        return self.backend.obstacle()
 
     def is_pooled(self) -> bool:
         """Tell whether a pooler of PostgreSQL's, such as PgBouncer, stands between."""
@@ -169,25 +154,15 @@ class Database:
 
     def damage(self) -> Iterator[str]:
         """Yield what is broken in a file of SQLite's; PostgreSQL has tools of its own for that."""
-        if self.dialect == "sqlite":
-            with self.read() as connection:
-                found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
-            yield from (f"{self.location} is damaged: {each}" for each in found if each != "ok")
+        for each in self.backend.damage():
+            yield f"{self.location} is damaged: {each}"
 
     def close(self) -> None:
         """Close all connections. The database may be used again."""
-        self.engine.dispose()
+        self.backend.close()
 
 
-def begin_writing(connection: Connection) -> None:
-    """Go on to the other tables, in a connection of `Database.stage()`."""
-    if connection.dialect.name == "sqlite":
-        connection.commit()
-        connection.execution_options(**{READ_ONLY: False})
-
-
-def _create(url: str, pool_size: int) -> tuple[Engine, Engine, Reading]:
-    """Return what connects to write, what connects to read, and what makes blocks that do so."""
+def _backend(url: str, pool_size: int) -> Backend:
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -197,10 +172,9 @@ def _create(url: str, pool_size: int) -> tuple[Engine, Engine, Reading]:
     }
     # Each imports its driver, which takes its time and is not needed with the other.
     if database_url.is_sqlite(url):
-        from peermentor_server.storage import sqlite
+        from peermentor_server.storage.sqlite import SQLite
 
-        file = database_url.sqlite_file(url)
-        return sqlite.create(URL.create("sqlite", database=file), options)
-    from peermentor_server.storage import postgresql
+        return SQLite(database_url.sqlite_file(url), options)
+    from peermentor_server.storage.postgresql import PostgreSQL
 
-    return postgresql.create(database_url.postgresql_parameters(url), options)
+    return PostgreSQL(database_url.postgresql_parameters(url), options)

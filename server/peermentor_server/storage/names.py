@@ -26,7 +26,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from peermentor_server.storage import database as databases
 from peermentor_server.storage import rights, upserts
 from peermentor_server.storage.database import Database
 from peermentor_server.storage.tables import mentees
@@ -58,7 +57,7 @@ def spooled(database: Database | None) -> Iterator["NameSpool"]:
             if target and target.dialect.name == "sqlite":
                 _attach(target, file.name)
         # It has no name any more: nobody else can open it, and it goes with the process.
-        yield NameSpool(lines, target)
+        yield NameSpool(lines, database, target)
 
 
 def _create(file: str) -> Any:
@@ -94,9 +93,9 @@ class NoRoom(Exception):
 class NameSpool:
     """Lines of a file: the number of each, the id of a mentee and the name."""
 
-    def __init__(self, lines: Any, target: Connection | None) -> None:
+    def __init__(self, lines: Any, database: Database | None, target: Connection | None) -> None:
         self._lines = lines
-        self._target = target
+        self._database, self._target = database, target
 
     def add(self, lines: Iterable[tuple[int, str, str]]) -> None:
         """Keep some more lines."""
@@ -122,7 +121,7 @@ class NameSpool:
     def store(self, progress: Callable[[float], None]) -> None:
         """Give the mentees these names, known before or not; no id may stand on two lines."""
         target = self._target
-        if target is None:
+        if target is None or self._database is None:
             raise ValueError("this spool is for no database")
         if target.dialect.name == "sqlite":
             source = _SPOOLED
@@ -130,7 +129,7 @@ class NameSpool:
             source = _INCOMING
             self._send(target, progress)
         _leave_out_what_is_known(target, source)
-        databases.begin_writing(target)
+        self._database.begin_writing(target)
         _move(target, source)
 
     def _send(self, target: Connection, progress: Callable[[float], None]) -> None:

@@ -14,8 +14,6 @@ from peermentor_server.storage.tables import VERSION_TABLE, mentees, metadata
 # part of a worker's start.
 NEWEST = "0005"
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number will do, as long as nobody else locks the same one in this database.
-_ADVISORY_LOCK = 7_033_636_685
 
 
 class NewerSchema(Exception):
@@ -100,17 +98,8 @@ def migrate(database: Database, revision: str = "head") -> None:
     # Alembic takes %(name)s for what is to be filled in.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     with database.write(is_patient=True) as connection:
-        _wait_for_turn(connection)
+        database.backend.wait_for_migrations(connection)
         if _state(connection) is State.UNKNOWN:
             raise NewerSchema
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-
-
-def _wait_for_turn(connection: Connection) -> None:
-    # On SQLite the write transaction itself keeps others out.
-    if connection.dialect.name == "postgresql":
-        # However long it takes.
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

@@ -1,7 +1,7 @@
 """SQLite: how its engine is made, so that what was acknowledged survives."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -9,11 +9,11 @@ from typing import Any
 
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from peermentor_server.storage import deadlines, limits
-from peermentor_server.storage.database import PATIENT, READ_ONLY
+from peermentor_server.storage import deadlines, limits, sqlite_file
 from peermentor_server.storage.readers import Readers
 from peermentor_server.storage.sqlite_file import OwnFile
 from peermentor_server.storage.tables import VERSION_TABLE
@@ -23,38 +23,97 @@ from peermentor_server.storage.write_queue import WriteQueue
 FIRST_SAFE_VERSION = (3, 51, 3)
 
 
-def create(
-    url: URL, options: dict[str, Any]
-) -> tuple[Engine, Engine, Callable[[], AbstractContextManager[Connection]]]:
-    """Return an engine for this database, one to read it, and what makes blocks that do so."""
-    if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
-        raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
-    # Resolved, so that a link to the file leads to the same queue.
-    path = Path(str(url.database)).resolve()
-    own_file = OwnFile(path)
-    prepare = partial(_prepare, WriteQueue(path), own_file)
+class SQLite:
+    """A file, of which this is the only program's."""
 
-    engine = create_engine(url, module=sqlite, connect_args={"factory": _Connection}, **options)
-    event.listen(engine, "do_connect", own_file.prepare)
-    event.listen(engine, "checkout", own_file.check)
-    event.listen(engine, "handle_error", lambda context: own_file.note(context.original_exception))
-    event.listen(engine, "begin", _begin)
+    def __init__(self, file: str, options: dict[str, Any]) -> None:
+        if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
+            raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
+        self.file = Path(file)
+        # Resolved, so that a link to the file leads to the same queue.
+        path = self.file.resolve()
+        self._own_file = OwnFile(path)
+        self._prepare = partial(_prepare, WriteQueue(path))
+        self.engine = self._make_engine(options)
+        event.listen(self.engine, "checkout", self._own_file.check)
+        event.listen(self.engine, "handle_error", self._own_file.note_event)
+        # Each thread keeps a connection to read: to take one from a pool takes longer.
+        without_pool = {"poolclass": NullPool, "hide_parameters": options["hide_parameters"]}
+        self.reading_engine = self._make_engine(without_pool)
+        self._readers = Readers(self.reading_engine, self._own_file)
 
-    def connect() -> Any:
-        own_file.prepare()
-        return sqlite.connect(url.database, factory=_Connection, check_same_thread=False)
+    def _make_engine(self, options: dict[str, Any]) -> Engine:
+        def connect() -> Any:
+            self._own_file.prepare()
+            return sqlite.connect(str(self.file), factory=_Connection, check_same_thread=False)
 
-    # Events at every statement take longer than SQLite does: those who read have none.
-    hidden = {"hide_parameters": options["hide_parameters"]}
-    reading = create_engine(url, module=sqlite, creator=connect, poolclass=NullPool, **hidden)
-    for each in (engine, reading):
-        event.listen(each, "connect", prepare)
-        event.listen(each, "connect", own_file.remember)
-        event.listen(each, "close", own_file.forget)
-        event.listen(each, "close_detached", own_file.forget)
-    readers = Readers(reading, own_file)
-    event.listen(engine, "engine_disposed", readers.close)
-    return engine, reading, readers.reading
+        engine = create_engine(
+            URL.create("sqlite", database=str(self.file)), module=sqlite, creator=connect, **options
+        )
+        event.listen(engine, "connect", self._prepare)
+        event.listen(engine, "connect", self._own_file.remember)
+        event.listen(engine, "close", self._own_file.forget)
+        event.listen(engine, "close_detached", self._own_file.forget)
+        return engine
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """See Backend."""
+        return self._readers.reading()
+
+    def begin(self, connection: Connection, *, is_patient: bool = False) -> None:
+        """See Backend."""
+        driver: Any = connection.connection.dbapi_connection
+        driver.begin_turn(limits.MIGRATION_LOCK_TIMEOUT_MS if is_patient else None)
+        try:
+            # IMMEDIATE takes the write lock at once: a transaction that first reads and then
+            # writes would otherwise fail as soon as another one writes in between.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            driver.end_turn()
+            raise
+
+    def begin_staging(self, connection: Connection) -> None:
+        """See Backend. Temporary tables are in a file of their own."""
+
+    def begin_writing(self, connection: Connection) -> None:
+        """See Backend."""
+        connection.commit()
+        self.begin(connection)
+
+    def wait_for_migrations(self, connection: Connection) -> None:
+        """See Backend. The write transaction itself keeps others out."""
+
+    def overwrite_erased(self) -> None:
+        """Move everything from the write-ahead log to the database file, and empty the log."""
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            # It locks writers out while it works: without a turn it waits for seconds among many.
+            driver.begin_turn()
+            try:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                driver.end_turn()
+
+    def ping(self) -> None:
+        """See Backend; also raise DatabaseUnavailable when the file is no longer whole."""
+        with self.reading() as connection:
+            connection.execute(sql("SELECT 1 FROM alembic_version"))
+            self._own_file.check_whole(connection)
+
+    def obstacle(self) -> str | None:
+        """See Backend."""
+        return sqlite_file.obstacle(self.file.resolve())
+
+    def damage(self) -> Iterator[str]:
+        """See Backend."""
+        with self.reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+        yield from (each for each in found if each != "ok")
+
+    def close(self) -> None:
+        """See Backend."""
+        self._readers.close()
+        self.engine.dispose()
 
 
 def _patience_s(timeout_ms: int | None = None) -> float:
@@ -67,7 +126,6 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
     """A connection of the driver that ends its turn as a writer along with its transaction."""
 
     queue: WriteQueue
-    file: OwnFile
     _has_turn = False
 
     def begin_turn(self, timeout_ms: int | None = None) -> None:
@@ -110,26 +168,8 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
             self.end_turn()
 
 
-def truncate_log(engine: Engine) -> None:
-    """Move everything from the write-ahead log to the database file, and empty the log."""
-    with engine.execution_options(**{READ_ONLY: True}).connect() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        # It locks writers out while it works: without a turn it waits for seconds among many.
-        driver.begin_turn()
-        try:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            driver.end_turn()
-
-
-def check_file(connection: Connection) -> None:
-    """Raise DatabaseUnavailable when the file is no longer whole, or cannot be written."""
-    driver: Any = connection.connection.dbapi_connection
-    driver.file.check_whole(connection)
-
-
-def _prepare(queue: WriteQueue, file: OwnFile, connection: Any, _record: Any) -> None:
-    connection.queue, connection.file = queue, file
+def _prepare(queue: WriteQueue, connection: Any, _record: Any) -> None:
+    connection.queue = queue
     # The driver's own transactions begin too late and lose updates; _begin does it.
     connection.isolation_level = None
     for pragma in (
@@ -166,18 +206,3 @@ def _switch_to_wal(connection: Any) -> None:
 def _is_of_another_program(connection: Any) -> bool:
     tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     return bool(tables) and (VERSION_TABLE,) not in tables
-
-
-def _begin(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get(READ_ONLY):
-        return
-    driver: Any = connection.connection.dbapi_connection
-    driver.begin_turn(limits.MIGRATION_LOCK_TIMEOUT_MS if options.get(PATIENT) else None)
-    try:
-        # IMMEDIATE takes the write lock at once: a transaction that first reads and then
-        # writes would otherwise fail as soon as another one writes in between.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except BaseException:
-        driver.end_turn()
-        raise

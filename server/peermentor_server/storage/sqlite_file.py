@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import ExceptionContext
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.outages import unusable
@@ -123,6 +124,10 @@ class OwnFile:
         if in_log and not _holds(self._log_file, in_log, page_size):
             return f"{self._log_file} was truncated or overwritten"
         return None
+
+    def note_event(self, context: ExceptionContext) -> None:
+        """Look at an error of an engine's."""
+        self.note(context.original_exception)
 
     def note(self, error: BaseException | None) -> None:
         """Look at an error of the driver's."""
