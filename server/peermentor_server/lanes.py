@@ -10,6 +10,7 @@ takes no time is quickest there too, see AtOnce.
 
 import asyncio
 import itertools
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
@@ -28,6 +29,11 @@ from peermentor_server.storage.deadlines import Deadline, WouldWait
 MAX_CALLS = 24
 # How many calls a thread takes at once, where it gains by that.
 MAX_TOGETHER = 16
+# How often the threads of a lane are looked after: how long an answer may lie about, and how long
+# they may have taken no other call before one more of them begins. Those who write wait for a
+# disk, and several can do that at once.
+LOOK_S = 0.005
+LOOK_AT_WRITES_S = 0.001
 # How long a call waits for a thread: longer than a failover keeps threads waiting, and so that
 # there is time left to work.
 MAX_WAIT_S = 3.0
@@ -104,21 +110,38 @@ class _Job:
 
 
 class Lane:
-    """Threads for one kind of work."""
+    """Threads for one kind of work.
 
-    def __init__(self, name: str, threads: int, together: Together | None = None) -> None:
+    A thread that has done its call goes on with the next one. As long as it gets on no other
+    thread begins, and answers are handed over several at once: the more often threads take turns
+    at Python, the slower each of them is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        together: Together | None = None,
+        look_s: float = LOOK_S,
+    ) -> None:
         """With `together`, a thread takes as many calls at once as are there, to run them so."""
         self.name = name
+        self._look_s = look_s
         self._together = together or one_by_one
         self._at_once = MAX_TOGETHER if together else 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._idle = threads
+        self._threads = self._idle = threads
         self._numbers = itertools.count(1)
+        # The event loop and the threads change what follows, one at a time.
+        self._lock = threading.Lock()
         self._waiting: list[_Job] = []
         self._running: list[_Job] = []
-        self._runs: set[Future[None]] = set()
+        self._done: list[tuple[_Job, Outcome]] = []
+        self._taken_at = 0.0
         # When each address and connection that has calls here was last served, by number.
         self._served: dict[str, int] = {}
+        self._runs: set[Future[None]] = set()
+        self._look: asyncio.TimerHandle | None = None
 
     async def run(self, work: Work) -> Any:
         """Return what `work` returns in a thread.
@@ -130,19 +153,24 @@ class Lane:
             raise Overloaded
         loop = asyncio.get_running_loop()
         job = _Job(next(self._numbers), work, loop.create_future())
-        self._waiting.append(job)
+        with self._lock:
+            self._waiting.append(job)
+            is_full = len(self._waiting) + len(self._running) > MAX_CALLS
+            greediest = self._greediest() if is_full and not self._idle else None
+        if greediest is not None:
+            self._refuse(greediest)
+        self._dispatch(loop)
         if not self._idle:
-            if len(self._waiting) + len(self._running) > MAX_CALLS:
-                self._refuse(self._greediest())
             patience = min(MAX_WAIT_S, work.deadline.remaining())
             job.expiry = loop.call_later(patience, self._refuse, job)
-        self._dispatch(loop)
         try:
             return await job.answer
         except asyncio.CancelledError:
-            if job in self._waiting:
-                self._take(job)
+            self._withdraw(job)
             raise
+        finally:
+            if job.expiry is not None:
+                job.expiry.cancel()
 
     def is_idle(self) -> bool:
         """Tell whether no call is here."""
@@ -153,6 +181,8 @@ class Lane:
 
         What runs is waited for, but not for long: threads that hang are left to themselves.
         """
+        with self._lock:
+            self._waiting.clear()
         self._pool.shutdown(wait=False)
         wait(self._runs, patience_s)
 
@@ -174,21 +204,58 @@ class Lane:
         )
 
     def _refuse(self, job: _Job) -> None:
-        if job in self._waiting:
-            self._take(job)
-            if not job.answer.done():
-                job.answer.set_exception(Overloaded())
+        if self._withdraw(job) and not job.answer.done():
+            job.answer.set_exception(Overloaded())
+
+    def _withdraw(self, job: _Job) -> bool:
+        with self._lock:
+            if job not in self._waiting:
+                return False
+            self._waiting.remove(job)
+            return True
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._idle and self._waiting:
-            jobs = [self._next() for _ in range(min(self._at_once, len(self._waiting)))]
+        """Let a thread begin if there is work for it, and look again as long as one runs."""
+        now = time.monotonic()
+        if (
+            self._waiting
+            and self._idle
+            and (self._all_rest() or now - self._taken_at > self._look_s)
+        ):
             self._idle -= 1
+            self._taken_at = now
+            self._runs.add(self._pool.submit(self._work, loop))
+        if self._look is None and not self._all_rest():
+            self._look = loop.call_later(self._look_s, self._look_again, loop)
+
+    def _all_rest(self) -> bool:
+        return self._idle == self._threads
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._look = None
+        self._hand_over()
+        self._dispatch(loop)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        while jobs := self._take():
+            outcomes = self._together([job.work for job in jobs])
+            with self._lock:
+                self._done += zip(jobs, outcomes, strict=True)
+                is_time = self._at_once > 1 or len(self._done) >= MAX_TOGETHER
+            if is_time:
+                loop.call_soon_threadsafe(self._hand_over)
+        loop.call_soon_threadsafe(self._rest, loop)
+
+    def _take(self) -> list[_Job]:
+        with self._lock:
+            jobs = [self._next() for _ in range(min(self._at_once, len(self._waiting)))]
             self._running += jobs
-            self._runs.add(self._pool.submit(self._execute, loop, jobs))
+            self._taken_at = time.monotonic()
+        return jobs
 
     def _next(self) -> _Job:
         job = min(self._waiting, key=self._turn) if len(self._waiting) > 1 else self._waiting[0]
-        self._take(job)
+        self._waiting.remove(job)
         self._served |= dict.fromkeys(job.work.caller, next(self._numbers))
         return job
 
@@ -197,31 +264,26 @@ class Lane:
         address, connection = (self._served.get(name, 0) for name in job.work.caller)
         return address, connection, job.number
 
-    def _take(self, job: _Job) -> None:
-        self._waiting.remove(job)
-        if job.expiry is not None:
-            job.expiry.cancel()
-
-    def _execute(self, loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:
-        outcomes = self._together([job.work for job in jobs])
-        loop.call_soon_threadsafe(self._finish, loop, jobs, outcomes)
-
-    def _finish(
-        self, loop: asyncio.AbstractEventLoop, jobs: list[_Job], outcomes: Sequence[Outcome]
-    ) -> None:
-        self._idle += 1
-        self._runs = {run for run in self._runs if not run.done()}
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            self._running.remove(job)
+    def _hand_over(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+            for job, _ in done:
+                self._running.remove(job)
+            # Whoever has nothing here any more begins anew: what is left would only pile up.
+            if not self._waiting:
+                self._served.clear()
+        for job, outcome in done:
             if job.answer.done():
                 continue
             if outcome.error is None:
                 job.answer.set_result(outcome.answer)
             else:
                 job.answer.set_exception(outcome.error)
-        # Whoever has nothing here any more begins anew: what is left would only pile up.
-        if not self._waiting:
-            self._served.clear()
+
+    def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._hand_over()
+        self._idle += 1
+        self._runs = {run for run in self._runs if not run.done()}
         self._dispatch(loop)
 
 
@@ -328,7 +390,7 @@ class Lanes:
         """`together` runs the writes that came to a thread at once."""
         self._reads = Lane("reads", threads.reads)
         self._scans = Lane("scans", threads.scans)
-        self._writes = Lane("writes", threads.writes, together)
+        self._writes = Lane("writes", threads.writes, together, LOOK_AT_WRITES_S)
         self._all = (self._reads, self._scans, self._writes)
         self._short_reads: Lane | AtOnce = self._reads
         self._counts: Lane | AtOnce = self._scans
