@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -16,9 +18,18 @@ from peermentor.v1.assignments_pb2 import (
     UpdateAssignmentRequest,
 )
 from peermentor.v1.templates_pb2 import ListTemplatesByCoordinatorRequest, ListTemplatesRequest
-from peermentor_server.lanes import MAX_CALLS, Caller, Lane, Lanes, Threads
+from peermentor_server import lanes
+from peermentor_server.lanes import (
+    MAX_AT_ONCE_S,
+    MAX_CALLS,
+    AtOnce,
+    Caller,
+    Lane,
+    Lanes,
+    Threads,
+)
 from peermentor_server.rules.errors import Overloaded
-from peermentor_server.storage.deadlines import Deadline
+from peermentor_server.storage.deadlines import Deadline, WouldWait
 
 ONE, OTHER = Caller("10.0.0.1", "10.0.0.1:1"), Caller("10.0.0.2", "10.0.0.2:1")
 
@@ -175,15 +186,147 @@ SERVICE = "/peermentor.v1.AssignmentService"
     ],
 )
 def test_each_kind_of_work_has_a_lane(method: str, request_: Message, name: str) -> None:
-    lanes = Lanes(Threads(1, 1, 1))
-    assert lanes.of(f"{SERVICE}/{method}", request_).name == name
-    lanes.close()
+    each = Lanes(Threads(1, 1, 1))
+    assert each.of(f"{SERVICE}/{method}", request_).name == name
+    each.close()
 
 
 def test_templates_have_the_same_lanes() -> None:
-    lanes = Lanes(Threads(1, 1, 1))
+    each = Lanes(Threads(1, 1, 1))
     service = "/peermentor.v1.TemplateService"
-    assert lanes.of(f"{service}/ListTemplates", ListTemplatesRequest()).name == "scans"
+    assert each.of(f"{service}/ListTemplates", ListTemplatesRequest()).name == "scans"
     of_one = ListTemplatesByCoordinatorRequest(coordinator_id="coord-119")
-    assert lanes.of(f"{service}/ListTemplatesByCoordinator", of_one).name == "reads"
-    lanes.close()
+    assert each.of(f"{service}/ListTemplatesByCoordinator", of_one).name == "reads"
+    each.close()
+
+
+def test_a_call_that_hangs_holds_up_no_other_and_no_answer() -> None:
+    """What a thread has done before is handed over, and another thread goes on."""
+
+    async def scene() -> list[str]:
+        lane, let_go = Lane("two", 2), threading.Event()
+        works: list[Callable[[], str]] = [lambda: "before"]
+        works += [lambda: str(let_go.wait(20)), lambda: "after"]
+        calls = [lane.run(Call(ONE, Deadline(60), work)) for work in works]
+        before, hanging, after = [asyncio.create_task(call) for call in calls]
+        answers = [await asyncio.wait_for(each, 20) for each in (before, after)]
+        assert not hanging.done()
+        let_go.set()
+        answers.append(await hanging)
+        lane.close()
+        return answers
+
+    assert asyncio.run(scene()) == ["before", "after", "True"]
+
+
+def test_a_thread_that_gets_on_is_not_joined_by_others() -> None:
+    async def scene() -> set[str]:
+        lane = Lane("four", 4, look_s=60)
+        names: set[str] = set()
+
+        def work() -> str:
+            names.add(threading.current_thread().name)
+            return ""
+
+        calls = [Call(ONE, Deadline(60), work) for _ in range(MAX_CALLS)]
+        await asyncio.gather(*(lane.run(call) for call in calls))
+        lane.close()
+        return names
+
+    assert len(asyncio.run(scene())) == 1
+
+
+@pytest.fixture(autouse=True)
+def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes: what comes after another call comes soon after it."""
+    monkeypatch.setattr(lanes, "CROWDED_S", 60.0)
+
+
+class Loop:
+    """Calls that are run in the event loop, in the order in which they are begun and answered."""
+
+    def __init__(self) -> None:
+        self.lane = Lane("otherwise", 1)
+        self.at_once = AtOnce(self.lane)
+        self.order: list[str] = []
+
+    async def crowd(self, names: str, works: Mapping[str, Callable[[], object]] = {}) -> list[Any]:
+        """Let calls of these names come one right after the other; return their answers."""
+
+        async def call(name: str) -> object:
+            def work() -> object:
+                self.order.append(f"{name} in {threading.current_thread().name}")
+                return works[name]() if name in works else name
+
+            answer = await self.at_once.run(Call(ONE, Deadline(60), work))  # type: ignore[arg-type]
+            self.order.append(f"{name} answered")
+            return answer
+
+        return await asyncio.gather(*(call(name) for name in names), return_exceptions=True)
+
+
+def in_loop(scene: Callable[[Loop], Awaitable[object]]) -> list[str]:
+    """Play it; return the order of things."""
+    loop = Loop()
+
+    async def play() -> None:
+        await scene(loop)
+        loop.lane.close()
+
+    asyncio.run(play())
+    return [each.replace(threading.current_thread().name, "loop") for each in loop.order]
+
+
+def test_a_call_that_comes_alone_is_run_at_once() -> None:
+    assert in_loop(lambda loop: loop.crowd("a")) == ["a in loop", "a answered"]
+
+
+def test_calls_of_a_crowd_are_run_one_after_the_other_before_any_is_answered() -> None:
+    async def scene(loop: Loop) -> None:
+        assert await loop.crowd("abcd") == list("abcd")
+
+    runs, answers = [f"{name} in loop" for name in "bcd"], [f"{name} answered" for name in "bcd"]
+    assert in_loop(scene) == ["a in loop", "a answered", *runs, *answers]
+
+
+def test_one_of_a_crowd_that_fails_or_has_to_wait_takes_no_other_along() -> None:
+    def fail() -> None:
+        raise Overloaded
+
+    def wait_in_loop() -> str:
+        if threading.current_thread() is threading.main_thread():
+            raise WouldWait
+        return "waited"
+
+    async def scene(loop: Loop) -> None:
+        answers = await loop.crowd("abcd", {"b": fail, "c": wait_in_loop})
+        assert isinstance(answers[1], Overloaded)
+        assert [answers[0], *answers[2:]] == ["a", "waited", "d"]
+
+    assert "c in otherwise_0" in in_loop(scene)
+
+
+def test_a_crowd_that_takes_long_goes_on_in_a_lane() -> None:
+    def take_long() -> str:
+        time.sleep(2 * MAX_AT_ONCE_S)
+        return "long"
+
+    async def scene(loop: Loop) -> None:
+        assert await loop.crowd("abcd", {"b": take_long}) == ["a", "long", "c", "d"]
+
+    order = in_loop(scene)
+    assert "b in loop" in order
+    assert {"c in otherwise_0", "d in otherwise_0"} < set(order)
+
+
+def test_one_of_a_crowd_that_is_given_up_is_not_run() -> None:
+    async def scene(loop: Loop) -> None:
+        await loop.crowd("a")
+        calls = [asyncio.create_task(loop.crowd(name)) for name in "bc"]
+        await asyncio.sleep(0)
+        calls[0].cancel()
+        assert await calls[1] == ["c"]
+
+    order = in_loop(scene)
+    assert "c in loop" in order
+    assert "b in loop" not in order
