@@ -20,7 +20,6 @@ from peermentor_server.storage.deadlines import Deadline
 from peermentor_server.storage.tables import mentees
 from support.disks import SQLITE_IOERR_FSYNC, FailingDisk, passing_by
 
-
 CALLER = Caller("10.0.0.1", "10.0.0.1:1")
 
 
