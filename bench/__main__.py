@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
         default=[1000],
         help="assignments; several, as in 1000,100000, show how the cost grows",
     )
-    parser.add_argument("--workers", type=_at_least(1), default=2, help="of service and FastAPI")
+    parser.add_argument("--workers", type=_at_least(1), default=2, help="of FastAPI")
     options = parser.parse_args()
     options.database = sorted(set(options.database or KINDS), key=KINDS.index)
     return options
@@ -89,7 +89,7 @@ def _run(kind: str, rows: int, options: argparse.Namespace, keep: Callable[[Samp
         store = stack.enter_context(databases(kind, directory))
         _say(f"{kind}: starting, and storing {rows:,} assignments three times")
         starter = Starter(stack, directory, store)
-        contestants = starter.service(rows, options.workers)
+        contestants = starter.service(rows)
         contestants += starter.fastapi(rows, options.workers)
         # They hold no rows whose number could matter.
         if rows == options.rows[0]:
@@ -118,7 +118,7 @@ def _keep(options: argparse.Namespace, facts: dict[str, str], samples: list[Samp
     results = report.Results(samples)
     settings = {
         "requests in flight": load.CALLERS,
-        "workers": options.workers,
+        "workers of FastAPI": options.workers,
         "rounds": options.rounds,
         "seconds": options.duration,
     }

@@ -81,8 +81,8 @@ class Starter:
         self._directory = directory
         self._databases = databases
 
-    def service(self, rows: int, workers: int) -> list[Contestant]:
-        """Start the service, alone and behind its gateway."""
+    def service(self, rows: int) -> list[Contestant]:
+        """Start the service, alone and behind its gateway, with as many workers as by default."""
         alone, grpc_port, rest_port, admin_port = free_ports(4)
         server = SERVICE_BIN / "peermentor-server"
         by_itself = self._run(
@@ -90,7 +90,7 @@ class Starter:
         )
         environment = self._service_environment(rows, grpc_port, rest_port, admin_port)
         ports = [grpc_port, rest_port]
-        gateway = self._run([server, "serve", "--workers", str(workers)], environment, ports)
+        gateway = self._run([server, "serve"], environment, ports)
         database = self._databases.processes
         return [
             Contestant(SERVICE_GRPC, "grpc", alone, (by_itself,), database),
