@@ -2,6 +2,7 @@
 
 import os
 import select
+import threading
 from typing import TextIO
 
 # How long a line waits for a reader that has fallen behind, in milliseconds.
@@ -18,11 +19,17 @@ class LogOutput:
         self._ready = select.poll()
         self._ready.register(descriptor, select.POLLOUT)
         self._patience_ms = PATIENCE_MS
+        # One line at a time: what threads write at once would be mixed up.
+        self._lock = threading.Lock()
         self.dropped = 0
 
     def write(self, line: str) -> None:
         """Write a line, unless its reader is gone or does not keep up."""
         data = line.encode("utf-8", "backslashreplace")
+        with self._lock:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         try:
             for start in range(0, len(data), _CHUNK):
                 # Only the first line that finds no room waits for it: calls must go on.
