@@ -7,7 +7,7 @@ import sys
 
 from bench.filling import fill, settle
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, mentees
 
 

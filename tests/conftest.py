@@ -14,10 +14,10 @@ import pytest
 
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server import logs
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.telemetry import logs
 from support.clock import CONTRACT_DAY, SettableClock
 from support.databases import Postgres, empty, migrated, running_postgres
 from support.gateways import running_gateway

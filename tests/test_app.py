@@ -11,9 +11,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.ports import free_ports
 
 # Far longer than anything here takes: whoever waits for the end of it has hung.

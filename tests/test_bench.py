@@ -21,9 +21,9 @@ from bench.fill_service import fill_service
 from bench.measuring import Sample
 from bench.processes import cpu_seconds
 from bench.workloads import LAST_CONTACT, LIST, WORKLOADS, Plan, WrongAnswer
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.ports import free_ports
 
 

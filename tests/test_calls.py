@@ -29,18 +29,18 @@ from grpc_status import rpc_status
 
 from peermentor.v1.assignments_pb2 import GetAssignmentRequest, ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server import logs
-from peermentor_server.app import SERVICES
-from peermentor_server.calls import Calls
-from peermentor_server.lanes import MAX_CALLS, Lane
+from peermentor_server.rpc.app import SERVICES
+from peermentor_server.rpc.calls import Calls
+from peermentor_server.rpc.lanes import MAX_CALLS, Lane
+from peermentor_server.rpc.stalls import StallWatch
 from peermentor_server.rules.errors import (
     AssignmentNotFound,
     DatabaseUnavailable,
     InternalFault,
 )
-from peermentor_server.stalls import StallWatch
-from peermentor_server.storage import deadlines, limits
-from peermentor_server.storage.outages import DriverError
+from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine.driver_errors import DriverError
+from peermentor_server.telemetry import logs
 from support.factories import NEW_ASSIGNMENT, new_assignment
 from support.names import FULL_NAME, assert_no_name_in
 from support.waiting import wait_until

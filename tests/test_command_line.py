@@ -9,10 +9,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from peermentor_server import checkup, demo, gateway
+from peermentor_server.cli import doctor, sample_data
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.supervise import gateway
 from support.commands import PROGRAM, run
 from support.databases import Postgres, migrated, url_of
 from support.poolers import running_pooler
@@ -129,7 +130,7 @@ def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Pa
 def test_backup_tells_what_it_copied_and_no_names(tmp_path: Path) -> None:
     url, file = f"sqlite:///{tmp_path}/own.db", tmp_path / "backup.db"
     with migrated(url) as database:
-        demo.load(database)
+        sample_data.load(database)
     result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (
@@ -301,7 +302,7 @@ def test_check_finds_damage(tmp_path: Path) -> None:
     file = tmp_path / "own.db"
     url = f"sqlite:///{file}"
     with migrated(url) as database:
-        demo.load(database)
+        sample_data.load(database)
     with file.open("r+b") as damaged:
         for page in range(2, file.stat().st_size // 4096):
             damaged.seek(page * 4096 + 8)
@@ -334,9 +335,9 @@ def test_check_says_what_is_wrong_with_the_gateway(
 ) -> None:
     """No setting makes the gateway refuse its file; one that has been changed by hand may."""
     monkeypatch.setattr(gateway, "configuration", lambda *_: {"admin": "by hand"})
-    found = checkup.check(Settings(database_url=f"sqlite:///{tmp_path}/new.db"))
-    assert not checkup.is_well(found)
-    assert "wrong  gateway: Envoy refuses its configuration: " in checkup.as_text(found)
+    found = doctor.check(Settings(database_url=f"sqlite:///{tmp_path}/new.db"))
+    assert not doctor.is_well(found)
+    assert "wrong  gateway: Envoy refuses its configuration: " in doctor.as_text(found)
 
 
 def test_check_names_a_bad_setting() -> None:

@@ -20,10 +20,10 @@ from peermentor.v1.templates_pb2 import (
     ListTemplatesRequest,
 )
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server import demo
-from peermentor_server.sample import SAMPLE
+from peermentor_server.cli import sample_data
+from peermentor_server.cli.sample import SAMPLE
 from peermentor_server.storage import assignments as assignment_storage
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import empty
 from support.factories import contents, new_assignment, new_template
 
@@ -31,7 +31,7 @@ from support.factories import contents, new_assignment, new_template
 @pytest.fixture
 def loaded(database: Database) -> tuple[int, int]:
     """The sample data, and how much of it there is."""
-    return demo.load(database)
+    return sample_data.load(database)
 
 
 def _shown(message: Any) -> dict[str, Any]:
@@ -176,10 +176,10 @@ def test_the_sample_is_in_nobodys_way(
 ) -> None:
     told = "2026-03-26T09:45:00Z"
     new_assignment(assignments, **SAMPLE, last_contact=told, status="paused")
-    assert demo.load(database) == (47, 8)
+    assert sample_data.load(database) == (47, 8)
     loaded = contents(database)
     empty(database)
-    demo.load(database)
+    sample_data.load(database)
     fresh = contents(database)
     # Of the history alone the keys are not the same.
     del loaded["contacts"], fresh["contacts"]
@@ -192,7 +192,7 @@ def test_nor_is_it_when_it_was_made_often(
 ) -> None:
     made = [assignments.CreateAssignment(CreateAssignmentRequest(**SAMPLE)) for _ in range(count)]
     assignments.DeleteAssignment(DeleteAssignmentRequest(assignment_id=made[0].assignment_id))
-    assert demo.load(database) == (47, 8)
+    assert sample_data.load(database) == (47, 8)
     listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100)).data
     # An id that was deleted is never given again.
     assert [each.assignment_id for each in listed] == [f"asgn_{n:03}" for n in range(2, 49)]
@@ -203,7 +203,7 @@ def test_nor_is_it_without_its_name(database: Database, assignments: AssignmentS
     nameless = {name: value for name, value in SAMPLE.items() if name != "mentee_name"}
     for _ in range(2):
         assignments.CreateAssignment(CreateAssignmentRequest(**nameless))
-    assert demo.load(database) == (47, 8)
+    assert sample_data.load(database) == (47, 8)
     listed = assignments.ListAssignments(ListAssignmentsRequest(limit=100)).data
     assert [each.assignment_id for each in listed] == [f"asgn_{n:03}" for n in range(1, 48)]
 
@@ -213,7 +213,7 @@ def test_a_request_for_the_sample_is_not_answered_with_another(
 ) -> None:
     request = CreateAssignmentRequest(**SAMPLE, request_id="a-request-of-its-own")
     assignments.CreateAssignment(request)
-    demo.load(database)
+    sample_data.load(database)
     assert assignments.CreateAssignment(request).assignment_id == "asgn_048"
 
 
@@ -246,8 +246,8 @@ def test_what_is_not_quite_the_sample_is_data(
 @pytest.mark.usefixtures("loaded")
 def test_it_loads_once(database: Database) -> None:
     before = contents(database)
-    with pytest.raises(demo.NotEmpty):
-        demo.load(database)
+    with pytest.raises(sample_data.NotEmpty):
+        sample_data.load(database)
     assert contents(database) == before
 
 
@@ -273,8 +273,8 @@ def test_it_does_not_replace_names_that_were_imported(database: Database) -> Non
 
 def _assert_refused(database: Database) -> None:
     before = contents(database)
-    with pytest.raises(demo.NotEmpty):
-        demo.load(database)
+    with pytest.raises(sample_data.NotEmpty):
+        sample_data.load(database)
     assert contents(database) == before
 
 
@@ -284,8 +284,8 @@ def test_it_loads_everything_or_nothing(
     def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(demo, "_templates", fail)
+    monkeypatch.setattr(sample_data, "_templates", fail)
     before = contents(database)
     with pytest.raises(ZeroDivisionError):
-        demo.load(database)
+        sample_data.load(database)
     assert contents(database) == before

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from peermentor_server.group_commit import group_commit
-from peermentor_server.lanes import Caller, Outcome
+from peermentor_server.rpc.group_commit import group_commit
+from peermentor_server.rpc.lanes import Caller, Outcome
 from peermentor_server.rules.errors import AssignmentNotFound, DatabaseUnavailable, DomainError
-from peermentor_server.storage import assignments, deadlines, schema
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.deadlines import Deadline
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.engine import deadlines
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.deadlines import Deadline
 from peermentor_server.storage.tables import mentees
 from support.disks import SQLITE_IOERR_FSYNC, FailingDisk, passing_by
 

@@ -22,13 +22,14 @@ from peermentor.v1.assignments_pb2 import (
     ListAssignmentsRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server import health, lanes
-from peermentor_server.app import SERVICES, App
-from peermentor_server.lanes import MAX_CALLS
+from peermentor_server.rpc import health, lanes
+from peermentor_server.rpc.app import SERVICES, App
+from peermentor_server.rpc.lanes import MAX_CALLS
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import assignments as assignment_storage
-from peermentor_server.storage import limits, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage import schema
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
 from support.commands import start
 from support.databases import Postgres, migrated, running_postgres, url_of
 from support.factories import NEW_ASSIGNMENT, RefusedCall, refused

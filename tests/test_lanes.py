@@ -18,8 +18,8 @@ from peermentor.v1.assignments_pb2 import (
     UpdateAssignmentRequest,
 )
 from peermentor.v1.templates_pb2 import ListTemplatesByCoordinatorRequest, ListTemplatesRequest
-from peermentor_server import lanes
-from peermentor_server.lanes import (
+from peermentor_server.rpc import lanes
+from peermentor_server.rpc.lanes import (
     MAX_AT_ONCE_S,
     MAX_CALLS,
     AtOnce,
@@ -29,7 +29,7 @@ from peermentor_server.lanes import (
     Threads,
 )
 from peermentor_server.rules.errors import Overloaded
-from peermentor_server.storage.deadlines import Deadline, WouldWait
+from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
 
 ONE, OTHER = Caller("10.0.0.1", "10.0.0.1:1"), Caller("10.0.0.2", "10.0.0.2:1")
 

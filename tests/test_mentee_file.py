@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from peermentor_server import mentee_file, mentee_import
-from peermentor_server.mentee_file import InvalidFile
+from peermentor_server.cli import mentee_csv, mentee_import
+from peermentor_server.cli.mentee_csv import InvalidFile
 from peermentor_server.storage import names
 
 NO_IDENTIFIER = "must be of ASCII letters, digits and signs, without spaces, slashes or backslashes"
@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 def _read(file: Path, content: str | bytes, encoding: str | None = None) -> dict[str, str]:
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with file.open("rb") as opened:
-        rows = list(mentee_file.read(opened, encoding))
+        rows = list(mentee_csv.read(opened, encoding))
     assert [row.problem for row in rows if row.problem] == []
     return {row.mentee_id: row.mentee_name for row in rows}
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from peermentor_server.storage import assignments, names, tables
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
 from support.commands import PROGRAM, run
 from support.databases import url_of

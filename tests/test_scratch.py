@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from peermentor_server import scratch
+from peermentor_server.supervise import scratch
 from support.ports import free_ports
 from support.serving import serving, settings_for
 

@@ -23,10 +23,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
-from peermentor_server import demo, ports, supervisor
-from peermentor_server.children import Child
+from peermentor_server.cli import sample_data
 from peermentor_server.settings import Address
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.supervise import ports, supervisor
+from peermentor_server.supervise.children import Child
 from support.commands import PROGRAM, run, start
 from support.databases import migrated, url_of
 from support.flood import flood
@@ -321,7 +322,7 @@ def test_a_worker_that_hangs_for_long_is_killed_and_started_again(
 
 def test_a_damaged_database_is_said_to_be_the_cause(url: str, tmp_path: Path) -> None:
     with migrated(url) as database:
-        demo.load(database)
+        sample_data.load(database)
     with (tmp_path / "own.db").open("r+b") as damaged:
         for page in range(2, 12):
             damaged.seek(page * 4096 + 8)

@@ -9,8 +9,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from sqlalchemy import CheckConstraint
 
 from peermentor.v1 import assignments_pb2, error_reason_pb2, templates_pb2
+from peermentor_server.rpc.errors import STATUS_OF
 from peermentor_server.rules.errors import DomainError, Kind, NotFound
-from peermentor_server.statuses import STATUS_OF
 from peermentor_server.storage.tables import assignments
 
 TESTS = Path(__file__).parent

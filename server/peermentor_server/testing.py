@@ -19,12 +19,12 @@ from typing import Any
 import structlog
 
 from peermentor import AsyncClient, Client
-from peermentor_server import logs
-from peermentor_server.app import App
-from peermentor_server.rules.days import system_clock
+from peermentor_server.rpc.app import App
+from peermentor_server.rules.clock import system_clock
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.telemetry import logs
 
 
 class TestClock:

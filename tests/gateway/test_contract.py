@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from peermentor_server import demo
-from peermentor_server.storage.database import Database
+from peermentor_server.cli import sample_data
+from peermentor_server.storage.engine.database import Database
 from support.clock import SettableClock
 
 EXAMPLES: list[dict[str, Any]] = [
@@ -29,7 +29,7 @@ def test_example(
     database: Database,
     clock: SettableClock,
 ) -> None:
-    demo.load(database)
+    sample_data.load(database)
     create_what_it_needs(rest, example)
     clock.set(datetime.fromisoformat(example.get("at", "2026-03-26T10:00:00Z")))
     path = example["path"] if form == "as printed" else short(example["path"])

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from peermentor_server import gateway
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.supervise import gateway
 from support.gateways import running_gateway
 from support.ports import free_ports
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings, load
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.gateways import running_gateway
 from support.ports import free_ports
 from support.waiting import wait_until

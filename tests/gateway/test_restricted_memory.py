@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
 from support.factories import NEW_ASSIGNMENT
 from support.gateways import running_gateway

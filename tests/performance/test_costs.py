@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, mentees, templates
 from support.clock import CONTRACT_DAY, SettableClock
 from support.costs import Cost, Costs, Meter, changes

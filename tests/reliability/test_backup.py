@@ -12,9 +12,9 @@ from sqlalchemy import make_url, select, text
 
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server import demo
+from peermentor_server.cli import sample_data
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 from support.clock import CONTRACT_DAY
 from support.commands import run, start
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(either(120, 3600))
 def _with_demo(url: str) -> Database:
     database = Database(url)
     schema.migrate(database)
-    demo.load(database)
+    sample_data.load(database)
     return database
 
 

@@ -17,8 +17,8 @@ import pytest
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments
-from peermentor_server.storage.bounded import BoundedConnection
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.bounded_connection import BoundedConnection
+from peermentor_server.storage.engine.database import Database
 from support.health_watch import HealthWatch, watching
 from support.load import Load, under_load
 from support.replication import Node, Pair, Template, running_pair, running_single

@@ -15,10 +15,10 @@ from peermentor.v1.assignments_pb2 import (
     ListAssignmentsRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.disks import (
     SQLITE_FULL,
     SQLITE_IOERR_FSYNC,

@@ -16,7 +16,7 @@ import pytest
 
 from peermentor import Client, NotFound, PeermentorError
 from peermentor_server.rules.errors import DomainError
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import Postgres, locked, url_of
 from support.history import MISSING, REFUSED, UNKNOWN, Call, Fields, is_explained
 from support.load import PEOPLE, Failed, RestCaller

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, text
 
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 from support.torture import either, measured
 from support.writers import Writer, writing

@@ -23,10 +23,10 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import CreateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server import stalls
-from peermentor_server.app import THREADS
+from peermentor_server.rpc import stalls
+from peermentor_server.rpc.app import THREADS
 from peermentor_server.storage import tables
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.clients import opened
 from support.commands import start
 from support.databases import url_of

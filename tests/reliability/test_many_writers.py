@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 from support.busy_writer import COUNTER
 from support.torture import either, measured

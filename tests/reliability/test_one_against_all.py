@@ -23,9 +23,9 @@ from peermentor.v1.assignments_pb2 import (
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import ListTemplatesRequest
-from peermentor_server.lanes import MAX_CALLS
+from peermentor_server.rpc.lanes import MAX_CALLS
 from peermentor_server.storage import templates as template_storage
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, mentees
 from support.clock import CONTRACT_DAY
 from support.databases import locked, url_of

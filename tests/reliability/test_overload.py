@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from peermentor import Client, NotFound, ResourceExhausted
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
 from support.flood import flood
 from support.serving import Running, served

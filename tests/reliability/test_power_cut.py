@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select, text
 
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 from support.disks import Event, after_power_cut
 from support.torture import either, measured

@@ -13,10 +13,10 @@ import pytest
 
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.app import THREADS, App
+from peermentor_server.rpc.app import THREADS, App
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage import limits
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
 from support.factories import NEW_ASSIGNMENT
 from support.ports import free_ports
 from support.replication import Node, Template, running_single

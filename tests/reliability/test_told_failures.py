@@ -5,8 +5,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from peermentor_server.storage import limits
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
 from support.databases import locked, url_of
 from support.load import Failed, RestCaller
 from support.serving import served

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import Postgres, migrated, url_of
 from support.load import Load, under_load
 from support.serving import Running, served

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from peermentor_server.rules import days
+from peermentor_server.rules import clock
 
 # A busy machine is no failure.
 UNHURRIED = settings(deadline=None)
@@ -16,7 +16,7 @@ DAY = date(2026, 3, 26)
 
 def test_the_clock_tells_the_time_in_utc() -> None:
     before = datetime.now(UTC)
-    told = days.system_clock()
+    told = clock.system_clock()
 
     assert before <= told <= datetime.now(UTC)
     assert told.tzinfo is UTC
@@ -25,7 +25,7 @@ def test_the_clock_tells_the_time_in_utc() -> None:
 def test_a_stamp_is_in_whole_seconds() -> None:
     now = datetime(2026, 3, 26, 10, 0, 5, 999_999, UTC)
 
-    assert days.stamp(lambda: now) == datetime(2026, 3, 26, 10, 0, 5, tzinfo=UTC)
+    assert clock.stamp(lambda: now) == datetime(2026, 3, 26, 10, 0, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -42,20 +42,20 @@ def test_a_stamp_is_in_whole_seconds() -> None:
 def test_days_between_count_midnights_and_are_never_negative(
     instant: datetime, expected: int
 ) -> None:
-    assert days.days_between(instant, DAY) == expected
+    assert clock.days_between(instant, DAY) == expected
 
 
 def test_the_cutoff_is_a_midnight() -> None:
-    assert days.overdue_cutoff(DAY, 14) == datetime(2026, 3, 12, tzinfo=UTC)
-    assert days.overdue_cutoff(DAY, 1) == datetime(2026, 3, 25, tzinfo=UTC)
+    assert clock.overdue_cutoff(DAY, 14) == datetime(2026, 3, 12, tzinfo=UTC)
+    assert clock.overdue_cutoff(DAY, 1) == datetime(2026, 3, 25, tzinfo=UTC)
 
 
 @UNHURRIED
 @given(st.dates())
 def test_a_written_day_is_read_back_and_begins_at_its_midnight(day: date) -> None:
-    assert days.parse_date(day.isoformat()) == day
-    assert days.parse_date_or_instant(day.isoformat()) == days.midnight(day)
-    assert days.midnight(day).isoformat() == f"{day.isoformat()}T00:00:00+00:00"
+    assert clock.parse_date(day.isoformat()) == day
+    assert clock.parse_date_or_instant(day.isoformat()) == clock.midnight(day)
+    assert clock.midnight(day).isoformat() == f"{day.isoformat()}T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_written_day_is_read_back_and_begins_at_its_midnight(day: date) -> Non
     ],
 )
 def test_any_other_way_to_write_a_day_is_none(text: str) -> None:
-    assert days.parse_date(text) is None
+    assert clock.parse_date(text) is None
 
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
@@ -90,11 +90,11 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timede
     )
 )
 def test_a_written_instant_is_read_back_in_utc(instant: datetime) -> None:
-    read = days.parse_instant(instant.isoformat())
+    read = clock.parse_instant(instant.isoformat())
 
     assert read == instant
     assert read.tzinfo is UTC
-    assert days.parse_date_or_instant(instant.isoformat()) == instant
+    assert clock.parse_date_or_instant(instant.isoformat()) == instant
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_written_instant_is_read_back_in_utc(instant: datetime) -> None:
     ],
 )
 def test_an_instant_is_written_as_in_rfc_3339(text: str, expected: datetime) -> None:
-    assert days.parse_instant(text) == expected
+    assert clock.parse_instant(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_an_instant_is_written_as_in_rfc_3339(text: str, expected: datetime) -> 
     ],
 )
 def test_any_other_way_to_write_an_instant_is_none(text: str) -> None:
-    assert days.parse_instant(text) is None
+    assert clock.parse_instant(text) is None
 
 
 @UNHURRIED
@@ -149,7 +149,7 @@ def test_any_other_way_to_write_an_instant_is_none(text: str) -> None:
 )
 @example("2026-03-26T10:00:00." + "9" * 5000 + "Z")
 def test_any_text_is_read_as_utc_or_as_none(text: str) -> None:
-    instant = days.parse_date_or_instant(text)
+    instant = clock.parse_date_or_instant(text)
 
     assert instant is None or instant.tzinfo is UTC
-    assert days.parse_date(text) is None or days.parse_instant(text) is None
+    assert clock.parse_date(text) is None or clock.parse_instant(text) is None

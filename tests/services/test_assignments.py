@@ -24,11 +24,11 @@ from peermentor.v1.assignments_pb2 import (
     UpdateLastContactRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.app import App
+from peermentor_server.rpc.app import App
 from peermentor_server.rules import texts
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import tables
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
 from support.factories import (
     NEW_ASSIGNMENT,

@@ -15,7 +15,7 @@ from peermentor.v1 import assignments_pb2, templates_pb2
 from peermentor.v1.assignments_pb2 import Assignment
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.clock import SettableClock
 from support.factories import (
     NEW_ASSIGNMENT,

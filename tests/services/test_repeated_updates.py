@@ -18,7 +18,7 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import GetTemplateRequest, UpdateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.clock import SettableClock
 from support.factories import contents, instant, new_assignment, new_template
 

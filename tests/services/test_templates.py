@@ -25,7 +25,7 @@ from peermentor.v1.templates_pb2 import (
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.rules import texts
 from peermentor_server.storage import tables
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
 from support.factories import (
     NEW_TEMPLATE,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pysqlite3 import dbapi2 as sqlite
 
-from peermentor_server import demo
+from peermentor_server.cli import sample_data
 from peermentor_server.rules.errors import InternalFault
 from peermentor_server.storage import backup, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.disks import SQLITE_FULL, FailingDisk, passing_by
 from support.factories import contents
 
@@ -20,7 +20,7 @@ def own(tmp_path: Path) -> Iterator[Database]:
     """A SQLite database with the demo data."""
     database = Database(f"sqlite:///{tmp_path}/own.db")
     schema.migrate(database)
-    demo.load(database)
+    sample_data.load(database)
     yield database
     database.close()
 

@@ -17,8 +17,9 @@ from sqlalchemy import Connection, DateTime, Executable, insert, select, text, u
 from peermentor_server.database_url import InvalidUrl
 from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, InternalFault, reason
 from peermentor_server.rules.pages import Page
-from peermentor_server.storage import assignments, limits, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
 from support.factories import NEW_ASSIGNMENT

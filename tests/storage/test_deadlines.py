@@ -12,10 +12,11 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage import assignments, deadlines, limits
-from peermentor_server.storage.bounded import BoundedConnection
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.deadlines import Deadline
+from peermentor_server.storage import assignments
+from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine.bounded_connection import BoundedConnection
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.deadlines import Deadline
 from support.databases import migrated, url_of
 from support.factories import contents
 from support.waiting import wait_until

@@ -11,7 +11,7 @@ from peermentor.v1.assignments_pb2 import (
     UpdateLastContactRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 
 NAME = "Telltale Name of Nobody"
 

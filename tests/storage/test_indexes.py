@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, ForeignKey, event, literal, select, text
 
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.storage import assignments, requests, schema, templates
-from peermentor_server.storage.database import Database
+from peermentor_server.storage import assignments, idempotency_keys, schema, templates
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
 from support import crowds
 from support.clock import CONTRACT_DAY, SettableClock
@@ -415,7 +415,7 @@ def _is_due(form: Form, detour: str) -> bool:
 
 
 def _remember(connection: Connection) -> None:
-    requests.is_remembered(connection, "CreateAssignment", "key_1", NOW)
+    idempotency_keys.is_remembered(connection, "CreateAssignment", "key_1", NOW)
 
 
 def _forget(connection: Connection) -> None:

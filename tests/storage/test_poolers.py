@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage import assignments, deadlines, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.engine import deadlines
+from peermentor_server.storage.engine.database import Database
 from support.commands import run
 from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT

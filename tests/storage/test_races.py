@@ -17,8 +17,9 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, func, select, update
 
 from peermentor_server.rules.errors import InternalFault
-from peermentor_server.storage import assignments, limits, schema, templates
-from peermentor_server.storage.database import Database
+from peermentor_server.storage import assignments, schema, templates
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
 from peermentor_server.storage.tables import templates as templates_table

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
-from peermentor_server.storage import requests, templates
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.requests import FORGOTTEN_AT_ONCE, REMEMBERED_FOR, Request
+from peermentor_server.storage import idempotency_keys, templates
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.idempotency_keys import FORGOTTEN_AT_ONCE, REMEMBERED_FOR, Request
 from peermentor_server.storage.tables import requests as requests_table
 from peermentor_server.storage.tables import templates as templates_table
 from peermentor_server.storage.templates import TemplateRow
 from support.racing import at_once, errors
 
 NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
-REQUEST = Request("CreateTemplate", "one", requests.digest({"name": "Name"}))
+REQUEST = Request("CreateTemplate", "one", idempotency_keys.digest({"name": "Name"}))
 TEMPLATE: dict[str, Any] = {
     "coordinator_id": "coord-119",
     "organization_id": "org-44",
@@ -33,7 +33,7 @@ TEMPLATE: dict[str, Any] = {
 
 def create(connection: Connection, request: Request = REQUEST, now: datetime = NOW) -> TemplateRow:
     make = partial(templates.add, values=TEMPLATE, now=now)
-    row = requests.once(connection, request, now, make=make, find=templates.get)
+    row = idempotency_keys.once(connection, request, now, make=make, find=templates.get)
     assert row is not None
     return row
 
@@ -134,7 +134,7 @@ def test_the_oldest_are_found_by_an_index(database: Database) -> None:
 
     event.listen(database.engine, "before_cursor_execute", note)
     with database.write() as connection:
-        requests._forget_oldest(connection, NOW)
+        idempotency_keys._forget_oldest(connection, NOW)
     event.remove(database.engine, "before_cursor_execute", note)
     [(statement, parameters)] = [each for each in seen if each[0].startswith("DELETE")]
     explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
@@ -180,10 +180,10 @@ def test_creates_that_forget_the_same_ones_never_deadlock(
 def test_a_digest_depends_on_the_values_alone_and_not_on_their_order() -> None:
     content = {"a": "x", "b": date(2026, 3, 26), "c": ["ø", 1, True, None]}
     backwards = dict(reversed(content.items()))
-    assert requests.digest(content) == requests.digest(backwards)
+    assert idempotency_keys.digest(content) == idempotency_keys.digest(backwards)
     # Stored by one version of the server and compared by the next.
     assert (
-        requests.digest(content)
+        idempotency_keys.digest(content)
         == "cafb302a928a7687f8a73b16a6384e88c9674e00ff63acfc6e8bcff34134da6e"
     )
 
@@ -202,4 +202,4 @@ def test_a_digest_depends_on_the_values_alone_and_not_on_their_order() -> None:
 def test_different_contents_have_different_digests(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    assert requests.digest(one) != requests.digest(other)
+    assert idempotency_keys.digest(one) != idempotency_keys.digest(other)

@@ -9,7 +9,7 @@ import pytest
 
 from peermentor_server.rules.errors import DatabaseUnavailable, reason
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.commands import run
 from support.databases import Postgres, migrated
 

@@ -14,7 +14,7 @@ import pytest
 
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault, reason
 from peermentor_server.storage import assignments
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import migrated
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, reason
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.schema import NEWEST, State
 from peermentor_server.storage.tables import metadata
 from support import catalogs, commands
@@ -105,7 +105,8 @@ def test_a_start_on_a_current_sqlite_file_imports_neither_alembic_nor_the_other_
     schema.migrate(database)
     program = f"""
 import sys
-from peermentor_server import app, commands
+from peermentor_server.cli import commands
+from peermentor_server.rpc import app
 from peermentor_server.settings import Settings
 commands._require_schema(commands._open(Settings(database_url={url!r})))
 print(*{{"alembic", "psycopg"}} & sys.modules.keys())

@@ -10,8 +10,9 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable, reason
-from peermentor_server.storage import assignments, limits, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
 from support.databases import Postgres, migrated, url_of
 from support.factories import NEW_ASSIGNMENT
 

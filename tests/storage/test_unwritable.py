@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from peermentor_server import checkup, commands
+from peermentor_server.cli import commands, doctor
 from peermentor_server.failures import CommandFailed
+from peermentor_server.rpc import worker
 from peermentor_server.rules.errors import DatabaseUnavailable, reason
 from peermentor_server.settings import Settings
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from support.databases import migrated
 from support.users import open_directory, unprivileged
 
@@ -83,8 +84,8 @@ def test_every_command_says_what_cannot_be_done_and_why(
     settings = Settings(database_url=f"sqlite:///{file}")
     back_up = partial(commands.back_up, file=file.parents[1] / "peermentor-backup-never-made.db")
     with unprivileged():
-        assert checkup._database(settings).problems[0].startswith(says)
-        for command in (commands.migrate, commands.load_demo, commands.serve_grpc, back_up):
+        assert doctor._database(settings).problems[0].startswith(says)
+        for command in (commands.migrate, commands.load_demo, worker.serve_grpc, back_up):
             with pytest.raises(CommandFailed) as failed:
                 command(settings)
             assert f"cannot use sqlite:///{file}: {says}" in str(failed.value)
@@ -97,7 +98,7 @@ def test_a_file_that_is_not_there_yet_and_cannot_be_made(
     file.unlink()
     says = change(file)
     with unprivileged():
-        found = checkup._database(Settings(database_url=f"sqlite:///{file}"))
+        found = doctor._database(Settings(database_url=f"sqlite:///{file}"))
     assert found.problems[0].startswith(says)
 
 

@@ -12,15 +12,16 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, event, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault
-from peermentor_server.storage import assignments, limits, schema
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.write_queue import WriteQueue
+from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.engine import limits
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.write_queue import WriteQueue
 
 # Holds the turn until it is killed.
 HOLDER = """
 import sys, time
 from pathlib import Path
-from peermentor_server.storage.write_queue import WriteQueue
+from peermentor_server.storage.engine.write_queue import WriteQueue
 WriteQueue(Path(sys.argv[1])).enter(5)
 sys.stdout.write("entered\\n")
 sys.stdout.flush()

@@ -22,7 +22,7 @@ from sqlalchemy import make_url, select
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 
 COUNTER = "counter"

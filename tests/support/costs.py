@@ -14,7 +14,7 @@ from typing import Any
 from psycopg import pq
 from sqlalchemy import event
 
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 
 _GAP = re.compile(r"\s{2,}")
 _HEAD = """\

@@ -11,7 +11,7 @@ import psutil
 from sqlalchemy import URL, create_engine, make_url, text
 
 from peermentor_server.storage import schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
 
 

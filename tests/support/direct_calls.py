@@ -11,14 +11,14 @@ from google.protobuf.message import Message
 
 from peermentor.v1.assignments_pb2_grpc import add_AssignmentServiceServicer_to_server
 from peermentor.v1.templates_pb2_grpc import add_TemplateServiceServicer_to_server
-from peermentor_server.calls import Calls
-from peermentor_server.lanes import Work
-from peermentor_server.rules.days import Clock
+from peermentor_server.rpc.calls import Calls
+from peermentor_server.rpc.lanes import Work
+from peermentor_server.rpc.stalls import StallWatch
+from peermentor_server.rules.clock import Clock
 from peermentor_server.services.assignments import AssignmentService
 from peermentor_server.services.templates import TemplateService
 from peermentor_server.settings import Settings
-from peermentor_server.stalls import StallWatch
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 
 Metadata = tuple[tuple[str, str], ...]
 

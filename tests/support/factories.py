@@ -20,7 +20,7 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import CreateTemplateRequest, RecurringTemplate
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
 
 # The request examples of the contract.

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from peermentor_server import gateway
 from peermentor_server.settings import Address, Settings
+from peermentor_server.supervise import gateway
 from support.ports import free_ports
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import delete, event
 
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 from support.disks import RecordingDisk, passing_by
 from support.racing import at_once, errors

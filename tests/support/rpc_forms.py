@@ -28,7 +28,7 @@ from peermentor.v1.templates_pb2 import (
     ListTemplatesRequest,
     UpdateTemplateRequest,
 )
-from peermentor_server.repeatable import KEY_HEADER
+from peermentor_server.services.idempotency import KEY_HEADER
 from support.direct_calls import DirectCalls, Metadata
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, instant
 

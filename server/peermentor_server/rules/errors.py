@@ -11,7 +11,7 @@
     ├── DatabaseUnavailable   UNAVAILABLE       try again
     └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
 
-`statuses` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
+`rpc/errors` turns them into gRPC statuses. Each reason stands in error_reason.proto too.
 Messages reach callers: they hold no SQL, and of what a caller sent only ids and names, such as
 that of an unknown part of a recurrence rule.
 """

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from peermentor_server.rules import days, ids
+from peermentor_server.rules import clock, ids
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -87,5 +87,5 @@ def _position(key: int, last_contact: str | None) -> Position | None:
         return None
     if last_contact is None:
         return Position(key)
-    instant = days.parse_instant(last_contact)
+    instant = clock.parse_instant(last_contact)
     return None if instant is None else Position(key, instant)

@@ -19,15 +19,15 @@ from peermentor.v1.assignments_pb2 import (
     UpdateLastContactRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceServicer
-from peermentor_server.rules import days, ids
-from peermentor_server.rules.days import Clock
+from peermentor_server.rules import clock, ids
+from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.services import messages, repeats
-from peermentor_server.services.checks import Check, Checks
-from peermentor_server.storage import assignments, requests
+from peermentor_server.services import idempotency, messages
+from peermentor_server.services.validation import Check, Checks
+from peermentor_server.storage import assignments, idempotency_keys
 from peermentor_server.storage.assignments import AssignmentRow
-from peermentor_server.storage.database import Database
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.listing import Listing
 
 _FILTERS: Mapping[str, Check] = {
@@ -79,7 +79,7 @@ class AssignmentService(AssignmentServiceServicer):
     def CreateAssignment(
         self, request: CreateAssignmentRequest, context: grpc.ServicerContext
     ) -> Assignment:
-        now = days.stamp(self._clock)
+        now = clock.stamp(self._clock)
         with Checks(request) as check:
             values = {
                 "mentee_id": check.identifier("mentee_id"),
@@ -90,12 +90,12 @@ class AssignmentService(AssignmentServiceServicer):
             }
             named = check.has("mentee_name")
             mentee_name = check.optional_name("mentee_name") if named else None
-            request_id = repeats.request_id(check, context)
+            request_id = idempotency.request_id(check, context)
             content = {**values, "mentee_name": mentee_name}
-            identity = repeats.identify(check, "CreateAssignment", request_id, content)
+            identity = idempotency.identify(check, "CreateAssignment", request_id, content)
         make = partial(assignments.add, values=values, mentee_name=mentee_name, now=now)
         with self._database.write() as connection:
-            row = requests.once(connection, identity, now, make=make, find=assignments.get)
+            row = idempotency_keys.once(connection, identity, now, make=make, find=assignments.get)
         return self._describe(row)
 
     def UpdateAssignment(
@@ -105,9 +105,9 @@ class AssignmentService(AssignmentServiceServicer):
             changes = check.changes(_CHANGES)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
-            now = days.stamp(self._clock)
+            now = clock.stamp(self._clock)
             row = assignments.change(
-                connection, key, changes, now, repeats.write_id(request, context)
+                connection, key, changes, now, idempotency.write_id(request, context)
             )
         return self._describe(row, request.assignment_id)
 
@@ -134,8 +134,8 @@ class AssignmentService(AssignmentServiceServicer):
                 key,
                 contact_date,
                 contact_type,
-                days.stamp(self._clock),
-                repeats.write_id(request, context),
+                clock.stamp(self._clock),
+                idempotency.write_id(request, context),
                 only_if_later=request.only_if_later,
             )
         return self._describe(row, request.assignment_id)
@@ -161,7 +161,7 @@ class AssignmentService(AssignmentServiceServicer):
     def _cutoff(self, check: Checks) -> datetime:
         if check.has("cutoff_date"):
             return check.date_or_instant("cutoff_date")
-        return days.overdue_cutoff(self._today(), self._overdue_after_days)
+        return clock.overdue_cutoff(self._today(), self._overdue_after_days)
 
     def _today(self) -> date:
         return self._clock().date()

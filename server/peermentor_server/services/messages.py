@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from peermentor.v1.assignments_pb2 import Assignment
 from peermentor.v1.pagination_pb2 import Pagination
 from peermentor.v1.templates_pb2 import RecurringTemplate
-from peermentor_server.rules import days, ids
+from peermentor_server.rules import clock, ids
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage.assignments import AssignmentRow
 from peermentor_server.storage.listing import Listing
@@ -36,7 +36,7 @@ def assignment(message: Assignment, row: AssignmentRow, today: date) -> Assignme
     message.start_date = row.start_date.isoformat()
     if row.last_contact_date is not None:
         _put(message.last_contact_date, row.last_contact_date)
-        message.days_since_contact.value = days.days_between(row.last_contact_date, today)
+        message.days_since_contact.value = clock.days_between(row.last_contact_date, today)
     if row.reminder_sent_at is not None:
         _put(message.reminder_sent_at, row.reminder_sent_at)
     if row.escalation_sent_at is not None:

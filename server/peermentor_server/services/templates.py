@@ -20,14 +20,14 @@ from peermentor.v1.templates_pb2 import (
     UpdateTemplateRequest,
 )
 from peermentor.v1.templates_pb2_grpc import TemplateServiceServicer
-from peermentor_server.rules import days, ids
-from peermentor_server.rules.days import Clock
+from peermentor_server.rules import clock, ids
+from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
-from peermentor_server.services import messages, repeats
-from peermentor_server.services.checks import Check, Checks
-from peermentor_server.storage import requests, templates
-from peermentor_server.storage.database import Database
+from peermentor_server.services import idempotency, messages
+from peermentor_server.services.validation import Check, Checks
+from peermentor_server.storage import idempotency_keys, templates
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.templates import TemplateRow
 
 
@@ -68,29 +68,29 @@ class TemplateService(TemplateServiceServicer):
     def CreateTemplate(
         self, request: CreateTemplateRequest, context: grpc.ServicerContext
     ) -> RecurringTemplate:
-        now = days.stamp(self._clock)
+        now = clock.stamp(self._clock)
         with Checks(request) as check:
-            request_id = repeats.request_id(check, context)
+            request_id = idempotency.request_id(check, context)
             fields = dict(_fields(now, lambda _rule: self._is_repeated(request_id, now)))
             if not check.has("is_active"):
                 fields["is_active"] = lambda _check, _field: True
             values = {name: field(check, name) for name, field in fields.items()}
-            identity = repeats.identify(check, "CreateTemplate", request_id, values)
+            identity = idempotency.identify(check, "CreateTemplate", request_id, values)
         make = partial(templates.add, values=values, now=now)
         with self._database.write() as connection:
-            row = requests.once(connection, identity, now, make=make, find=templates.get)
+            row = idempotency_keys.once(connection, identity, now, make=make, find=templates.get)
         return _describe(row)
 
     def UpdateTemplate(
         self, request: UpdateTemplateRequest, context: grpc.ServicerContext
     ) -> RecurringTemplate:
-        now = days.stamp(self._clock)
+        now = clock.stamp(self._clock)
         with Checks(request) as check:
             changes = check.changes(_fields(now, lambda rule: self._has_rule(request.id, rule)))
         key = _key(request.id)
         with self._database.write() as connection:
             row = templates.change(
-                connection, key, changes, now, repeats.write_id(request, context)
+                connection, key, changes, now, idempotency.write_id(request, context)
             )
         return _describe(row, request.id)
 
@@ -127,7 +127,7 @@ class TemplateService(TemplateServiceServicer):
         if request_id is None:
             return False
         with self._database.read() as connection:
-            return requests.is_remembered(connection, "CreateTemplate", request_id, now)
+            return idempotency_keys.is_remembered(connection, "CreateTemplate", request_id, now)
 
     def _list(self, request: Any, required: Mapping[str, Check]) -> ListTemplatesResponse:
         with Checks(request) as check:

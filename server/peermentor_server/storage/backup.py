@@ -9,8 +9,8 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.outages import unusable
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.driver_errors import unusable
 
 
 class InvalidCopy(Exception):

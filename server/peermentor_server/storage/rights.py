@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from peermentor_server.storage.outages import unusable
+from peermentor_server.storage.engine.driver_errors import unusable
 from peermentor_server.storage.tables import VERSION_TABLE, metadata
 
 _TABLES = [*metadata.tables, VERSION_TABLE]

@@ -6,8 +6,8 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from peermentor_server.storage import rights
-from peermentor_server.storage.database import Database
-from peermentor_server.storage.outages import unusable
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.driver_errors import unusable
 from peermentor_server.storage.tables import VERSION_TABLE, mentees, metadata
 
 # The name of the newest migration. Whoever has it needs no alembic, whose import takes a good

@@ -1,0 +1,107 @@
+"""The commands and their options, as people type them."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from peermentor_server.settings import Address
+
+PROGRAM = "peermentor-server"
+
+# What runs each command, by its name.
+Run = Mapping[str, Callable[..., int | None]]
+
+
+def parse(arguments: Sequence[str], run: Run) -> argparse.Namespace:
+    """Return the options of a command, with what runs it as `run`; exit when there is no such."""
+    # Only `serve` starts it: it is not among the commands that people are offered.
+    if arguments[:1] == ["worker"]:
+        return _worker_parser(run).parse_args(arguments[1:])
+    return _parser(run).parse_args(arguments)
+
+
+def _worker_parser(run: Run) -> argparse.ArgumentParser:
+    worker = argparse.ArgumentParser(prog=f"{PROGRAM} worker")
+    worker.add_argument("--number", type=int, required=True)
+    worker.add_argument("--address", type=Address.parse, required=True)
+    worker.add_argument("--pulse-fd", type=int, required=True)
+    worker.set_defaults(run=run["worker"])
+    return worker
+
+
+def _parser(run: Run) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Peer-mentoring assignments and recurring activity templates, "
+        "over gRPC and REST.",
+        epilog="Settings are environment variables named PEERMENTOR_*; README.md lists them.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version(PROGRAM)}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = commands.add_parser("serve", help="run the gRPC server and the REST gateway")
+    serve.add_argument("--no-gateway", action="store_true", help="run the gRPC server alone")
+    serve.add_argument(
+        "--workers", metavar="N", help="how many processes serve; see PEERMENTOR_WORKERS"
+    )
+    serve.set_defaults(run=run["serve"])
+    check = commands.add_parser("check", help="look at everything that serve needs")
+    check.add_argument("--json", action="store_true", help="print a JSON object, for programs")
+    check.set_defaults(run=run["check"])
+    migrate = commands.add_parser("migrate", help="bring the schema of the database up to date")
+    migrate.set_defaults(run=run["migrate"])
+    demo = commands.add_parser("demo", help="load sample data into an empty database")
+    demo.set_defaults(run=run["demo"])
+    mentees = commands.add_parser(
+        "import-mentees",
+        help="load names of mentees from a CSV file",
+        description="Load names of mentees from a CSV file with the columns mentee_id and "
+        "mentee_name, as spreadsheets write it: with commas, semicolons or tabs, in UTF-8 or "
+        "UTF-16. Further columns are ignored. A name that is known already is replaced. Either "
+        "every row is loaded or, if one is wrong, none.",
+    )
+    mentees.add_argument("file", metavar="FILE.csv", type=_file, help="- for standard input")
+    mentees.add_argument(
+        "--encoding", metavar="NAME", help="of a file that is not Unicode, such as cp1252"
+    )
+    mentees.add_argument("--dry-run", action="store_true", help="check the file, store nothing")
+    mentees.set_defaults(run=run["import-mentees"])
+    forget = commands.add_parser(
+        "forget-mentee",
+        help="delete the name of a mentee without assignments",
+        description="Delete the name of a mentee who has no assignment, such as one that was "
+        "imported by mistake. With a mentee's last assignment the name goes by itself.",
+    )
+    forget.add_argument("mentee_id", metavar="ID")
+    forget.set_defaults(run=run["forget-mentee"])
+    backup = commands.add_parser(
+        "backup",
+        help="copy a SQLite database into a new file, while the server runs",
+        description="Copy a SQLite database into a new file, while the server runs. The file "
+        "appears when it is whole and checked. A PostgreSQL database is backed up by pg_dump.",
+    )
+    backup.add_argument("file", metavar="FILE", type=_path_for_sqlite)
+    backup.set_defaults(run=run["backup"])
+    return parser
+
+
+def _path(text: str) -> Path:
+    """Return it as messages show it: whoever reads them may be somewhere else."""
+    try:
+        return Path(text).absolute()
+    except FileNotFoundError:
+        raise argparse.ArgumentTypeError("the working directory is gone") from None
+
+
+def _path_for_sqlite(text: str) -> Path:
+    path = _path(text)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("its path must be text in UTF-8") from None
+    return path
+
+
+def _file(text: str) -> Path | None:
+    """Return a file, or None for standard input."""
+    return None if text == "-" else _path(text)

@@ -1,0 +1,139 @@
+"""The commands that use the database. They return what to print, or raise CommandFailed."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from peermentor_server.cli import mentee_import, sample_data
+from peermentor_server.cli.mentee_csv import InvalidFile
+from peermentor_server.cli.mentee_import import Progress
+from peermentor_server.failures import CommandFailed
+from peermentor_server.rules import texts
+from peermentor_server.settings import Settings
+from peermentor_server.storage import assignments, backup, names, opening
+from peermentor_server.storage.engine.database import Database
+
+T = TypeVar("T")
+_log = structlog.get_logger("peermentor_server")
+
+
+def migrate(configured: Settings) -> str:
+    """Bring the schema of the database up to date."""
+    database = opening.open_database(configured)
+    opening.migrate(database)
+    return f"{database.location} is up to date"
+
+
+def load_demo(configured: Settings) -> str:
+    """Load sample data into an empty database."""
+    database = opening.open_database(configured)
+    opening.require_schema(database)
+    try:
+        counts = opening.use(database, lambda: sample_data.load(database))
+    except sample_data.NotEmpty:
+        raise CommandFailed(
+            f"{database.location} holds data already; demo loads only into an empty database"
+        ) from None
+    return f"loaded {counts[0]} assignments and {counts[1]} templates into {database.location}"
+
+
+def import_mentees(
+    configured: Settings,
+    file: Path | None,
+    *,
+    encoding: str | None,
+    dry_run: bool,
+    progress: Progress,
+) -> str:
+    """Load names of mentees from a CSV file, or from standard input: all of them, or none."""
+    database = None if dry_run else opening.open_database(configured)
+    new = ""
+    if database is not None:
+        new = ", a new database" if _is_new(database) else ""
+        opening.require_schema(database)
+
+    def load() -> int:
+        with names.spooled(database) as spool:
+            count = mentee_import.read(file, encoding, spool, progress)
+            if database is not None:
+                spool.store(lambda done: progress("storing", done))
+            return count
+
+    try:
+        if database is None:
+            return f"nothing imported, as asked for; {load()} names could be"
+        return f"imported {opening.use(database, load)} names into {database.location}{new}"
+    except InvalidFile as invalid:
+        raise CommandFailed(f"nothing imported\n{invalid}") from None
+    except names.NoRoom as full:
+        raise CommandFailed(
+            f"nothing imported\nthe temporary directory does not take the names: {full}; "
+            "TMPDIR may name another one"
+        ) from None
+
+
+def forget_mentee(configured: Settings, mentee_id: str) -> str:
+    """Delete the name of a mentee who has no assignment."""
+    database = opening.open_database(configured)
+    if _is_new(database):
+        # To connect would make one, and whoever erases a person would believe the name gone.
+        raise CommandFailed(f"{database.location} holds nothing to forget{_where_from(configured)}")
+    opening.require_schema(database)
+    known = texts.identifier_problem(mentee_id) is None
+    count = opening.use(database, lambda: _forget(database, mentee_id)) if known else None
+    if count is None:
+        raise CommandFailed(
+            f"there is no mentee {texts.shown_id(mentee_id)} in {database.location}"
+        )
+    if count:
+        raise CommandFailed(
+            f"nothing forgotten: mentee {mentee_id} has {count} assignment{'s' * (count > 1)}; "
+            "the name goes when the last one is deleted"
+        )
+    return f"forgot mentee {mentee_id} in {database.location}"
+
+
+def _forget(database: Database, mentee_id: str) -> int | None:
+    with database.erase() as connection:
+        return assignments.forget_mentee(connection, mentee_id)
+
+
+def back_up(configured: Settings, file: Path) -> str:
+    """Copy a SQLite database into a new file, whoever writes to it meanwhile."""
+    database = opening.open_database(configured)
+    if database.dialect != "sqlite":
+        raise CommandFailed(
+            f"{database.location} is backed up by PostgreSQL's own tools: "
+            f"pg_dump --format=custom --file={file} (README.md says more)"
+        )
+    try:
+        counts = opening.use(database, lambda: backup.write(database, file))
+    except FileExistsError:
+        raise CommandFailed(f"{file} is there already; name a file that is not") from None
+    except OSError as error:
+        raise CommandFailed(f"cannot write {file}: {error.strerror}") from None
+    except backup.NoRoom:
+        raise CommandFailed(f"cannot write {file}: no space left") from None
+    except backup.NothingToCopy:
+        raise CommandFailed(
+            f"{database.location} holds nothing to back up{_where_from(configured)}"
+        ) from None
+    except backup.InvalidCopy:
+        raise CommandFailed(f"{database.location} is damaged; nothing is backed up") from None
+    rows = ", ".join(f"{count} {table}" for table, count in counts.items())
+    return f"backed up {database.location} to {file}, and checked it: {rows}"
+
+
+def _where_from(configured: Settings) -> str:
+    """Say why it was looked for here, if that depends on where the command was run."""
+    if configured.database_url.startswith("sqlite:////"):
+        return ""
+    return "; run this where serve runs, or name the file in PEERMENTOR_DATABASE_URL"
+
+
+def _is_new(database: Database) -> bool:
+    """Tell whether to connect would make the SQLite file."""
+    if problem := opening.use(database, database.obstacle):
+        raise CommandFailed(f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {problem}")
+    return database.file is not None and not database.file.exists()

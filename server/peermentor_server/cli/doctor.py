@@ -1,0 +1,124 @@
+"""`check`: looks at everything that `serve` needs, and changes nothing."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from peermentor_server.failures import CommandFailed
+from peermentor_server.rules.errors import DomainError, reason
+from peermentor_server.settings import Settings
+from peermentor_server.storage import schema
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.supervise import gateway, scratch
+
+_GATEWAY_TIMEOUT_S = 30
+_POOLED = (
+    "behind a pooler, whose pool_mode must be transaction or session; nothing is prepared, and "
+    "time-outs are set in each transaction"
+)
+
+
+class Unwell(CommandFailed):
+    """What is wrong, and what is well, a line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one part."""
+
+    part: str
+    problems: tuple[str, ...] = ()
+    note: str = ""
+    """What is worth knowing of a part that is well."""
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Look at every part."""
+    return [
+        # Whoever comes here has settings that can be read.
+        Finding("settings"),
+        _database(settings),
+        Finding("gateway", tuple(_gateway_problems(settings))),
+    ]
+
+
+def is_well(findings: Sequence[Finding]) -> bool:
+    """Tell whether there are no problems."""
+    return not any(finding.problems for finding in findings)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """Return a line for each part that is well, and one for each problem of the others."""
+    return "\n".join(line for finding in findings for line in _lines(finding))
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return the same as a JSON object, for programs."""
+    parts = {
+        finding.part: {
+            "ok": not finding.problems,
+            "problems": finding.problems,
+            "note": finding.note or None,
+        }
+        for finding in findings
+    }
+    return json.dumps({"ok": is_well(findings), "parts": parts}, indent=2)
+
+
+def _lines(finding: Finding) -> list[str]:
+    note = f": {finding.note}" if finding.note else ""
+    wrong = [f"wrong  {finding.part}: {problem}" for problem in finding.problems]
+    return wrong or [f"ok     {finding.part}{note}"]
+
+
+def _database(settings: Settings) -> Finding:
+    database = Database(settings.database_url)
+    if problem := database.obstacle():
+        return Finding("database", (problem,))
+    file = database.file
+    # To connect would make it, or fill it.
+    if file is not None and not file.exists():
+        return Finding("database", note=f"{database.location} is not there yet; serve will make it")
+    if file is not None and file.stat().st_size == 0:
+        return Finding("database", note=f"{database.location} is empty; serve will make its tables")
+    try:
+        return _look_into(database)
+    except DomainError as error:
+        return Finding("database", (f"cannot use {database.location}: {reason(error)}",))
+    finally:
+        database.close()
+
+
+def _look_into(database: Database) -> Finding:
+    damage = tuple(database.damage())
+    state = schema.state(database)
+    if state is schema.State.UNKNOWN:
+        problem = f"the schema of {database.location} is newer than this program"
+        return Finding("database", (*damage, problem))
+    if state is schema.State.BEHIND and database.file is None:
+        problem = f"the schema of {database.location} is behind; run: peermentor-server migrate"
+        return Finding("database", (problem,))
+    if state is schema.State.CURRENT:
+        database.ping()
+    return Finding("database", damage, _POOLED if database.is_pooled() else "")
+
+
+def _gateway_problems(settings: Settings) -> Iterator[str]:
+    try:
+        with scratch.directory() as directory:
+            workers = [settings.grpc_address] * settings.worker_count
+            config = gateway.write_configuration(directory, settings, workers)
+            done = subprocess.run(  # noqa: S603
+                [*gateway.command(config), "--mode", "validate"],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=_GATEWAY_TIMEOUT_S,
+                check=False,
+            )
+    except (CommandFailed, subprocess.TimeoutExpired, OSError) as error:
+        yield str(error)
+        return
+    if done.returncode != 0:
+        yield f"Envoy refuses its configuration: {done.stderr.strip()}"

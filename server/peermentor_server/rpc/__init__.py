@@ -1,0 +1,1 @@
+"""Calls: from the port to the services and back."""

@@ -1,0 +1,42 @@
+"""The line that every call leaves in the log: its method, id, code and duration, no contents."""
+
+import grpc
+import structlog
+
+from peermentor_server.rpc.errors import STATUS_OF
+from peermentor_server.rules.errors import DomainError, InternalFault
+from peermentor_server.telemetry import logs
+
+# What is ours to mend stands out; what callers got wrong does not.
+_LEVELS = {grpc.StatusCode.UNAVAILABLE: "warning", grpc.StatusCode.INTERNAL: "error"}
+_log = structlog.get_logger("peermentor_server")
+
+
+def write(
+    method: str, request_id: str, seconds: float, error: DomainError | None, attempts: int
+) -> None:
+    """Write the line of a call, which was begun so often."""
+    duration_ms = round(seconds * 1000, 1)
+    if error is None and attempts <= 1 and _write_ok(method, request_id, duration_ms):
+        return
+    code = STATUS_OF[error.kind] if error else grpc.StatusCode.OK
+    details: dict[str, object] = {"method": method, "request_id": request_id}
+    if attempts > 1:
+        details["attempts"] = attempts
+    if error is not None:
+        details["reason"] = error.reason
+    if isinstance(error, InternalFault):
+        details["diagnosis"] = error.diagnosis
+    elif error is not None and error.__cause__ is not None:
+        details["cause"] = str(error.__cause__)
+    level = getattr(_log, _LEVELS.get(code, "info"))
+    level("call", code=code.name, duration_ms=duration_ms, **details)
+
+
+def _write_ok(method: str, request_id: str, duration_ms: float) -> bool:
+    if '"' in request_id or "\\" in request_id:
+        return False
+    return logs.plain.write(
+        f'"code": "OK", "duration_ms": {duration_ms}, "method": "{method}", '
+        f'"request_id": "{request_id}", "event": "call"'
+    )

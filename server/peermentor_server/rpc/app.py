@@ -1,0 +1,178 @@
+"""The composition root: settings, database and clock in, a gRPC server out.
+
+Tests call it too, so that what they test is what runs. An event loop reads and answers the
+calls, in a thread of its own; what a call does, it does in a thread of its lane. Which lanes
+there are is decided in this module and nowhere else.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from peermentor.v1 import assignments_pb2_grpc, templates_pb2_grpc
+from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
+from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
+from peermentor_server.rpc.calls import Calls, Handler
+from peermentor_server.rpc.group_commit import group_commit
+from peermentor_server.rpc.health import HealthMonitor
+from peermentor_server.rpc.lanes import Lanes, Threads
+from peermentor_server.rpc.stalls import StallWatch
+from peermentor_server.rpc.streams import Streams
+from peermentor_server.rules.clock import Clock, system_clock
+from peermentor_server.services.assignments import AssignmentService
+from peermentor_server.services.templates import TemplateService
+from peermentor_server.settings import Settings
+from peermentor_server.storage.engine.database import Database
+
+# Who reads SQLite waits for nothing but Python's lock, so that threads only make it slower; and
+# it takes one writer at a time. Those of PostgreSQL wait for the server.
+THREADS = {
+    "sqlite": Threads(reads=2, scans=1, writes=1, at_once=True),
+    "postgresql": Threads(reads=4, scans=1, writes=6),
+}
+SERVICES = (
+    ASSIGNMENTS.services_by_name["AssignmentService"].full_name,
+    TEMPLATES.services_by_name["TemplateService"].full_name,
+)
+
+# How long answers that are ready may take to be read when the server stops.
+LAST_WORDS_S = 1.0
+# How long the end of calls that were cut off may take; one that hangs in a database has none.
+END_S = 2.0
+
+_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", 1024 * 1024),
+    ("grpc.max_metadata_size", 16 * 1024),
+    # What one connection may have open at a time, requests that never end included.
+    ("grpc.max_concurrent_streams", 1000),
+    # Lets clients and the gateway keep connections alive without being sent away.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+
+class PortTaken(Exception):
+    """The gRPC server cannot listen where it should."""
+
+
+class App:
+    """A gRPC server with its services, health and reflection."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Clock = system_clock,
+        *,
+        share_port: bool = False,
+    ) -> None:
+        """Make a server; one that may `share_port` can start before its predecessor has gone."""
+        self.address = str(settings.grpc_address)
+        self.port = settings.grpc_address.port
+        # A port that is taken is an error otherwise, not something to share.
+        self._options = [*_OPTIONS, ("grpc.so_reuseport", int(share_port))]
+        self._stalls = StallWatch()
+        self._streams = Streams()
+        self._health = HealthMonitor(database, SERVICES)
+        together = group_commit(database) if database.dialect == "sqlite" else None
+        self._lanes = Lanes(THREADS[database.dialect], together)
+        self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
+        self._templates = TemplateService(database, clock)
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
+        self._started: Future[None] = Future()
+        self._stopping = asyncio.Event()
+        self._grace: float | None = None
+
+    def start(self) -> None:
+        """Listen and serve."""
+        self._thread.start()
+        self._started.result()
+
+    def drain(self) -> None:
+        """Say that this server is about to leave, and go on serving."""
+        asyncio.run_coroutine_threadsafe(self._health.drain(), self._loop).result()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Refuse new calls, and wait up to `grace` seconds for those that run.
+
+        The threads of calls that still run then are left to themselves.
+        """
+        if self._loop.is_closed():
+            return
+        self._grace = grace
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join((grace or 0) + END_S)
+        self._lanes.close(END_S)
+        self._health.close(END_S)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = self._server()
+        try:
+            self.port = server.add_insecure_port(self.address)
+        except RuntimeError:
+            self._started.set_exception(PortTaken(f"cannot listen on {self.address}"))
+            return
+        await self._health.update()
+        watches = [asyncio.create_task(each.watch()) for each in (self._health, self._stalls)]
+        await server.start()
+        self._started.set_result(None)
+        await self._stopping.wait()
+        for watch in watches:
+            watch.cancel()
+        await self._health.drain()
+        # Those who watch the health learn of it before their streams end.
+        await asyncio.sleep(0)
+        self._streams.end()
+        stopped = asyncio.ensure_future(server.stop(self._grace))
+        while not stopped.done():
+            await asyncio.wait({stopped}, timeout=LAST_WORDS_S)
+            # Whatever stream still holds on, no call does.
+            if self._lanes.are_idle():
+                await server.stop(0)
+
+    def _server(self) -> "grpc.aio.Server":
+        server = grpc.aio.server(options=self._options)
+        own: Any = _Registrar(server, Calls(self._lanes.of, self._stalls).surrounded)
+        assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(self._assignments, own)
+        templates_pb2_grpc.add_TemplateServiceServicer_to_server(self._templates, own)
+        others: Any = _Registrar(server, self._streams.surrounded)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, others)
+        names = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(names), others
+        )
+        return server
+
+
+class _Registrar:
+    """Stands for the server where generated code adds its handlers, and surrounds each of them."""
+
+    def __init__(
+        self, server: "grpc.aio.Server", surround: Callable[[str, Handler], Handler]
+    ) -> None:
+        self._server, self._surround = server, surround
+
+    def add_generic_rpc_handlers(self, _handlers: object) -> None:
+        """Do nothing: the same handlers come a second time, by their names."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
+        """Add the handlers of a service."""
+        surrounded = {
+            name: self._surround(f"/{service}/{name}", handler)
+            for name, handler in handlers.items()
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, surrounded),)
+        )

@@ -1,0 +1,202 @@
+"""What surrounds every RPC: a request id, a lane, one access line, and errors callers can use.
+
+A DomainError becomes its gRPC status with google.rpc details. Anything else is INTERNAL
+with the request id and no other text; what happened stands in the log under that id.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
+
+from peermentor_server.rpc import access_log, errors, retries
+from peermentor_server.rpc.errors import STATUS_OF
+from peermentor_server.rpc.lanes import AtOnce, Caller, Lane
+from peermentor_server.rpc.stalls import StallWatch
+from peermentor_server.rules import ids
+from peermentor_server.rules.errors import DomainError, InternalFault, MalformedRequest, Overloaded
+from peermentor_server.services import idempotency
+from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
+
+REQUEST_ID = "x-request-id"
+# From the gateway: which connection of whom a call has come by, and how long, in milliseconds,
+# it waits for this attempt before it asks another worker or gives up.
+PEER = "x-peermentor-peer"
+PATIENCE_MS = "x-envoy-expected-rq-timeout-ms"
+# So long before that, nothing more may be begun: what is under way then has time to end.
+END_S = 1.0
+_MAX_REQUEST_ID_LENGTH = 64
+
+# Generic for type checkers alone.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Behaviour: TypeAlias = Callable[[Any, Any], Any]
+ChooseLane: TypeAlias = Callable[[str, Any], Lane | AtOnce]
+_log = structlog.get_logger("peermentor_server")
+
+
+class Calls:
+    """Surrounds the RPCs of our own services."""
+
+    def __init__(self, choose_lane: ChooseLane, stalls: StallWatch) -> None:
+        self._choose_lane, self._stalls = choose_lane, stalls
+
+    def surrounded(self, method: str, handler: Handler) -> Handler:
+        """Return the handler of one RPC, which is called once its request is there."""
+        behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
+
+        async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+            return await self._answer(_Call(method, behaviour, request, context), context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=tolerant(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
+    async def _answer(self, call: "_Call", context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+        trailers = ((REQUEST_ID, call.request_id),)
+        context.set_trailing_metadata(trailers)
+        try:
+            await self._stalls.let_pass()
+            lane = self._choose_lane(call.method, call.request)
+            return await lane.run(call)
+        except asyncio.CancelledError:
+            # The caller has gone, or asks another worker. What has not been stored is not.
+            call.give_up()
+            raise
+        except Overloaded as refusal:
+            call.log(refusal)
+            error: DomainError = refusal
+        except DomainError as raised:
+            error = raised
+        except Exception as raised:
+            error = call.fault(raised)
+        details = (GRPC_DETAILS_METADATA_KEY, errors.serialized(error, call.request_id))
+        await context.abort(STATUS_OF[error.kind], error.message, (*trailers, details))
+        raise AssertionError("abort always raises")
+
+
+class _Call:
+    """One call. To services it stands for gRPC's context, of which they ask the metadata."""
+
+    def __init__(
+        self,
+        method: str,
+        behaviour: Behaviour,
+        request: Any,
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> None:
+        self.method, self.request = method, request
+        self._behaviour = behaviour
+        self._arrived = time.monotonic()
+        self._metadata = tuple(context.invocation_metadata() or ())
+        given = dict(self._metadata)
+        self.request_id = _request_id(given.get(REQUEST_ID))
+        self.caller = Caller.of(str(given.get(PEER) or context.peer()))
+        self.deadline = Deadline(_patience(given.get(PATIENCE_MS), context.time_remaining()))
+        self._attempts = 0
+        self._is_numbered = idempotency.CALL_HEADER in given
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Return what the caller sent beside the request, with a number of the call."""
+        if not self._is_numbered:
+            # Nobody repeats it but we ourselves.
+            self._metadata += ((idempotency.CALL_HEADER, ids.new_request_id()),)
+            self._is_numbered = True
+        return self._metadata
+
+    def give_up(self) -> None:
+        """Begin nothing more: nobody waits for the answer."""
+        self.deadline.end()
+
+    def run(self) -> Any:
+        """Return the answer or raise a DomainError, in a thread."""
+        return Context().run(self._run)
+
+    def _run(self) -> Any:
+        deadlines.keep_to(self.deadline)
+        try:
+            answer = retries.run(self._attempt, self._is_repeatable)
+        except DomainError as raised:
+            self.log(raised)
+            raise
+        except WouldWait:
+            raise
+        except Exception as raised:
+            fault = self.fault(raised)
+            self.log(fault)
+            raise fault from None
+        self.log(None)
+        return answer
+
+    def join(self) -> Any:
+        """Return the answer as run() does, but once, and without a line: it may yet be undone."""
+        return Context().run(self._join)
+
+    def _join(self) -> Any:
+        deadlines.keep_to(self.deadline)
+        return self._work()
+
+    def _attempt(self) -> Any:
+        self._attempts += 1
+        return self._work()
+
+    def _work(self) -> Any:
+        if isinstance(self.request, MalformedRequest):
+            raise self.request
+        return self._behaviour(self.request, self)
+
+    def _is_repeatable(self) -> bool:
+        return idempotency.is_repeatable(self.method, self.request, self._metadata)
+
+    def fault(self, raised: Exception) -> InternalFault:
+        """Log what nobody foresaw; return what may be told of it."""
+        names = {"method": self.method, "request_id": self.request_id}
+        _log.exception("call failed", exc_info=raised, **names)
+        return InternalFault(type(raised).__name__)
+
+    def log(self, error: DomainError | None) -> None:
+        """Write the access line."""
+        seconds = time.monotonic() - self._arrived
+        access_log.write(self.method, self.request_id, seconds, error, self._attempts)
+
+
+def tolerant(
+    deserialize: Callable[[bytes], Any] | None, otherwise: Callable[[], Any] = MalformedRequest
+) -> Callable[[bytes], Any]:
+    """Hand something else on for bytes that are no message: an error, which the call then raises.
+
+    An exception here would reach the caller as INTERNAL with a text of the library's.
+    """
+
+    def deserialize_or_note(data: bytes) -> Any:
+        try:
+            return deserialize(data) if deserialize else data
+        except (DecodeError, ValueError):
+            return otherwise()
+
+    return deserialize_or_note
+
+
+def _request_id(given: str | bytes | None) -> str:
+    """Return the caller's request id if it can stand in a log line, or a new one."""
+    return given if isinstance(given, str) and _is_printable(given) else ids.new_request_id()
+
+
+def _is_printable(value: str) -> bool:
+    return 1 <= len(value) <= _MAX_REQUEST_ID_LENGTH and value.isascii() and value.isprintable()
+
+
+def _patience(gateway_ms: str | bytes | None, callers: float | None) -> float:
+    """Return for how many seconds a call may take: as long as somebody waits, and never long."""
+    patience = limits.CALL_S if callers is None else min(limits.CALL_S, callers)
+    if isinstance(gateway_ms, str) and gateway_ms.isdecimal():
+        return min(patience, int(gateway_ms) / 1000 - END_S)
+    return patience

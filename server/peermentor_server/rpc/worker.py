@@ -1,0 +1,79 @@
+"""A process that serves: it starts, says that it is well, drains and ends."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+import structlog
+
+from peermentor_server.failures import CommandFailed
+from peermentor_server.rpc.app import App, PortTaken
+from peermentor_server.settings import Settings
+from peermentor_server.storage import opening
+
+_log = structlog.get_logger("peermentor_server")
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# How long the gateway, or whoever else asks for our health, has to see that we leave. Several
+# of its checks go by in that time.
+DRAIN_S = 1.0
+# How often a worker says that it is well.
+PULSE_S = 1.0
+# How long calls may go on once the server has been told to stop.
+STOP_GRACE_S = 10
+
+
+def serve_grpc(configured: Settings, *, pulse_fd: int | None = None) -> None:
+    """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
+
+    As a worker it is given `pulse_fd`, where it tells every second that it serves; it then
+    shares its port with the worker that it may replace.
+    """
+    database = opening.open_database(configured)
+    opening.require_schema(database)
+    # Blocked in this thread and all that it starts, the signals wait for sigwait below:
+    # a handler could run in a thread of gRPC's, and leave this one asleep.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    app = App(configured, database, share_port=pulse_fd is not None)
+    try:
+        app.start()
+    except PortTaken as taken:
+        raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
+    _log.info("serving", address=str(configured.grpc_address), database=database.location)
+    if pulse_fd is not None:
+        threading.Thread(target=_beat, args=[pulse_fd], name="pulse", daemon=True).start()
+    if signal.sigwait(STOP_SIGNALS) == signal.SIGTERM:
+        _log.info("draining")
+        app.drain()
+        time.sleep(DRAIN_S)
+    _log.info("stopping")
+    app.stop(STOP_GRACE_S)
+    database.close()
+    _end_hanging_threads()
+
+
+def _beat(pulse_fd: int) -> None:
+    # Nobody reads while the parent itself is held up, or has been killed: what does not fit is
+    # not missed.
+    os.set_blocking(pulse_fd, False)
+    while True:
+        with contextlib.suppress(OSError):
+            os.write(pulse_fd, b".")
+        time.sleep(PULSE_S)
+
+
+def _end_hanging_threads() -> None:
+    """Leave even while a call hangs in a database that does not answer.
+
+    Python itself would wait for the call's thread for as long as it takes.
+    """
+    main = threading.main_thread()
+    others = [each for each in threading.enumerate() if each is not main and not each.daemon]
+    deadline = time.monotonic() + 1
+    for thread in others:
+        thread.join(max(0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
+        _log.warning("leaving calls unfinished")
+        os._exit(0)

@@ -1,0 +1,58 @@
+"""The database of the settings, with its schema; CommandFailed says why it cannot be used."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from peermentor_server.database_url import InvalidUrl
+from peermentor_server.failures import CommandFailed
+from peermentor_server.rules.errors import DomainError, reason
+from peermentor_server.settings import Settings
+from peermentor_server.storage import schema
+from peermentor_server.storage.engine.database import Database
+
+T = TypeVar("T")
+
+
+def open_database(configured: Settings) -> Database:
+    """Return the database of the settings, to which nothing has connected yet."""
+    try:
+        return Database(configured.database_url)
+    except InvalidUrl as invalid:
+        raise CommandFailed(f"PEERMENTOR_DATABASE_URL: {invalid}") from None
+
+
+def require_schema(database: Database) -> None:
+    """Bring SQLite up to date; on PostgreSQL that is left to `migrate`, at its owner's time."""
+    if database.dialect == "sqlite":
+        migrate(database)
+        return
+    state = use(database, lambda: schema.state(database))
+    if state is schema.State.UNKNOWN:
+        raise _newer(database)
+    if state is schema.State.BEHIND:
+        raise CommandFailed(
+            f"the schema of {database.location} is behind; run: peermentor-server migrate "
+            "(or make migrate)"
+        )
+
+
+def migrate(database: Database) -> None:
+    """Bring the schema up to date."""
+    try:
+        use(database, lambda: schema.migrate(database))
+    except schema.NewerSchema:
+        raise _newer(database) from None
+
+
+def _newer(database: Database) -> CommandFailed:
+    return CommandFailed(f"the schema of {database.location} is newer than this program")
+
+
+def use(database: Database, work: Callable[[], T]) -> T:
+    """Return what `work` returns; CommandFailed where the database cannot be used."""
+    try:
+        return work()
+    except DomainError as error:
+        raise CommandFailed(
+            f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {reason(error)}"
+        ) from None

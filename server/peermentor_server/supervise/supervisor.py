@@ -1,0 +1,339 @@
+"""`serve`: runs the workers and the gateway as child processes.
+
+This process imports no gRPC. A child that dies is started again; when this process ends,
+however suddenly, so do its children. SIGUSR1 replaces the workers one after the other.
+"""
+
+import os
+import queue
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from peermentor_server.failures import CommandFailed
+from peermentor_server.settings import Address, Settings
+from peermentor_server.supervise import gateway, ports, scratch
+from peermentor_server.supervise.children import Child, stop_all
+
+START_TIMEOUT_S = 30
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REPLACE_SIGNAL = signal.SIGUSR1
+# How long a child must have run for its death to be an accident, after which it is started
+# again at once. One that dies sooner has to wait; as long as it does not even begin to serve,
+# each time twice as long.
+STEADY_S = 10
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 10
+# For how long a worker, which has a pulse every second, may be silent before that is logged, and
+# before it is killed and started again. Other workers take its calls much sooner.
+SILENT_S = 5
+HUNG_S = 30
+# After a worker has been replaced, the gateway must have seen the new one's health before the
+# next one leaves: the time of a check that fails, and of the one after it.
+SETTLE_S = 1.0
+_POLL_S = 0.05
+_log = structlog.get_logger("peermentor_server")
+
+
+class ServeFailed(CommandFailed):
+    """What could not be started, and why."""
+
+
+class _Stop(Exception):
+    """A signal of STOP_SIGNALS came."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
+    """Run until a signal of STOP_SIGNALS; raise ServeFailed when the start fails.
+
+    `on_ready` is called once the gateway answers for workers that serve.
+    """
+    with ExitStack() as stack:
+        signals = stack.enter_context(_signals())
+        _check_ports(settings)
+        directory = stack.enter_context(scratch.directory())
+        addresses = stack.enter_context(ports.reserved(settings.worker_count))
+        config = gateway.write_configuration(directory, settings, addresses)
+        supervisor = Supervisor(signals, addresses, config)
+        try:
+            supervisor.start(settings)
+            on_ready()
+            supervisor.run()
+        except _Stop as stop:
+            supervisor.stop(stop.number)
+        except BaseException:
+            supervisor.stop(signal.SIGINT)
+            raise
+
+
+class Part:
+    """A child process that is started again when it dies."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        has_pulse: bool,
+    ) -> None:
+        self.name = name
+        self._command, self._environment, self._has_pulse = command, environment, has_pulse
+        self._is_silent = False
+        self._early_deaths = self._failed_starts = 0
+        self._resume_at = 0.0
+        self.child: Child | None = None
+
+    def start(self) -> None:
+        """Start the process."""
+        self.child = self.launch()
+
+    def launch(self) -> Child:
+        """Start a process of this part, beside the one that there is."""
+        child = Child(self._command, self._environment, has_pulse=self._has_pulse)
+        _log.info("started", part=self.name, pid=child.pid)
+        return child
+
+    def tend(self) -> None:
+        """Start the process again when it has died, unless it does so again and again.
+
+        One that hangs is killed: it would never come back by itself.
+        """
+        if self.child is not None:
+            self._watch_pulse(self.child)
+        if self.child is not None and (end := self.child.end()):
+            pause = self._pause_after(self.child)
+            why = {"reason": words} if (words := self.child.last_words()) else {}
+            _log.error(
+                "died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause, **why
+            )
+            self.child, self._resume_at = None, time.monotonic() + pause
+            self._is_silent = False
+        if self.child is None and time.monotonic() >= self._resume_at:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            # Such as when the program is being replaced, or the machine has no room.
+            self._resume_at = time.monotonic() + LONGEST_PAUSE_S
+            _log.error("not started", part=self.name, reason=error.strerror)
+
+    def _watch_pulse(self, child: Child) -> None:
+        silence = child.silence()
+        was_silent, self._is_silent = self._is_silent, child.is_ready() and silence > SILENT_S
+        if self._is_silent and not was_silent:
+            _log.warning("does not answer", part=self.name, pid=child.pid)
+        elif was_silent and not self._is_silent:
+            _log.warning("answers again", part=self.name, pid=child.pid)
+        if silence > HUNG_S:
+            _log.error("hangs", part=self.name, pid=child.pid)
+            child.send(signal.SIGKILL)
+
+    def _pause_after(self, dead: Child) -> float:
+        steady = time.monotonic() - dead.started > STEADY_S
+        self._early_deaths = 0 if steady else self._early_deaths + 1
+        # One that has served before it died will do so again: callers wait for it.
+        served = dead.is_ready()
+        self._failed_starts = 0 if served else self._failed_starts + 1
+        if self._early_deaths <= 1:
+            return 0
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** max(0, self._failed_starts - 1))
+
+
+class Supervisor:
+    """The parts of a running service: the workers, and Envoy in front of them."""
+
+    def __init__(
+        self, signals: "queue.SimpleQueue[int]", addresses: Sequence[Address], config: Path
+    ) -> None:
+        self._signals = signals
+        self._workers = [
+            Part(f"worker {number}", _worker_command(number, address), has_pulse=True)
+            for number, address in enumerate(addresses, 1)
+        ]
+        # It needs nothing of the environment, which may hold the password of the database. (A
+        # program in Python starts it.)
+        environment = {"PYTHONSAFEPATH": "1"}
+        envoy = gateway.command(config, len(addresses))
+        self._envoy = Part("Envoy", envoy, environment, has_pulse=False)
+        # Predecessors that finish their calls, and successors that are not ready yet.
+        self._others: list[Child] = []
+        # Whether that was asked for, be it while all start or while others are being replaced.
+        self._is_to_replace = False
+
+    def start(self, settings: Settings) -> None:
+        """Start all parts; return when the gateway answers, or raise ServeFailed."""
+        for part in (*self._workers, self._envoy):
+            part.start()
+        url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (all(map(_is_ready, self._workers)) and _serves(url)):
+            for part in (*self._workers, self._envoy):
+                if part.child and (end := part.child.end()):
+                    ended = f"{part.name} ended with {end}; stopping everything"
+                    raise ServeFailed(f"{part.child.last_words()}\n{ended}".lstrip())
+            if time.monotonic() > deadline:
+                raise ServeFailed(
+                    f"no answer from {settings.rest_address} in {START_TIMEOUT_S} seconds"
+                )
+            self._check_signals()
+
+    def run(self) -> None:
+        """Tend the parts until _Stop is raised."""
+        while True:
+            self._tend()
+            if self._is_to_replace:
+                self._is_to_replace = False
+                self._replace_workers()
+
+    def stop(self, number: int) -> None:
+        """End all parts. The workers first: the gateway passes on what they still answer."""
+        _log.info("stopping")
+        running = [part.child for part in self._workers if part.child]
+        stop_all([*running, *self._others], number)
+        stop_all([self._envoy.child] if self._envoy.child else [], signal.SIGTERM)
+
+    def _tend(self) -> None:
+        """Look after all parts once."""
+        for part in (*self._workers, self._envoy):
+            part.tend()
+        self._others = [child for child in self._others if child.end() is None]
+        self._check_signals()
+
+    def _check_signals(self) -> None:
+        """Wait a moment for a signal."""
+        try:
+            number = self._signals.get(timeout=_POLL_S)
+        except queue.Empty:
+            return
+        if number in STOP_SIGNALS:
+            raise _Stop(number)
+        self._is_to_replace = True
+
+    def _replace_workers(self) -> None:
+        replaced = [self._replace(worker) for worker in self._workers]
+        if all(replaced):
+            _log.info("workers replaced")
+        else:
+            _log.error("workers not replaced", replaced=sum(replaced), workers=len(replaced))
+
+    def _replace(self, worker: Part) -> bool:
+        """Let a new process take the place, and the port, of a worker; then let that one go."""
+        try:
+            successor = worker.launch()
+        except OSError as error:
+            _log.error("not replaced", part=worker.name, reason=error.strerror)
+            return False
+        self._others.append(successor)
+        self._wait(lambda: successor.end() is not None or successor.is_ready(), START_TIMEOUT_S)
+        if successor.end() or not successor.is_ready():
+            reason = successor.last_words()
+            _log.error("not replaced", part=worker.name, end=successor.end(), reason=reason)
+            successor.send(signal.SIGTERM)
+            return False
+        self._others.remove(successor)
+        predecessor, worker.child = worker.child, successor
+        if predecessor is not None:
+            _log.info("draining", part=worker.name, pid=predecessor.pid)
+            self._others.append(predecessor)
+            predecessor.send(signal.SIGTERM)
+            self._wait(lambda: predecessor.end() is not None, START_TIMEOUT_S)
+            _log.info("drained", part=worker.name, pid=predecessor.pid)
+        self._wait(lambda: False, SETTLE_S)
+        return True
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Go on tending until the condition holds, or for as long."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            self._tend()
+
+
+@contextmanager
+def _signals() -> Iterator["queue.SimpleQueue[int]"]:
+    """Collect the signals that this process understands, instead of ending by them."""
+    came: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    # On a terminal it says that the terminal is closed. Elsewhere nothing can say that, and
+    # it is sent to whatever serves to have it begin anew.
+    hang_up = signal.SIGTERM if _has_terminal() else REPLACE_SIGNAL
+
+    def collect(number: int, _frame: FrameType | None) -> None:
+        came.put(hang_up if number == signal.SIGHUP else number)
+
+    numbers = [*STOP_SIGNALS, REPLACE_SIGNAL]
+    # Under nohup it is ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, collect) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _check_ports(settings: Settings) -> None:
+    addresses = {
+        "PEERMENTOR_GRPC_ADDRESS": settings.grpc_address,
+        "PEERMENTOR_REST_ADDRESS": settings.rest_address,
+        "PEERMENTOR_ADMIN_ADDRESS": settings.admin_address,
+    }
+    problems = [
+        f"{variable}: cannot listen on {address}: {problem}"
+        for variable, address in addresses.items()
+        if (problem := ports.why_not_free(address))
+    ]
+    if problems:
+        raise ServeFailed("\n".join(problems))
+
+
+def _worker_command(number: int, address: Address) -> list[str]:
+    program = [sys.executable, "-m", "peermentor_server", "worker"]
+    return [*program, "--number", str(number), "--address", str(address)]
+
+
+def _is_ready(part: Part) -> bool:
+    return part.child is not None and part.child.is_ready()
+
+
+def _serves(url: str) -> bool:
+    """Tell whether a call is answered; raise ServeFailed when it ends in a fault of the service."""
+    # A proxy of the environment is for calls to elsewhere.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ServeFailed(
+                "the first call ended in an internal error; the log says why, and so may: "
+                "peermentor-server check"
+            ) from None
+        return False
+    except OSError:
+        return False
+
+
+def _has_terminal() -> bool:
+    """Tell whether this process was started on a terminal, of which it hears when that closes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
