@@ -15,7 +15,12 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, DateTime, Executable, insert, select, text, update
 
 from peermentor_server.database_url import InvalidUrl
-from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, InternalFault, reason
+from peermentor_server.rules.errors import (
+    DatabaseUnavailable,
+    DomainError,
+    InternalFault,
+    diagnosis,
+)
 from peermentor_server.rules.pages import Page
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine import limits
@@ -369,7 +374,7 @@ def test_a_directory_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nowhere/own.db")
     with pytest.raises(DatabaseUnavailable) as raised:
         database.ping()
-    assert reason(raised.value) == f"there is no directory {tmp_path}/nowhere"
+    assert diagnosis(raised.value) == f"there is no directory {tmp_path}/nowhere"
     database.close()
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from peermentor_server.rules.errors import DatabaseUnavailable, reason
+from peermentor_server.rules.errors import DatabaseUnavailable, diagnosis
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
 from support.commands import run
@@ -46,7 +46,7 @@ def _assert_refused(url: str, says: str) -> None:
     for use in (schema.state, schema.migrate):
         with pytest.raises(DatabaseUnavailable) as raised:
             use(database)
-        assert says in reason(raised.value)
+        assert says in diagnosis(raised.value)
     database.close()
 
 

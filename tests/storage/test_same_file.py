@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault, reason
+from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault, diagnosis
 from peermentor_server.storage import assignments
 from peermentor_server.storage.engine.database import Database
 from support.databases import migrated
@@ -40,7 +40,8 @@ def test_a_file_that_is_another_one_is_left_alone(
             with pytest.raises(DatabaseUnavailable) as raised:
                 use()
             assert (
-                reason(raised.value) == f"{file} was replaced or removed; start the service again"
+                diagnosis(raised.value)
+                == f"{file} was replaced or removed; start the service again"
             )
         assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("own.db")} == before
 
@@ -107,7 +108,7 @@ def test_a_file_that_is_no_longer_whole_is_left_alone(
         for use in (database.ping, lambda: _write(database), database.ping):
             with pytest.raises(DatabaseUnavailable) as raised:
                 use()
-            assert reason(raised.value) == f"{file}{says}"
+            assert diagnosis(raised.value) == f"{file}{says}"
 
 
 def test_a_database_that_is_written_and_checked_all_the_time_is_whole(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_what_is_found_to_be_damaged_is_left_alone(tmp_path: Path) -> None:
         _write(database)
     with pytest.raises(DatabaseUnavailable) as raised:
         database.ping()
-    assert reason(raised.value) == f"{file} is damaged (SQLITE_CORRUPT); restore a backup"
+    assert diagnosis(raised.value) == f"{file} is damaged (SQLITE_CORRUPT); restore a backup"
     database.close()
 
 

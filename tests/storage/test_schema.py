@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
 
-from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, reason
+from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, diagnosis
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.schema import NEWEST, State
@@ -282,6 +282,6 @@ def _assert_foreign(database: Database, says: str) -> None:
     for use in (schema.state, schema.migrate):
         with pytest.raises(DatabaseUnavailable) as raised:
             use(database)
-        assert reason(raised.value) == says
+        assert diagnosis(raised.value) == says
     with database.read() as connection:
         assert catalogs.describe(connection) == before

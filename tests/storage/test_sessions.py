@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, text
 
-from peermentor_server.rules.errors import DatabaseUnavailable, reason
+from peermentor_server.rules.errors import DatabaseUnavailable, diagnosis
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
@@ -151,7 +151,7 @@ def test_a_database_of_another_encoding_is_refused_with_the_reason(
     for use in (database.ping, lambda: schema.migrate(database)):
         with pytest.raises(DatabaseUnavailable) as raised:
             use()
-        assert reason(raised.value).startswith(
+        assert diagnosis(raised.value).startswith(
             f"the encoding of the database is {encoding} and must be UTF8"
         )
     database.close()

@@ -10,7 +10,7 @@ import pytest
 from peermentor_server.cli import commands, doctor
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rpc import worker
-from peermentor_server.rules.errors import DatabaseUnavailable, reason
+from peermentor_server.rules.errors import DatabaseUnavailable, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage.engine.database import Database
 from support.databases import migrated
@@ -113,7 +113,7 @@ def test_what_becomes_unwritable_while_it_is_used_is_not_well(
     with unprivileged(), pytest.raises(DatabaseUnavailable) as raised:
         database.ping()
     # Of a directory that cannot be entered no file is to be seen.
-    assert reason(raised.value).startswith((says, f"{file} was replaced or removed"))
+    assert diagnosis(raised.value).startswith((says, f"{file} was replaced or removed"))
     file.parent.chmod(0o777)
     file.chmod(0o666)
     with unprivileged():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from peermentor_server.failures import CommandFailed
-from peermentor_server.rules.errors import DomainError, reason
+from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
@@ -85,7 +85,7 @@ def _database(settings: Settings) -> Finding:
     try:
         return _look_into(database)
     except DomainError as error:
-        return Finding("database", (f"cannot use {database.location}: {reason(error)}",))
+        return Finding("database", (f"cannot use {database.location}: {diagnosis(error)}",))
     finally:
         database.close()
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import structlog
 from grpc_health.v1 import health, health_pb2
 
-from peermentor_server.rules.errors import DomainError, reason
+from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
 
@@ -75,5 +75,5 @@ class HealthMonitor:
             with deadlines.within(PING_TIMEOUT_S):
                 self._database.ping()
         except DomainError as error:
-            return reason(error)
+            return diagnosis(error)
         return None

@@ -160,7 +160,7 @@ class InternalFault(DomainError):
         self.diagnosis = diagnosis
 
 
-def reason(error: DomainError) -> str:
+def diagnosis(error: DomainError) -> str:
     """Return what is behind an error, for those who run the service and not for callers."""
     known = error.diagnosis if isinstance(error, InternalFault) else error.__cause__
     return str(known or error)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from peermentor_server.database_url import InvalidUrl
 from peermentor_server.failures import CommandFailed
-from peermentor_server.rules.errors import DomainError, reason
+from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
@@ -54,5 +54,5 @@ def use(database: Database, work: Callable[[], T]) -> T:
         return work()
     except DomainError as error:
         raise CommandFailed(
-            f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {reason(error)}"
+            f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {diagnosis(error)}"
         ) from None
