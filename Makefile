@@ -31,7 +31,7 @@ test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp  ## Run every t
 
 torture: .venv/dev.stamp  ## Run the tests of reliability and of the gateway in their long form, for about an hour
 	TORTURE=1 $(BIN)/pytest -rP -n auto --timeout 7200 \
-		tests/reliability tests/gateway tests/test_serve.py $(PYTEST_ARGS)
+		tests/reliability tests/gateway tests/supervise/test_serve.py $(PYTEST_ARGS)
 
 bench: .venv/serve.stamp .venv-bench/stamp  ## Measure the service beside its peers; needs wrk and h2load (see bench/README.md)
 	@PYTHONPATH=$(CLIENT) .venv-bench/bin/python -W "ignore:XDG_RUNTIME_DIR is not set" -m bench $(BENCH_ARGS)
