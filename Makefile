@@ -9,7 +9,7 @@ PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test torture bench costs check generate format dist lock clean
+.PHONY: help serve migrate demo test torture bench costs check generate format dist release lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -40,11 +40,12 @@ costs: .venv/dev.stamp  ## Write anew what each RPC may cost, in statements, rou
 	COSTS=rewrite $(BIN)/pytest -q tests/performance/test_costs.py
 	@git --no-pager diff --stat tests/performance/costs.txt
 
-check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
+check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, dependencies, protos, generated code, gateway
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pip check
 	$(MAKE) --no-print-directory check-client-types check-protos check-generated
 	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml
 
@@ -64,11 +65,17 @@ dist: .venv/serve.stamp  ## Build the wheels and source distributions of server 
 	$(BIN)/hatchling build -d $(CURDIR)/dist
 	cd clients/python && $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
 
-# The oldest versions that clients/python/pyproject.toml allows; the newest are what pip takes.
-OLDEST = grpcio==1.66.2 protobuf==5.27.2 googleapis-common-protos==1.66.0
+release:  ## Set VERSION, which the changelog must have, build the wheels, and say what to tag
+	@$(PYTHON) .ci/release.py "$(VERSION)"
+	@$(MAKE) --no-print-directory dist
+	@echo "Commit this, run .ci/run, and tag that commit: git tag -a v$(VERSION) -m 'peermentor $(VERSION)'"
+
 .PHONY: check-wheel
 check-wheel: .venv/dev.stamp dist  ## Run the client's tour with its wheel alone, on the oldest and newest it allows
-	@for needs in "" "$(OLDEST)"; do \
+	@mkdir -p build
+	@$(BIN)/uv pip compile --quiet --no-build-isolation --no-header --resolution lowest-direct \
+		clients/python/pyproject.toml -o build/oldest.txt
+	@for needs in "" "-c build/oldest.txt"; do \
 		rm -rf build/wheel && $(PYTHON) -m venv build/wheel && \
 		build/wheel/bin/python $(PIP_INSTALL) dist/peermentor-*.whl $$needs && \
 		WHEEL_PYTHON=$(CURDIR)/build/wheel/bin/python $(BIN)/pytest -q tests/client/test_readme.py || exit 1; \
@@ -102,12 +109,11 @@ generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python co
 	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb $(GATEWAY)
 
 .PHONY: check-protos check-generated
-# protos/released.binpb is the descriptor set of the last release.
 check-protos: .venv/dev.stamp .venv-generate/stamp
 	@mkdir -p build
 	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=build/lint.binpb $(PROTOS)
 	$(BIN)/buf lint build/lint.binpb --config protos/buf.yaml --path peermentor
-	$(BIN)/buf breaking protos/peermentor.binpb --config protos/buf.yaml --against protos/released.binpb
+	@sh protos/breaking.sh $(BIN)/buf build/lint.binpb
 
 check-generated: .venv-generate/stamp
 	@mkdir -p build && cp $(GATEWAY) build/envoy.yaml
@@ -120,6 +126,7 @@ check-generated: .venv-generate/stamp
 
 # --- Virtual environments ------------------------------------------------------------------
 
+VERSION_FILE := clients/python/src/peermentor/_version.py
 # The two distributions of this tree, in place; hatchling comes from requirements/serve.txt.
 INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e clients/python -e .
 
@@ -127,7 +134,7 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON")'
 	$(PYTHON) -m venv .venv
 
-.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml | .venv/bin/python
+.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml hatch_build.py $(VERSION_FILE) | .venv/bin/python
 	@echo "Installing what the service needs into .venv"
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/serve.txt
 	@$(INSTALL_TREE)
@@ -164,13 +171,15 @@ $(TYPESCRIPT)/node_modules/stamp: $(addprefix $(TYPESCRIPT)/,package.json packag
 	@.venv-bench/bin/python $(PIP_INSTALL) --require-hashes -r bench/requirements.txt
 	@touch $@
 
-UV_COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-header --no-annotate
+# The project's own packages are read, and not pinned: INSTALL_TREE installs them.
+LOCK = $(BIN)/uv pip compile --quiet $(LOCK_ARGS) --universal --python-version 3.11 --no-build-isolation \
+	--generate-hashes --no-emit-package peermentor --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: LOCK_ARGS = --upgrade
 lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) requirements/serve.in -o requirements/serve.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) requirements/dev.in -c requirements/serve.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) requirements/generate.in -o requirements/generate.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) bench/requirements.in -c requirements/dev.txt -o bench/requirements.txt
+	$(LOCK) pyproject.toml --group tree -o requirements/serve.txt
+	$(LOCK) pyproject.toml --group tree --group dev -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) --group generate -o requirements/generate.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o bench/requirements.txt
 
 clean:  ## Remove the virtual environments and everything built
 	rm -rf .venv .venv-generate .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
