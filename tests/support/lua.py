@@ -7,6 +7,30 @@ from lupa.luajit21 import LuaRuntime, lua_type
 
 ROOT = Path(__file__).parents[2]
 
+# Returns the names of the globals that a file's functions read, and of those that they set.
+GLOBALS_OF = b"""
+local util, bit = require("jit.util"), require("bit")
+local function opcode_at(code, at) return bit.band(util.funcbc(code, at), 255) end
+local example = loadstring("set = read")
+local READ, SET = opcode_at(example, 1), opcode_at(example, 2)
+local found = {[READ] = {}, [SET] = {}}
+local function look(code)
+  for at = 1, util.funcinfo(code).bytecodes - 1 do
+    local names = found[opcode_at(code, at)]
+    if names then
+      local constant = -1 - bit.rshift(util.funcbc(code, at), 16)
+      names[#names + 1] = util.funck(code, constant)
+    end
+  end
+  for at = -1, -util.funcinfo(code).gcconsts, -1 do
+    local constant = util.funck(code, at)
+    if type(constant) == "proto" then look(constant) end
+  end
+end
+look(assert(loadfile((...))))
+return {read = found[READ], set = found[SET]}
+"""
+
 
 class Lua:
     """A state of its own, which finds the modules below a directory.
@@ -31,6 +55,12 @@ class Lua:
         refusal = to_python(done[1])
         assert isinstance(refusal, dict), refusal
         return refusal
+
+    def globals_of(self, file: Path) -> dict[str, set[str]]:
+        """Return the globals that a file reads, and those that it sets; it is not run."""
+        find = self._globals[b"loadstring"](GLOBALS_OF)
+        names = to_python(find(str(file).encode()))
+        return {how: set(names[how]) for how in ("read", "set")}
 
 
 def contract(root: Path = ROOT) -> dict[str, Any]:
