@@ -4,7 +4,7 @@ BIN := .venv/bin
 GENERATE_BIN := .venv-generate/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 API := protos
-GATEWAY := envoy.yaml
+GATEWAY := gateway
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -96,7 +96,7 @@ SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py _syn
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python code, descriptor set, part of envoy.yaml
+generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python code, descriptor set, the gateway's tables
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
@@ -106,7 +106,7 @@ generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python co
 		$(CLIENT)/peermentor/v1/*_pb2_grpc.pyi
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
-	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb $(GATEWAY)
+	@$(GENERATE_BIN)/python $(API)/gateway_contract.py $(API)/peermentor.binpb $(GATEWAY)/contract.lua
 
 .PHONY: check-protos check-generated
 check-protos: .venv/dev.stamp .venv-generate/stamp
@@ -116,10 +116,9 @@ check-protos: .venv/dev.stamp .venv-generate/stamp
 	@sh protos/breaking.sh $(BIN)/buf build/lint.binpb
 
 check-generated: .venv-generate/stamp
-	@mkdir -p build && cp $(GATEWAY) build/envoy.yaml
 	@$(MAKE) --no-print-directory generate
-	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb; \
-			cmp $(GATEWAY) build/envoy.yaml); \
+	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb \
+			$(GATEWAY)/contract.lua); \
 		if [ -n "$$changes" ]; then \
 			echo "Generated code differs from protos/; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi

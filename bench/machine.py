@@ -37,7 +37,9 @@ def describe(postgresql: str) -> dict[str, str]:
 
 def _commit() -> str:
     commit = _printed(["git", "-C", TREE, "rev-parse", "--short", "HEAD"])
-    changed = _printed(["git", "-C", TREE, "status", "--porcelain", "server", "envoy.yaml"])
+    changed = _printed(
+        ["git", "-C", TREE, "status", "--porcelain", "server", "envoy.yaml", "gateway"]
+    )
     return f"{commit} and changes" if changed else commit
 
 

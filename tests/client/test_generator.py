@@ -5,10 +5,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessages
 
 import peermentor
+from peermentor_server.settings import Address, Settings
+from support.clients import scripted_server
+from support.gateways import running_gateway
+from support.lua import contract
+from support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(peermentor.__file__).parents[1]
@@ -39,9 +48,9 @@ message MoveAssignmentRequest {
 """
 NEW_FIELD = """
   // When it was moved. Null: never.
-  google.protobuf.Timestamp moved_at = 100;
+  google.protobuf.Timestamp moved_at = 100 [(nullable) = true];
   // How often it was moved. Null: not counted.
-  google.protobuf.Int32Value moves = 101;
+  google.protobuf.Int32Value moves = 101 [(nullable) = true];
 }
 """
 REQUEST_ID = """
@@ -124,9 +133,10 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "request_id" not in text.partition(start)[2].partition("\n}")[0]:
         text = text.replace(start, start + REQUEST_ID)
     proto.write_text(text)
+    shutil.copytree(ROOT / "gateway", root / "gateway")
     shutil.copy(ROOT / "envoy.yaml", root)
     make = ["make", "generate"]
-    make += [f"API={root}/protos", f"CLIENT={root}/src", f"GATEWAY={root}/envoy.yaml"]
+    make += [f"API={root}/protos", f"CLIENT={root}/src", f"GATEWAY={root}/gateway"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
     (root / "program.py").write_text(PROGRAM)
     return root
@@ -146,9 +156,48 @@ def test_new_methods_and_fields_are_typed_in_both_clients(changed: Path) -> None
 
 
 def test_the_gateway_repeats_new_methods_too(changed: Path) -> None:
-    before, after = ((root / "envoy.yaml").read_text().splitlines() for root in (ROOT, changed))
-    added = {line.strip() for line in after} - {line.strip() for line in before}
-    assert '["/peermentor.v1.AssignmentService/MoveAssignment"] = true,' in added
+    table = contract(changed)["repeatable"]
+    assert table["/peermentor.v1.AssignmentService/MoveAssignment"] == "always"
+
+
+def test_new_methods_and_fields_are_there_over_rest(changed: Path, tmp_path: Path) -> None:
+    file_set = FileDescriptorSet.FromString((changed / "protos/peermentor.binpb").read_bytes())
+    new = GetMessages(file_set.file, DescriptorPool())
+    requests: list[Any] = []
+
+    def behaviour(request: bytes, _context: Any) -> Any:
+        requests.append(new["peermentor.v1.MoveAssignmentRequest"].FromString(request))
+        answer: Any = new["peermentor.v1.Assignment"](assignment_id="asgn_001")
+        answer.moves.value = 7
+        return answer
+
+    def without_health(config: dict[str, Any]) -> None:
+        for cluster in config["static_resources"]["clusters"]:
+            del cluster["health_checks"]
+
+    path = "/api/v1/assignments/asgn_001/move"
+    with scripted_server(behaviour) as address:
+        rest_port, admin_port = free_ports(2)
+        settings = Settings(
+            grpc_address=Address.parse(address),
+            rest_address=Address("127.0.0.1", rest_port),
+            admin_address=Address("127.0.0.1", admin_port),
+        )
+        with running_gateway(settings, tmp_path, without_health, root=changed) as rest:
+            body = {"org_id": "org_04", "movedAt": "2026-03-26t09:45:00z"}
+            moved = rest.post(path, json=body, headers={"prefer": "handling=strict"})
+            refused = rest.post(path, json=body | {"movedAt": "soon"})
+            listed = rest.post(path, json={"org_id": ["org_04"]})
+            got = rest.get(path)
+    assert moved.status_code == 200, moved.text
+    assert moved.json()["moves"] == 7
+    assert moved.json()["moved_at"] is moved.json()["last_contact_date"] is None
+    [request] = requests
+    assert (request.assignment_id, request.org_id) == ("asgn_001", "org_04")
+    assert request.moved_at.ToJsonString() == "2026-03-26T09:45:00Z"
+    assert refused.json()["message"].startswith("moved_at: must be a time")
+    assert listed.json()["message"] == "org_id: must not be a list"
+    assert (got.status_code, got.headers["allow"]) == (405, "POST")
 
 
 def test_new_methods_work_and_are_repeated_under_one_key(changed: Path) -> None:

@@ -17,12 +17,12 @@ import httpx
 import pytest
 from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1 import assignments_pb2, templates_pb2
 from support.edges import edge_with
+from support.lua import contract
 from support.torture import either
-
-ENVOY_YAML = (Path(__file__).parents[2] / "envoy.yaml").read_text(encoding="utf-8")
 
 A = "/api/v1/assignments"
 T = "/api/v1/recurring-templates"
@@ -575,21 +575,19 @@ def test_the_gateway_knows_the_methods_of_every_path() -> None:
         rule = rpc.GetOptions().Extensions[annotations_pb2.http]
         verb = str(rule.WhichOneof("pattern"))
         expected.setdefault(getattr(rule, verb), set()).add(verb.upper())
-    table = re.findall(r'\{"(/api/[^"]+)", "([A-Z, ]+)"\}', ENVOY_YAML)
-    assert {path: set(methods.split(", ")) for path, methods in table} == expected
+    routes = contract()["routes"]
+    assert {each["path"]: set(each["methods"].split(", ")) for each in routes} == expected
 
 
 def test_the_gateway_knows_the_kinds_of_body_fields() -> None:
-    expected: dict[str, set[str]] = {"BOOLEAN_FIELDS": set(), "LIST_FIELDS": set()}
-    expected["SCALAR_FIELDS"] = set()
-    for rpc in rpcs():
-        if rpc.GetOptions().Extensions[annotations_pb2.http].body == "*":
-            for field in rpc.input_type.fields:
-                expected[table_of(field)].add(field.name)
-    for name, fields in expected.items():
-        found = re.search(rf'local {name} = (?:"|\[\[)([^"\]]*)', ENVOY_YAML)
-        assert found is not None
-        assert set(found[1].split()) == fields
+    expected = {
+        (field.name, kind_of(field))
+        for rpc in rpcs()
+        if rpc.GetOptions().Extensions[annotations_pb2.http].body == "*"
+        for field in rpc.input_type.fields
+    }
+    bodies = [call.get("body", {}) for call in contract()["calls"].values()]
+    assert {each for body in bodies for each in body.items()} == expected
 
 
 def test_the_gateway_knows_the_fields_of_every_body() -> None:
@@ -600,8 +598,8 @@ def test_the_gateway_knows_the_fields_of_every_body() -> None:
         if rule.body:
             fields = {field.name for field in rpc.input_type.fields}
             expected[f"{verb.upper()} {getattr(rule, verb)}"] = fields
-    table = re.findall(r'\["([A-Z]+ /api/[^"]+)"\] = \[\[([^\]]*)\]\]', ENVOY_YAML)
-    assert {request: set(names.split()) for request, names in table} == expected
+    calls = contract()["calls"]
+    assert {name: set(call["body"]) for name, call in calls.items() if "body" in call} == expected
 
 
 def test_no_field_of_a_body_holds_an_object() -> None:
@@ -618,10 +616,12 @@ def rpcs() -> Iterator[MethodDescriptor]:
             yield from service.methods
 
 
-def table_of(field: FieldDescriptor) -> str:
+def kind_of(field: FieldDescriptor) -> str:
     if field.is_repeated:
-        return "LIST_FIELDS"
-    return "BOOLEAN_FIELDS" if field.type == FieldDescriptor.TYPE_BOOL else "SCALAR_FIELDS"
+        return "list of texts"
+    if field.message_type is Timestamp.DESCRIPTOR:
+        return "instant"
+    return "boolean" if field.type == FieldDescriptor.TYPE_BOOL else "scalar"
 
 
 # -------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ In a body the transcoder reads them, which takes much more; the server reads `cu
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,8 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1 import assignments_pb2, templates_pb2
 from support.factories import NEW_ASSIGNMENT, refused_field
-
-ENVOY_YAML = (Path(__file__).parents[2] / "envoy.yaml").read_text(encoding="utf-8")
+from support.lua import contract
 
 A = "/api/v1/assignments"
 # Each field in a body, and where the value comes back.
@@ -193,9 +191,9 @@ def test_the_gateway_knows_the_fields_that_are_instants() -> None:
         for field in rpc.input_type.fields
         if field.message_type is Timestamp.DESCRIPTOR
     }
-    found = re.search('local INSTANT_FIELDS = "([^"]*)"', ENVOY_YAML)
-    assert found is not None
-    assert set(found[1].split()) == expected
+    bodies = [call.get("body", {}) for call in contract()["calls"].values()]
+    found = {name for body in bodies for name, kind in body.items() if kind == "instant"}
+    assert found == expected
 
 
 def refusal_of(field: str) -> dict[str, Any]:

@@ -1,18 +1,14 @@
 """Explicit nulls: where the contract has them, nowhere else, and never inside a text."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 from google.protobuf.descriptor import Descriptor
 
 from peermentor.v1 import assignments_pb2, templates_pb2
-from support.edges import manager_of
+from support.lua import contract
 
-ENVOY = Path(__file__).parents[2] / "envoy.yaml"
 NEW = {
     "mentee_id": "user_088",
     "peer_mentor_id": "user_042",
@@ -45,7 +41,11 @@ def test_the_gateways_list_of_nullable_fields_is_that_of_the_descriptor() -> Non
         for name in nullable_fields(method.output_type)
     }
     assert of_the_answers == {("peermentor.v1.Assignment", name) for name in NULLABLE}
-    assert lua_lists() == [{"insert_before": "status", "nullable_fields": list(NULLABLE)}]
+    of_an_assignment = {"before": "status", "fields": list(NULLABLE)}
+    assert contract()["nulls"] == {
+        "peermentor.v1.Assignment": of_an_assignment,
+        "peermentor.v1.ListAssignmentsResponse": of_an_assignment,
+    }
 
 
 def test_a_key_to_insert_before_stands_in_every_assignment_and_in_no_other_answer() -> None:
@@ -55,18 +55,6 @@ def test_a_key_to_insert_before_stands_in_every_assignment_and_in_no_other_answe
     for message in assignments_pb2.DESCRIPTOR.message_types_by_name.values():
         if message.name.endswith("Response"):
             assert "status" not in message.fields_by_name
-
-
-def lua_lists() -> list[dict[str, Any]]:
-    config = yaml.safe_load(ENVOY.read_text(encoding="utf-8"))
-    host = manager_of(config)["route_config"]["virtual_hosts"][0]
-    contexts = [
-        route.get("typed_per_filter_config", {})
-        .get("envoy.filters.http.lua", {})
-        .get("filter_context")
-        for route in host["routes"]
-    ]
-    return [context for context in contexts if context]
 
 
 def test_a_new_assignment_has_every_nullable_field_as_null(rest: httpx.Client) -> None:

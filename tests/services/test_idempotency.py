@@ -1,8 +1,6 @@
 """Which calls may be made again, and that the service does so when the database broke off."""
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -21,9 +19,9 @@ from peermentor_server.services.idempotency import ALWAYS, WITH_KEY, is_repeatab
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
 from support.factories import NEW_ASSIGNMENT, contents, refused
+from support.lua import contract
 from support.ports import free_ports
 
-ENVOY_YAML = Path(__file__).parents[1] / "envoy.yaml"
 SERVICE = "/peermentor.v1.AssignmentService"
 NEW = CreateAssignmentRequest(**NEW_ASSIGNMENT)
 KEYED = CreateAssignmentRequest(**NEW_ASSIGNMENT, request_id="once")
@@ -71,10 +69,9 @@ def test_a_call_is_safe_to_repeat_by_its_method_or_its_key(
 
 def test_the_gateway_repeats_the_same_calls() -> None:
     """It has a list of its own, written from the same protos, for workers that are lost."""
-    config = ENVOY_YAML.read_text(encoding="utf-8")
-    for name, expected in (("SAFE", ALWAYS), ("SAFE_WITH_KEY", WITH_KEY)):
-        (table,) = re.findall(rf"local {name} = {{(.*?)}}", config, re.DOTALL)
-        assert set(re.findall(r'\["(.*?)"\]', table)) == expected
+    table = contract()["repeatable"]
+    for word, expected in (("always", ALWAYS), ("with key", WITH_KEY)):
+        assert {path for path, when in table.items() if when == word} == expected
 
 
 # --- The service ---

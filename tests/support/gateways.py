@@ -21,16 +21,17 @@ def running_gateway(
     directory: Path,
     adjust: Callable[[dict[str, Any]], None] = lambda _config: None,
     before: Callable[[], None] | None = None,
+    root: Path | None = None,
 ) -> Iterator[httpx.Client]:
     """Run Envoy in front of the server of these settings; give a client of its REST routes.
 
     `adjust` may change the configuration, such as to shorten a timeout. `before` is called in
-    Envoy's process, before it becomes that.
+    Envoy's process, before it becomes that. `root` is where envoy.yaml and its files are.
     """
     # The server itself has the address of the settings.
     (port,) = free_ports(1)
     own = settings.model_copy(update={"grpc_address": Address("127.0.0.1", port)})
-    config = gateway.configuration(own, [settings.grpc_address])
+    config = gateway.configuration(own, [settings.grpc_address], root)
     adjust(config)
     file = directory / f"envoy-{settings.rest_address.port}.json"
     file.write_text(json.dumps(config))

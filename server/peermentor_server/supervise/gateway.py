@@ -1,7 +1,8 @@
 """The gateway: the real Envoy, with `envoy.yaml`.
 
 What the settings change is derived from that file here: addresses, the workers, the place of
-the descriptor set, the names of hosts, and CORS. All else runs as it stands in the file.
+the descriptor set and of the Lua, the names of hosts, and CORS. All else runs as it stands in
+the file.
 """
 
 import copy
@@ -64,9 +65,15 @@ def write_configuration(directory: Path, settings: Settings, workers: Sequence[A
     return file
 
 
-def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, Any]:
-    """Return envoy.yaml with the settings filled in, in front of workers at these addresses."""
-    config: dict[str, Any] = yaml.safe_load(_file("envoy.yaml").read_text(encoding="utf-8"))
+def configuration(
+    settings: Settings, workers: Sequence[Address], root: Path | None = None
+) -> dict[str, Any]:
+    """Return envoy.yaml with the settings filled in, in front of workers at these addresses.
+
+    `root` is the directory of envoy.yaml and of what that names, which otherwise is our own.
+    """
+    root = root or _root()
+    config: dict[str, Any] = yaml.safe_load((root / "envoy.yaml").read_text(encoding="utf-8"))
     resources = config["static_resources"]
     listeners = {each["name"]: each for each in resources["listeners"]}
     _set_address(config["admin"], settings.admin_address)
@@ -77,18 +84,18 @@ def configuration(settings: Settings, workers: Sequence[Address]) -> dict[str, A
     for cluster in resources["clusters"]:
         _set_workers(cluster, workers)
     manager = listeners["rest"]["filter_chains"][0]["filters"][0]["typed_config"]
-    _set_descriptor(manager)
+    for listener in listeners.values():
+        for each in listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]:
+            _set_files(each.get("typed_config", {}), root)
     _set_hosts(manager, settings)
     _set_cors_origins(manager, settings.cors_origins)
     return config
 
 
-def _file(name: str) -> Path:
-    """Return a file of the gateway: from an installed wheel, or from the source tree."""
-    installed = Path(str(files("peermentor_server"))) / "gateway_files" / name
-    top = Path(__file__).parents[3]
-    in_tree = top / "protos" / name if name.endswith(".binpb") else top / name
-    return installed if installed.exists() else in_tree
+def _root() -> Path:
+    """Return where envoy.yaml lies: in an installed wheel, or at the top of the source tree."""
+    installed = Path(str(files("peermentor_server"))) / "gateway_files"
+    return installed if installed.exists() else Path(__file__).parents[3]
 
 
 def _set_address(part: dict[str, Any], address: Address) -> None:
@@ -111,10 +118,15 @@ def _set_workers(cluster: dict[str, Any], workers: Sequence[Address]) -> None:
     limits["retry_budget"]["min_retry_concurrency"] *= len(workers)
 
 
-def _set_descriptor(manager: dict[str, Any]) -> None:
-    for each in manager["http_filters"]:
-        if "proto_descriptor" in each.get("typed_config", {}):
-            each["typed_config"]["proto_descriptor"] = str(_file("peermentor.binpb"))
+def _set_files(http_filter: dict[str, Any], root: Path) -> None:
+    """Make absolute what a filter names by its place below the directory of envoy.yaml."""
+    if "proto_descriptor" in http_filter:
+        http_filter["proto_descriptor"] = str(root / http_filter["proto_descriptor"])
+    if "default_source_code" in http_filter:
+        source = http_filter["default_source_code"]
+        # Lua by itself looks below the working directory.
+        modules = json.dumps(str(root / "?.lua"), ensure_ascii=False)
+        source["inline_string"] = f"package.path = {modules}\n{source['inline_string']}"
 
 
 def _set_hosts(manager: dict[str, Any], settings: Settings) -> None:

@@ -1,0 +1,74 @@
+-- The second Lua filter, for calls of every kind: what a worker gets of a gRPC call's headers,
+-- which calls may be repeated when their worker is lost, and how gRPC calls are refused.
+
+-- As in rest.lua.
+jit.off()
+
+local contract = require("gateway.contract")
+
+-- What goes on to a worker. All callers share the connection to it, whose table of headers
+-- remembers what it could not parse and fails those who name it afterwards. So nothing
+-- goes on that gRPC itself reads, but for what is checked here.
+local FORWARDED_HEADERS = [[
+  authorization content-type grpc-encoding grpc-timeout idempotency-key te traceparent
+  tracestate user-agent x-forwarded-for x-forwarded-proto x-request-id
+]]
+local FORWARDED = {}
+for name in FORWARDED_HEADERS:gmatch("%S+") do FORWARDED[name] = true end
+
+local ENCODINGS = {identity = true, deflate = true, gzip = true}
+
+local function is_timeout(text)
+  return #text <= 9 and text:find("^%d+[HMSmun]$") ~= nil
+end
+
+local function drop_headers(headers)
+  local dropped = {}
+  for name in pairs(headers) do
+    if name:sub(1, 1) ~= ":" and not FORWARDED[name] then dropped[#dropped + 1] = name end
+  end
+  for _, name in ipairs(dropped) do headers:remove(name) end
+end
+
+local function refuse(handle, name)
+  handle:respond({[":status"] = "400", ["x-refusal"] = name}, "")
+end
+
+-- Tells whether the call goes on. REST calls have been through the other Lua filter.
+local function check_headers(handle, headers)
+  if headers:get("x-envoy-original-method") then return true end
+  local timeout, encoding = headers:get("grpc-timeout"), headers:get("grpc-encoding")
+  if timeout and not is_timeout(timeout) then return refuse(handle, "bad-timeout") end
+  if encoding and not ENCODINGS[encoding] then return refuse(handle, "bad-encoding") end
+  drop_headers(headers)
+  headers:replace("te", "trailers")
+  return true
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  if not check_headers(handle, headers) then return end
+  local repeatable = contract.repeatable[headers:get(":path")]
+  local keyed = headers:get("idempotency-key") or headers:get("x-envoy-keyed")
+  if repeatable == "always" or (repeatable == "with key" and keyed) then
+    headers:replace("x-envoy-retry-on", "reset")
+    headers:replace("x-envoy-retry-grpc-on", "cancelled")
+    -- No call takes a worker more than 4 seconds, unless that hangs: then
+    -- there is time to ask another one.
+    headers:replace("x-envoy-upstream-rq-per-try-timeout-ms", "4500")
+  end
+end
+
+-- Says in gRPC what the gateway refuses. Of a gRPC-Web call, Envoy itself takes that for
+-- an answer in HTTP.
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local refusal = contract.refusals[headers:get("x-refusal")]
+  if not refusal then return end
+  headers:remove("x-refusal")
+  headers:replace(":status", "200")
+  headers:replace("content-type", "application/grpc")
+  for name, value in pairs(refusal) do headers:replace(name, value) end
+  local body = handle:body()
+  if body then body:setBytes("") end
+end

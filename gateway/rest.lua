@@ -1,0 +1,129 @@
+-- The first Lua filter: REST calls before they are transcoded, and their answers afterwards.
+-- gRPC and gRPC-Web calls do not come here.
+
+-- Where no memory may become executable (MemoryDenyWriteExecute), compiling would end the
+-- gateway; for scripts such as these it gains nothing that can be measured.
+jit.off()
+
+local body = require("gateway.body")
+local contract = require("gateway.contract")
+local headers_of = require("gateway.headers")
+local nulls = require("gateway.nulls")
+local transcoder_errors = require("gateway.transcoder_errors")
+local refusals = require("gateway.refusals")
+local url_of = require("gateway.url")
+
+local refuse = refusals.refuse
+
+-- What gRPC says in headers stands in the status and the body of a REST answer.
+local GRPC_RESPONSE_HEADERS = {
+  "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding",
+  "grpc-accept-encoding",
+}
+
+local function is_grpc(content_type)
+  return content_type == "application/grpc" or (content_type or ""):find("^application/grpc%+")
+end
+
+-- Keeps something about this request for local_reply_config and envoy_on_response.
+local function note(handle, name, value)
+  handle:streamInfo():dynamicMetadata():set("peermentor", name, value)
+end
+
+-- The request -----------------------------------------------------------------------------
+
+-- Waits for the whole body. Envoy answers 413 when it does not fit.
+local function read_body(handle)
+  local buffer = handle:body()
+  return buffer and buffer:getBytes(0, buffer:length()) or ""
+end
+
+local function check_request(handle)
+  local headers = handle:headers()
+  local strict = headers_of.prefer_strict(headers)
+  if strict then note(handle, "strict", true) end
+  local method, content_type = headers:get(":method"), headers:get("content-type")
+  local encoding = headers:get("content-encoding")
+  -- A gRPC call to what is no method: no other route has taken it.
+  if is_grpc(content_type) then refuse(404, "no such path") end
+  local url = url_of.without_doubled_base(headers:get(":path") or "")
+  url_of.check_length(url)
+  if (headers:get(":authority") or ""):find(",", 1, true) then
+    refuse(400, "more than one host")
+  end
+  local call = url_of.check(method, url)
+  headers_of.drop_unknown(headers)
+  headers_of.tidy_request_id(headers)
+  headers:replace(":path", url)
+  -- The service does for it what it does for GET; envoy_on_response leaves the body out.
+  if method == "HEAD" then
+    headers:replace(":method", "GET")
+    note(handle, "head", true)
+  end
+  if contract.nulls[call.answer] then note(handle, "answer", call.answer) end
+  -- `headers` is not valid any more once the body has been waited for.
+  local json = read_body(handle)
+  if json == "" then return end
+  body.check_type(method, call, content_type, encoding)
+  local tidied, has_request_id = body.check(json, call, strict)
+  if tidied ~= json then handle:body():setBytes(tidied) end
+  -- For the second Lua filter.
+  if has_request_id then handle:headers():replace("x-envoy-keyed", "true") end
+end
+
+function envoy_on_request(handle)
+  local accepted, refusal = pcall(check_request, handle)
+  if accepted then return end
+  if type(refusal) ~= "table" then
+    -- A fault in these checks must not let the request pass unchecked.
+    handle:logErr(refusal)
+    refusal = {status = 500, message = "", headers = {}}
+  end
+  refusal.headers[":status"] = tostring(refusal.status)
+  note(handle, "refused", true)
+  if refusal.violations then note(handle, "violations", refusal.violations) end
+  handle:respond(refusal.headers, refusal.message)
+end
+
+-- The answer ------------------------------------------------------------------------------
+
+local function change_body(handle, change)
+  local buffer = handle:body()
+  if not buffer then return end
+  local old = buffer:getBytes(0, buffer:length())
+  local new = change(old)
+  if new == old then return end
+  handle:headers():replace("content-length", tostring(buffer:setBytes(new)))
+end
+
+-- Keeps its length, as RFC 9110 has it for HEAD.
+local function leave_out_body(handle)
+  local buffer = handle:body()
+  if not buffer then return end
+  local length = buffer:length()
+  buffer:setBytes("")
+  handle:headers():replace("content-length", tostring(length))
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  -- A gRPC call that no route takes, and the gateway itself has refused.
+  if is_grpc(headers:get("content-type")) then return end
+  local notes = handle:streamInfo():dynamicMetadata():get("peermentor") or {}
+  for _, name in ipairs(GRPC_RESPONSE_HEADERS) do headers:remove(name) end
+  if notes.strict then headers:replace("preference-applied", "handling=strict") end
+  local status = headers:get(":status")
+  local nullable = contract.nulls[notes.answer]
+  if status == "200" and nullable then
+    change_body(handle, function(json) return nulls.added(json, nullable) end)
+  elseif status == "400" and not notes.refused then
+    change_body(handle, transcoder_errors.in_our_words)
+    -- Of a refusal whose body was left out already, the length is another
+    -- one than a GET would see.
+    if notes.head and not handle:body() then headers:remove("content-length") end
+  elseif status == "429" then
+    -- As RetryInfo has it, be it a worker's or the gateway's own.
+    headers:replace("retry-after", "1")
+  end
+  if notes.head then leave_out_body(handle) end
+end

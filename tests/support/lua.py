@@ -1,0 +1,81 @@
+"""The gateway's Lua, in LuaJIT, without Envoy."""
+
+from pathlib import Path
+from typing import Any
+
+from lupa.luajit21 import LuaRuntime, lua_type
+
+ROOT = Path(__file__).parents[2]
+
+# Returns the names of the globals that a file's functions read, and of those that they set.
+GLOBALS_OF = b"""
+local util, bit = require("jit.util"), require("bit")
+local function opcode_at(code, at) return bit.band(util.funcbc(code, at), 255) end
+local example = loadstring("set = read")
+local READ, SET = opcode_at(example, 1), opcode_at(example, 2)
+local found = {[READ] = {}, [SET] = {}}
+local function look(code)
+  for at = 1, util.funcinfo(code).bytecodes - 1 do
+    local names = found[opcode_at(code, at)]
+    if names then
+      local constant = -1 - bit.rshift(util.funcbc(code, at), 16)
+      names[#names + 1] = util.funck(code, constant)
+    end
+  end
+  for at = -1, -util.funcinfo(code).gcconsts, -1 do
+    local constant = util.funck(code, at)
+    if type(constant) == "proto" then look(constant) end
+  end
+end
+look(assert(loadfile((...))))
+return {read = found[READ], set = found[SET]}
+"""
+
+
+class Lua:
+    """A state of its own, which finds the modules below a directory.
+
+    Texts come and go as bytes, as they do in Envoy.
+    """
+
+    def __init__(self, root: Path = ROOT) -> None:
+        state = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False)
+        self._globals = state.globals()
+        self._globals[b"package"][b"path"] = str(root / "?.lua").encode()
+
+    def module(self, name: str) -> Any:
+        """Return a module of gateway/."""
+        return self._globals[b"require"](f"gateway.{name}".encode())
+
+    def refusal(self, check: Any, *arguments: Any) -> dict[str, Any] | None:
+        """Return what a check refuses with, or None."""
+        done = self._globals[b"pcall"](check, *arguments)
+        if done is True or done[0]:
+            return None
+        refusal = to_python(done[1])
+        assert isinstance(refusal, dict), refusal
+        return refusal
+
+    def globals_of(self, file: Path) -> dict[str, set[str]]:
+        """Return the globals that a file reads, and those that it sets; it is not run."""
+        find = self._globals[b"loadstring"](GLOBALS_OF)
+        names = to_python(find(str(file).encode()))
+        return {how: set(names[how]) for how in ("read", "set")}
+
+
+def contract(root: Path = ROOT) -> dict[str, Any]:
+    """Return the tables that are generated from the protos."""
+    tables = to_python(Lua(root).module("contract"))
+    assert isinstance(tables, dict)
+    return tables
+
+
+def to_python(value: Any) -> Any:
+    """Return bytes as text, a table as a list or a dict, and all else as it is."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if lua_type(value) != "table":
+        return value
+    if len(value):
+        return [to_python(each) for each in value.values()]
+    return {to_python(key): to_python(each) for key, each in value.items()}
