@@ -102,12 +102,11 @@ generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python co
 	@$(GENERATE_BIN)/python $(API)/gateway_repeats.py $(API)/peermentor.binpb $(GATEWAY)
 
 .PHONY: check-protos check-generated
-# protos/released.binpb is the descriptor set of the last release.
 check-protos: .venv/dev.stamp .venv-generate/stamp
 	@mkdir -p build
 	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=build/lint.binpb $(PROTOS)
 	$(BIN)/buf lint build/lint.binpb --config protos/buf.yaml --path peermentor
-	$(BIN)/buf breaking protos/peermentor.binpb --config protos/buf.yaml --against protos/released.binpb
+	@sh protos/breaking.sh $(BIN)/buf build/lint.binpb
 
 check-generated: .venv-generate/stamp
 	@mkdir -p build && cp $(GATEWAY) build/envoy.yaml
