@@ -9,7 +9,7 @@ PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
 .DEFAULT_GOAL := help
-.PHONY: help serve migrate demo test torture bench costs check generate format dist lock clean
+.PHONY: help serve migrate demo test torture bench costs check generate format dist release lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -40,11 +40,12 @@ costs: .venv/dev.stamp  ## Write anew what each RPC may cost, in statements, rou
 	COSTS=rewrite $(BIN)/pytest -q tests/performance/test_costs.py
 	@git --no-pager diff --stat tests/performance/costs.txt
 
-check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, protos, generated code, gateway
+check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, dependencies, protos, generated code, gateway
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pip check
 	$(MAKE) --no-print-directory check-client-types check-protos check-generated
 	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml
 
@@ -63,6 +64,11 @@ dist: .venv/serve.stamp  ## Build the wheels and source distributions of server 
 	@rm -rf dist
 	$(BIN)/hatchling build -d $(CURDIR)/dist
 	cd clients/python && $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
+
+release:  ## Set VERSION, which the changelog must have, build the wheels, and say what to tag
+	@$(PYTHON) .ci/release.py "$(VERSION)"
+	@$(MAKE) --no-print-directory dist
+	@echo "Commit this, run .ci/run, and tag that commit: git tag -a v$(VERSION) -m 'peermentor $(VERSION)'"
 
 # The oldest versions that clients/python/pyproject.toml allows; the newest are what pip takes.
 OLDEST = grpcio==1.66.2 protobuf==5.27.2 googleapis-common-protos==1.66.0
@@ -119,6 +125,7 @@ check-generated: .venv-generate/stamp
 
 # --- Virtual environments ------------------------------------------------------------------
 
+VERSION_FILE := clients/python/src/peermentor/_version.py
 # The two distributions of this tree, in place; hatchling comes from requirements/serve.txt.
 INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e clients/python -e .
 
@@ -126,7 +133,7 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON")'
 	$(PYTHON) -m venv .venv
 
-.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml | .venv/bin/python
+.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml hatch_build.py $(VERSION_FILE) | .venv/bin/python
 	@echo "Installing what the service needs into .venv"
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/serve.txt
 	@$(INSTALL_TREE)

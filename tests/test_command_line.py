@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+import peermentor
 from peermentor_server import checkup, demo, gateway
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
@@ -30,7 +31,7 @@ def test_help_lists_every_command() -> None:
 
 
 def test_version() -> None:
-    assert run("--version").stdout == "peermentor-server 0.1.0\n"
+    assert run("--version").stdout == f"peermentor-server {peermentor.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["work"], ["serve", "worker"]])

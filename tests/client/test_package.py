@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tokenize
-import tomllib
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -54,9 +54,9 @@ def test_both_clients_have_the_same_names_and_signatures() -> None:
         assert signatures(one) == signatures(other)
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["project"]
-    assert peermentor.__version__ == project["version"]
+def test_client_and_server_are_of_one_version() -> None:
+    assert version("peermentor") == version("peermentor-server") == peermentor.__version__
+    assert f"peermentor=={peermentor.__version__}" in (requires("peermentor-server") or ())
 
 
 def test_both_clients_take_the_same_options() -> None:

@@ -7,9 +7,9 @@ raise. `peermentor.v1` holds the generated messages and stubs underneath.
 from peermentor import models
 from peermentor._async import AsyncListing
 from peermentor._sync import Listing
+from peermentor._version import __version__
 from peermentor.async_client import AsyncClient
 from peermentor.client import Client
-from peermentor.connection import __version__
 from peermentor.errors import (
     Aborted,
     AlreadyExists,

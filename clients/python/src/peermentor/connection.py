@@ -19,11 +19,11 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from peermentor import options
+from peermentor._version import __version__
 from peermentor.errors import Cancelled, from_rpc
 from peermentor.options import Pem, Token
 from peermentor.retries import DEFAULT_TIMEOUT, Schedule
 
-__version__ = "0.1.0"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     # A name may stand for several servers, too.
