@@ -70,11 +70,12 @@ release:  ## Set VERSION, which the changelog must have, build the wheels, and s
 	@$(MAKE) --no-print-directory dist
 	@echo "Commit this, run .ci/run, and tag that commit: git tag -a v$(VERSION) -m 'peermentor $(VERSION)'"
 
-# The oldest versions that clients/python/pyproject.toml allows; the newest are what pip takes.
-OLDEST = grpcio==1.66.2 protobuf==5.27.2 googleapis-common-protos==1.66.0
 .PHONY: check-wheel
 check-wheel: .venv/dev.stamp dist  ## Run the client's tour with its wheel alone, on the oldest and newest it allows
-	@for needs in "" "$(OLDEST)"; do \
+	@mkdir -p build
+	@$(BIN)/uv pip compile --quiet --no-build-isolation --no-header --resolution lowest-direct \
+		clients/python/pyproject.toml -o build/oldest.txt
+	@for needs in "" "-c build/oldest.txt"; do \
 		rm -rf build/wheel && $(PYTHON) -m venv build/wheel && \
 		build/wheel/bin/python $(PIP_INSTALL) dist/peermentor-*.whl $$needs && \
 		WHEEL_PYTHON=$(CURDIR)/build/wheel/bin/python $(BIN)/pytest -q tests/client/test_readme.py || exit 1; \
@@ -170,13 +171,15 @@ $(TYPESCRIPT)/node_modules/stamp: $(addprefix $(TYPESCRIPT)/,package.json packag
 	@.venv-bench/bin/python $(PIP_INSTALL) --require-hashes -r bench/requirements.txt
 	@touch $@
 
-UV_COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-header --no-annotate
+# The project's own packages are read, and not pinned: INSTALL_TREE installs them.
+LOCK = $(BIN)/uv pip compile --quiet $(LOCK_ARGS) --universal --python-version 3.11 --no-build-isolation \
+	--generate-hashes --no-emit-package peermentor --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: LOCK_ARGS = --upgrade
 lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) requirements/serve.in -o requirements/serve.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) requirements/dev.in -c requirements/serve.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) requirements/generate.in -o requirements/generate.txt
-	$(BIN)/uv pip compile $(UV_COMPILE) bench/requirements.in -c requirements/dev.txt -o bench/requirements.txt
+	$(LOCK) pyproject.toml --group tree -o requirements/serve.txt
+	$(LOCK) pyproject.toml --group tree --group dev -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) --group generate -o requirements/generate.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o bench/requirements.txt
 
 clean:  ## Remove the virtual environments and everything built
 	rm -rf .venv .venv-generate .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache

@@ -3,10 +3,13 @@
 import shutil
 import subprocess
 import sys
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 TREE = Path(__file__).parents[1]
 BUF = Path(sys.executable).with_name("buf")
@@ -110,3 +113,11 @@ def test_what_is_not_ready_is_not_released(
 def test_no_version_is_released_twice(changelog: Path) -> None:
     run("git", "tag", "v1.2.3", cwd=changelog.parent)
     assert release(changelog).stderr == "v1.2.3 is tagged already\n"
+
+
+@pytest.mark.parametrize("name", ["psycopg", "grpcio", "grpcio-health-checking"])
+def test_what_promises_less_than_we_use_is_held_to_the_minor_that_is_tested(name: str) -> None:
+    needs = {each.name: each for each in map(Requirement, requires("peermentor-server") or ())}
+    tested = Version(version(name))
+    assert needs[name].specifier.contains(tested)
+    assert not needs[name].specifier.contains(f"{tested.major}.{tested.minor + 1}")
