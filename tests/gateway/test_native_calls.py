@@ -20,10 +20,9 @@ from peermentor.v1.assignments_pb2 import (
     GetAssignmentRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from support.factories import NEW_ASSIGNMENT
 
-NEW = CreateAssignmentRequest(
-    mentee_id="user_088", peer_mentor_id="user_042", coordinator_id="user_007", org_id="org_03"
-)
+NEW = CreateAssignmentRequest(**NEW_ASSIGNMENT)
 
 
 @pytest.fixture

@@ -19,13 +19,12 @@ from peermentor_server.storage.tables import mentees
 from support.clock import CONTRACT_DAY
 from support.commands import run, start
 from support.databases import Postgres
-from support.factories import NEW_ASSIGNMENT, contents
+from support.factories import NEW_ASSIGNMENT, STORED_ASSIGNMENT, contents
 from support.ports import free_ports
 from support.serving import settings_for
 from support.torture import either, measured
 from support.writers import writing
 
-PAIR = {**NEW_ASSIGNMENT, "start_date": CONTRACT_DAY.date()}
 ROUNDS = int(either(2, 30))
 PROCESSES = 3
 pytestmark = pytest.mark.timeout(either(120, 3600))
@@ -189,6 +188,6 @@ def test_postgresql_is_restored_into_an_empty_database(postgres: Postgres, tmp_p
     assert contents(restored) == contents(database)
     # The keys go on where they were.
     with restored.write() as connection:
-        assert assignments.add(connection, PAIR, None, CONTRACT_DAY).id == 48
+        assert assignments.add(connection, STORED_ASSIGNMENT, None, CONTRACT_DAY).id == 48
     restored.close()
     database.close()

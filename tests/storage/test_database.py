@@ -27,11 +27,12 @@ from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
-from support.factories import NEW_ASSIGNMENT
+from support.clock import CONTRACT_DAY
+from support.factories import STORED_ASSIGNMENT
 from support.ports import free_ports
 
-NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
-PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 26)}
+NOW = CONTRACT_DAY
+PAIR = STORED_ASSIGNMENT
 PRIVATE = "Bjørn-Solberg-was-here"
 
 

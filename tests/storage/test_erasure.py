@@ -5,13 +5,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from peermentor.v1.assignments_pb2 import (
-    CreateAssignmentRequest,
-    DeleteAssignmentRequest,
-    UpdateLastContactRequest,
-)
+from peermentor.v1.assignments_pb2 import DeleteAssignmentRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.storage.engine.database import Database
+from support.factories import contact, new_assignment
 
 NAME = "Telltale Name of Nobody"
 
@@ -20,20 +17,8 @@ NAME = "Telltale Name of Nobody"
 def test_a_deleted_name_and_its_contacts_are_in_no_file(
     assignments: AssignmentServiceStub, database: Database
 ) -> None:
-    created = assignments.CreateAssignment(
-        CreateAssignmentRequest(
-            mentee_id="telltale_id",
-            mentee_name=NAME,
-            peer_mentor_id="user_042",
-            coordinator_id="user_007",
-            org_id="org_03",
-        )
-    )
-    contact = UpdateLastContactRequest(
-        assignment_id=created.assignment_id, contact_type="telltale_contact"
-    )
-    contact.contact_date.FromJsonString("2026-03-25T10:00:00Z")
-    assignments.UpdateLastContact(contact)
+    created = new_assignment(assignments, mentee_id="telltale_id", mentee_name=NAME)
+    contact(assignments, created.assignment_id, "2026-03-25T10:00:00Z", "telltale_contact")
     assert found_in_files(database) == {NAME, "telltale_id", "telltale_contact"}
     assignments.DeleteAssignment(DeleteAssignmentRequest(assignment_id=created.assignment_id))
     assert found_in_files(database) == set()

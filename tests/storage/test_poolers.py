@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, date, datetime
+from datetime import date
 
 import psycopg
 import pytest
@@ -13,6 +13,7 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
+from support.clock import CONTRACT_DAY
 from support.commands import run
 from support.databases import Postgres
 from support.factories import NEW_ASSIGNMENT
@@ -20,7 +21,7 @@ from support.poolers import running_pooler
 from support.racing import at_once, errors
 from support.waiting import wait_until
 
-NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
+NOW = CONTRACT_DAY
 PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 5)}
 # Fewer sessions than clients: each is given from one to the other all the time.
 TRANSACTIONS = {"pool_mode": "transaction", "default_pool_size": "2"}

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
 from peermentor_server.storage.tables import templates as templates_table
+from support.clock import CONTRACT_DAY
 from support.databases import Postgres
+from support.factories import STORED_ASSIGNMENT
 from support.racing import at_once, errors
 from support.waiting import wait_until
 
 ROUNDS = 50
-NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
+NOW = CONTRACT_DAY
 
 Racers = tuple[Database, Database]
 
@@ -68,13 +70,7 @@ def _two_engines(url: str) -> Iterator[Racers]:
 
 
 def _pair(mentee: str = "user_088", mentor: str = "user_042") -> dict[str, Any]:
-    return {
-        "mentee_id": mentee,
-        "peer_mentor_id": mentor,
-        "coordinator_id": "user_007",
-        "org_id": "org_03",
-        "start_date": date(2026, 3, 26),
-    }
+    return STORED_ASSIGNMENT | {"mentee_id": mentee, "peer_mentor_id": mentor}
 
 
 def _create(database: Database, mentee: str = "user_088", name: str | None = None) -> int:

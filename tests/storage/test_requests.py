@@ -1,7 +1,7 @@
 """What is remembered of creates: bounded, by index, and only of those that were stored."""
 
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,10 @@ from peermentor_server.storage.idempotency_keys import FORGOTTEN_AT_ONCE, REMEMB
 from peermentor_server.storage.tables import requests as requests_table
 from peermentor_server.storage.tables import templates as templates_table
 from peermentor_server.storage.templates import TemplateRow
+from support.clock import CONTRACT_DAY
 from support.racing import at_once, errors
 
-NOW = datetime(2026, 3, 26, 10, tzinfo=UTC)
+NOW = CONTRACT_DAY
 REQUEST = Request("CreateTemplate", "one", idempotency_keys.digest({"name": "Name"}))
 TEMPLATE: dict[str, Any] = {
     "coordinator_id": "coord-119",

@@ -1,24 +1,16 @@
-"""A clock that stands still until a test moves it."""
+"""The clock of the tests, and the day on which they play."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+from peermentor_server.testing import TestClock
 
 # The day on which the examples of the REST contract play.
 CONTRACT_DAY = datetime(2026, 3, 26, 10, tzinfo=UTC)
 
 
-class SettableClock:
-    """Call it for the time, as the server does; set or advance it, as a test does."""
+class SettableClock(TestClock):
+    """The clock that the server brings for tests, which stands still at CONTRACT_DAY at first."""
 
     def __init__(self) -> None:
-        self.now = CONTRACT_DAY
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def set(self, now: datetime) -> None:
-        """Make it this instant."""
-        self.now = now
-
-    def advance(self, **amount: float) -> None:
-        """Let time pass, as in advance(hours=2)."""
-        self.now += timedelta(**amount)
+        super().__init__()
+        self.set(CONTRACT_DAY)

@@ -22,6 +22,7 @@ from peermentor.v1.templates_pb2 import CreateTemplateRequest, RecurringTemplate
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
+from support.clock import CONTRACT_DAY
 
 # The request examples of the contract.
 NEW_ASSIGNMENT: dict[str, Any] = {
@@ -41,6 +42,8 @@ NEW_TEMPLATE: dict[str, Any] = {
     "mentor_ids": ["mentor-482", "mentor-521", "mentor-533"],
     "notes_template": "Bi-weekly skills workshop",
 }
+# The assignment as storage takes it.
+STORED_ASSIGNMENT = NEW_ASSIGNMENT | {"start_date": CONTRACT_DAY.date()}
 
 
 def instant(text: str) -> Timestamp:
