@@ -105,10 +105,10 @@ def test_a_start_on_a_current_sqlite_file_imports_neither_alembic_nor_the_other_
     schema.migrate(database)
     program = f"""
 import sys
-from peermentor_server.cli import commands
 from peermentor_server.rpc import app
 from peermentor_server.settings import Settings
-commands._require_schema(commands._open(Settings(database_url={url!r})))
+from peermentor_server.storage import opening
+opening.require_schema(opening.open_database(Settings(database_url={url!r})))
 print(*{{"alembic", "psycopg"}} & sys.modules.keys())
 """
     done = subprocess.run(
