@@ -8,8 +8,8 @@ from a proto:
 - A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
   `list_overdue`. A path variable of the HTTP rule is positional; other fields go by keyword.
 - An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
-- A message that answers hold becomes a dataclass. A field whose comment says `Null:` may be
-  None; a string whose comment says `YYYY-MM-DD` is a date, or an instant if it says that, too.
+- A message that answers hold becomes a dataclass. A field with the option `nullable` may be None,
+  and a string with a `text_format` is a date, or a date or an instant (options.proto).
 - A field with the option `debug_redact` is not shown by repr().
 - A request field of the behaviour REQUIRED is an argument that must be given. In a list, None
   is no filter; in an update, None clears a field that is a message.
@@ -22,8 +22,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from google.api import annotations_pb2, field_behavior_pb2
+from google.protobuf import descriptor_pool
 from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -57,6 +59,9 @@ WRAPPERS = {
 FILE_MESSAGES, FILE_ENUMS, FILE_SERVICES = 4, 5, 6
 MESSAGE_FIELDS, MESSAGE_MESSAGES, MESSAGE_ENUMS, ENUM_VALUES, SERVICE_METHODS = 2, 3, 4, 2, 2
 REQUEST_ID = "request_id"
+FIELD_OPTIONS = "peermentor/v1/options.proto"
+# The functions that write a text, by its TextFormat.
+TEXT_FORMATS = ("", "day", "day_or_instant")
 # The service knows the key of a create again for a day, and that of an update for a minute: a
 # little less, for clocks.
 CREATE_KEY_S = 86_000
@@ -279,7 +284,7 @@ class Protos:
         fields, values = [], []
         for field in message.proto.field:
             comment = message.comments[field.name]
-            kind, value = self._reading(field, comment)
+            kind, value = self._reading(field)
             # What is not for logs is not shown by repr().
             hidden = " = field(repr=False)" if field.options.debug_redact else ""
             fields.append(f"    {field.name}: {kind}{hidden}\n{_doc_below(comment)}")
@@ -293,11 +298,11 @@ class Protos:
             values="\n".join(values),
         )
 
-    def _reading(self, field: FieldDescriptorProto, comment: str) -> tuple[str, str]:
+    def _reading(self, field: FieldDescriptorProto) -> tuple[str, str]:
         """Return the type of a model's field, and the expression that reads it."""
         value, present = f"message.{field.name}", f"message.HasField({field.name!r})"
         if field.type == Field.TYPE_MESSAGE:
-            return self._reading_message(field, comment)
+            return self._reading_message(field)
         if field.type_name in self.enums:
             enum = self.enums[field.type_name]
             return enum.name, f"_member({enum.name}, {enum.python}, {value})"
@@ -306,16 +311,16 @@ class Protos:
         kind = SCALARS[field.type]
         if field.label == Field.LABEL_REPEATED:
             return f"tuple[{kind}, ...]", f"tuple({value})"
-        if _is_date(field, comment):
-            return "date" + _nullable(comment), f'_day("{field.name}", {value})'
+        if _text_format(field):
+            return "date" + _nullable(field), f'_day("{field.name}", {value})'
         if field.proto3_optional:
             return f"{kind} | None", f"{value} if {present} else None"
         return kind, value
 
-    def _reading_message(self, field: FieldDescriptorProto, comment: str) -> tuple[str, str]:
+    def _reading_message(self, field: FieldDescriptorProto) -> tuple[str, str]:
         read = f'_present(message, "{field.name}", {{}})'.format
         if field.type_name == TIMESTAMP:
-            return "datetime" + _nullable(comment), read("_instant")
+            return "datetime" + _nullable(field), read("_instant")
         if field.type_name in WRAPPERS:
             return f"{WRAPPERS[field.type_name]} | None", read("_unwrapped")
         if field.type_name not in self.messages:
@@ -423,7 +428,7 @@ class Protos:
             identity=", ".join(f'"{each.name}": {each.name}' for each in identity),
             fields="".join(f'\n                "{each.name}": {each.name},' for each in others)
             + "\n            " * bool(others),
-            texts=", ".join(_texts([*identity, *others], request)),
+            texts=", ".join(_texts([*identity, *others])),
             answer=answer,
         )
 
@@ -446,7 +451,7 @@ class Protos:
             kind = f"models.{name} | models.{name}Name"
         elif field.type in SCALARS:
             kind = SCALARS[field.type]
-            if _is_date(field, request.comments[field.name]):
+            if _text_format(field):
                 kind = "str | date"
             elif field.name == REQUEST_ID:
                 kind = "str | UUID"
@@ -503,12 +508,19 @@ def _path_variables(method: MethodDescriptorProto) -> set[str]:
     return set(re.findall("{([a-z_]+)", getattr(rule, rule.WhichOneof("pattern") or "get")))
 
 
-def _nullable(comment: str) -> str:
-    return " | None" if "Null:" in comment else ""
+def _nullable(field: FieldDescriptorProto) -> str:
+    return " | None" if _option(field, "nullable") else ""
 
 
-def _is_date(field: FieldDescriptorProto, comment: str) -> bool:
-    return field.type == Field.TYPE_STRING and "YYYY-MM-DD" in comment
+def _text_format(field: FieldDescriptorProto) -> str:
+    """Return the function that writes a text, if it stands for more than itself."""
+    return TEXT_FORMATS[_option(field, "text_format")]
+
+
+def _option(field: FieldDescriptorProto, name: str) -> Any:
+    option = descriptor_pool.Default().FindExtensionByName(f"peermentor.v1.{name}")
+    options: Any = field.options
+    return options.Extensions[option]
 
 
 def _is_required(field: FieldDescriptorProto) -> bool:
@@ -522,14 +534,13 @@ def _is_clearable(field: FieldDescriptorProto, request: Message) -> bool:
     )
 
 
-def _texts(fields: Iterable[FieldDescriptorProto], request: Message) -> Iterator[str]:
+def _texts(fields: Iterable[FieldDescriptorProto]) -> Iterator[str]:
     """Yield the entries of a dict: how to write the fields that are dates or ids of requests."""
     for field in fields:
-        comment = request.comments[field.name]
         if field.name == REQUEST_ID:
             yield f'"{field.name}": uuid'
-        elif _is_date(field, comment):
-            yield f'"{field.name}": {"day_or_instant" if "instant" in comment else "day"}'
+        elif _text_format(field):
+            yield f'"{field.name}": {_text_format(field)}'
 
 
 def _argument_comment(field: FieldDescriptorProto, request: Message) -> str:
@@ -570,7 +581,7 @@ def _doc_below(comment: str) -> str:
 
 def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
     """Write all files."""
-    wanted = set(request.file_to_generate)
+    wanted = set(request.file_to_generate) - {FIELD_OPTIONS}
     protos = Protos(file for file in request.proto_file if file.name in wanted)
     response = CodeGeneratorResponse(
         supported_features=CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL
@@ -591,7 +602,13 @@ def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
     return response
 
 
+def _request(data: bytes) -> CodeGeneratorRequest:
+    """Read what protoc sends, with the options of our own."""
+    for file in CodeGeneratorRequest.FromString(data).proto_file:
+        if file.name == FIELD_OPTIONS:
+            descriptor_pool.Default().Add(file)
+    return CodeGeneratorRequest.FromString(data)
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(
-        generate(CodeGeneratorRequest.FromString(sys.stdin.buffer.read())).SerializeToString()
-    )
+    sys.stdout.buffer.write(generate(_request(sys.stdin.buffer.read())).SerializeToString())

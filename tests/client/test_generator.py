@@ -43,7 +43,7 @@ message MoveAssignmentRequest {
   // From when on.
   google.protobuf.Timestamp moved_at = 3;
   // The last day in the old one, `YYYY-MM-DD`.
-  optional string last_day = 4;
+  optional string last_day = 4 [(text_format) = TEXT_FORMAT_DAY];
 }
 """
 NEW_FIELD = """
@@ -127,8 +127,10 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = proto.read_text()
     head, _, rest = text.partition("\n}\n")
     text = head + NEW_RPC + rest
-    head, _, rest = text.partition("  string start_date = 14;\n}")
-    text = f"{head}  string start_date = 14;{NEW_FIELD}{rest}"
+    start = "\nmessage Assignment {"
+    head, _, rest = text.partition(start)
+    fields, _, rest = rest.partition("\n}\n")
+    text = f"{head}{start}{fields}{NEW_FIELD}{rest}"
     start = "message CreateAssignmentRequest {"
     if "request_id" not in text.partition(start)[2].partition("\n}")[0]:
         text = text.replace(start, start + REQUEST_ID)

@@ -11,7 +11,6 @@ from peermentor import models
 from peermentor._async import AsyncConnection, AsyncListing
 from peermentor.connection import Method, Part
 from peermentor.requests import UNSET, Unset, day, day_or_instant, fill, uuid
-from peermentor.v1 import options_pb2
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2

@@ -25,11 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpeermentor/v1/options.proto\x12\rpeermentor.v1\x1a google/protobuf/descriptor.proto:1\n\x08nullable\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpeermentor/v1/options.proto\x12\rpeermentor.v1\x1a google/protobuf/descriptor.proto*^\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_FORMAT_DAY\x10\x01\x12\x1e\n\x1aTEXT_FORMAT_DAY_OR_INSTANT\x10\x02:1\n\x08nullable\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:O\n\x0btext_format\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0e\x32\x19.peermentor.v1.TextFormatb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'peermentor.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TEXTFORMAT']._serialized_start=80
+  _globals['_TEXTFORMAT']._serialized_end=174
 # @@protoc_insertion_point(module_scope)

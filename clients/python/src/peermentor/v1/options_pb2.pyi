@@ -3,24 +3,64 @@
 isort:skip_file
 """
 
+import sys
+
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
 from builtins import (
     bool,
     int,
+    type,
 )
 from google.protobuf.descriptor import (
+    EnumDescriptor,
     FileDescriptor,
 )
 from google.protobuf.descriptor_pb2 import (
     FieldOptions,
 )
+from google.protobuf.internal.enum_type_wrapper import (
+    _EnumTypeWrapper,
+)
 from google.protobuf.internal.extension_dict import (
     _ExtensionFieldDescriptor,
+)
+from typing import (
+    NewType,
 )
 
 DESCRIPTOR: FileDescriptor
 
+class _TextFormat:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _TextFormatEnumTypeWrapper(_EnumTypeWrapper[_TextFormat.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    TEXT_FORMAT_UNSPECIFIED: _TextFormat.ValueType  # 0
+    """Itself."""
+    TEXT_FORMAT_DAY: _TextFormat.ValueType  # 1
+    """A day, `YYYY-MM-DD`."""
+    TEXT_FORMAT_DAY_OR_INSTANT: _TextFormat.ValueType  # 2
+    """A day, which means its midnight UTC, or an instant of RFC 3339."""
+
+class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
+    """What a text can stand for."""
+
+TEXT_FORMAT_UNSPECIFIED: TextFormat.ValueType  # 0
+"""Itself."""
+TEXT_FORMAT_DAY: TextFormat.ValueType  # 1
+"""A day, `YYYY-MM-DD`."""
+TEXT_FORMAT_DAY_OR_INSTANT: TextFormat.ValueType  # 2
+"""A day, which means its midnight UTC, or an instant of RFC 3339."""
+
 NULLABLE_FIELD_NUMBER: int
+TEXT_FORMAT_FIELD_NUMBER: int
 nullable: _ExtensionFieldDescriptor[FieldOptions, bool]
 """Answers print this field as null when it is not set. Without it, the server sets the field
 in every answer.
 """
+text_format: _ExtensionFieldDescriptor[FieldOptions, TextFormat.ValueType]
+"""What the text of this field stands for. Clients then take and give more than a text."""
