@@ -126,7 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM,
         description="Peer-mentoring assignments and recurring activity templates, "
         "over gRPC and REST.",
-        epilog="Settings are environment variables named PEERMENTOR_*; README.md lists them.",
+        epilog="Settings are environment variables named PEERMENTOR_*; "
+        "docs/operations.md lists them.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version(_PROGRAM)}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
