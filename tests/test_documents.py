@@ -100,6 +100,18 @@ def test_every_place_that_the_architecture_names_is_there() -> None:
     assert [place for place in places if not (ROOT / place).exists()] == []
 
 
+def test_every_decision_has_a_status_and_is_listed() -> None:
+    decisions = {
+        name.rpartition("/")[2]: text
+        for name, text in DOCUMENTS.items()
+        if re.search(r"decisions/\d", name)
+    }
+    assert len(decisions) > 15
+    for name, text in decisions.items():
+        assert re.search(r"^# \d+\. .+\n\n\*\*Status\.\*\* \d{4}-\d\d-\d\d: \w", text), name
+        assert f"]({name})" in DOCUMENTS["docs/decisions/README.md"]
+
+
 def test_both_packages_have_the_licence() -> None:
     assert (ROOT / "clients/python/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
