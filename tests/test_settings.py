@@ -1,4 +1,4 @@
-"""Settings: defaults, what is refused and how, and that README.md lists them all."""
+"""Settings: defaults, what is refused and how, and that docs/operations.md lists them all."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import peermentor
 from peermentor_server import settings
 from peermentor_server.settings import Address, InvalidSettings, Settings
 
-README = Path(__file__).parents[1] / "README.md"
+OPERATIONS = Path(__file__).parents[1] / "docs/operations.md"
 
 
 def test_every_setting_has_a_default() -> None:
@@ -234,7 +234,7 @@ def test_only_ipv6_stands_in_brackets(written: str) -> None:
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
     rows = re.findall(
-        r"^\| `(PEERMENTOR_\w+)` \| `?([^|`]*)`? \|", README.read_text(), re.MULTILINE
+        r"^\| `(PEERMENTOR_\w+)` \| `?([^|`]*)`? \|", OPERATIONS.read_text(), re.MULTILINE
     )
     defaults = {
         f"PEERMENTOR_{name.upper()}": _shown(field.default)

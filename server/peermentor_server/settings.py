@@ -1,8 +1,8 @@
 """The settings of the service, from environment variables named PEERMENTOR_*.
 
 Every setting has a default, which an empty variable stands for too. A value that cannot be
-used refuses to start, and the message names its variable. The table in README.md is for people;
-a test keeps it complete.
+used refuses to start, and the message names its variable. The table in docs/operations.md is
+for people; a test keeps it complete.
 """
 
 import ipaddress

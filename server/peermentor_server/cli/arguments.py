@@ -35,7 +35,8 @@ def _parser(run: Run) -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Peer-mentoring assignments and recurring activity templates, "
         "over gRPC and REST.",
-        epilog="Settings are environment variables named PEERMENTOR_*; README.md lists them.",
+        epilog="Settings are environment variables named PEERMENTOR_*; "
+        "docs/operations.md lists them.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version(PROGRAM)}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -105,7 +105,7 @@ def back_up(configured: Settings, file: Path) -> str:
     if database.dialect != "sqlite":
         raise CommandFailed(
             f"{database.location} is backed up by PostgreSQL's own tools: "
-            f"pg_dump --format=custom --file={file} (README.md says more)"
+            f"pg_dump --format=custom --file={file} (docs/backup.md says more)"
         )
     try:
         counts = opening.use(database, lambda: backup.write(database, file))

@@ -1,0 +1,326 @@
+"""The README and everything in docs/, run as it stands: calls, programs, set-up, backups.
+
+Each block of shell or Python in a document has a test here that runs it; a block that no test
+knows fails. What a call or a program answers stands in the block below it.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from peermentor_server import settings
+from support.commands import run
+from support.databases import Postgres, running_postgres
+from support.ports import free_ports
+from support.serving import serving, settings_for
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+}
+# These depend on the day of the run.
+MOVING = {"days_since_contact", "next_page_token"}
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A block of code, and the one below it."""
+
+    document: str
+    kind: str
+    text: str
+    below: str
+
+
+def _blocks() -> Iterator[Block]:
+    for document, text in DOCUMENTS.items():
+        found: list[tuple[str, str]] = BLOCK.findall(text)
+        for index, (kind, code) in enumerate(found):
+            if kind in {"sh", "python"}:
+                yield Block(
+                    document, kind, code, "".join(text for _, text in found[index + 1 :][:1])
+                )
+
+
+BLOCKS = list(_blocks())
+# How to know the blocks of each test.
+CALL = re.compile(r"^(curl|buf curl) ")
+START = re.compile(r"(?<!check\n)^(make serve|make dist\n.*)\n$", re.DOTALL)
+SAMPLES = re.compile(r"^make demo\n$")
+BY_HAND = re.compile(r"--no-gateway\n")
+POSTGRESQL = re.compile(r"CREATE ROLE|pg_dump")
+STANDBY = re.compile(r"@db1:5432,db2:5432/")
+SQLITE_BACKUP = re.compile(r"peermentor-server backup |^cp peermentor-")
+SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP)
+
+
+def of(how: re.Pattern[str]) -> list[Block]:
+    """Return the blocks of shell that are run in one way."""
+    return [block for block in BLOCKS if block.kind == "sh" and how.search(block.text)]
+
+
+def texts(how: re.Pattern[str]) -> list[str]:
+    """Return what is in them."""
+    return [block.text for block in of(how)]
+
+
+@pytest.mark.parametrize(
+    "block", [each for each in BLOCKS if each.kind == "sh"], ids=lambda block: block.document
+)
+def test_every_block_of_shell_is_run_by_one_test(block: Block) -> None:
+    assert [how.pattern for how in SHELL if how.search(block.text)] in [
+        [how.pattern] for how in SHELL
+    ], f"{block.document}: no test here runs this:\n{block.text}"
+
+
+def test_every_link_leads_to_a_file() -> None:
+    links = [
+        (document, link)
+        for document, text in DOCUMENTS.items()
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    ]
+    assert len(links) > 10
+    assert [each for each in links if not ((ROOT / each[0]).parent / each[1]).exists()] == []
+
+
+def test_every_place_that_the_architecture_names_is_there() -> None:
+    text = DOCUMENTS["docs/architecture.md"]
+    places = re.findall(r"^\| [\w ]+ \| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert len(places) > 20
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+def test_every_decision_has_a_status_and_is_listed() -> None:
+    decisions = {
+        name.rpartition("/")[2]: text
+        for name, text in DOCUMENTS.items()
+        if re.search(r"decisions/\d", name)
+    }
+    assert len(decisions) > 15
+    for name, text in decisions.items():
+        assert re.search(r"^# \d+\. .+\n\n\*\*Status\.\*\* \d{4}-\d\d-\d\d: \w", text), name
+        assert f"]({name})" in DOCUMENTS["docs/decisions/README.md"]
+
+
+def test_both_packages_have_the_licence() -> None:
+    assert (ROOT / "clients/python/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
+@pytest.fixture(scope="module", params=["README.md", "docs/api.md"])
+def document(request: pytest.FixtureRequest) -> str:
+    """One of the documents that make calls."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def addresses(
+    kind: str,
+    document: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[dict[str, str]]:
+    """A running service with the sample data, of this document's own."""
+    url = f"sqlite:///{tmp_path_factory.mktemp(Path(document).stem)}/peermentor.db"
+    if kind == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        url = postgres.new_database()
+    environment = settings_for(url, free_ports(3))
+    run("migrate", **environment)
+    run("demo", **environment)
+    with serving(environment):
+        yield {
+            "127.0.0.1:8080": environment["PEERMENTOR_REST_ADDRESS"],
+            "127.0.0.1:50051": environment["PEERMENTOR_GRPC_ADDRESS"],
+        }
+
+
+def test_calls_and_programs_answer_what_is_printed_below_them(
+    document: str, addresses: dict[str, str]
+) -> None:
+    blocks = [
+        each
+        for each in BLOCKS
+        if each.document == document and (each.kind == "python" or CALL.search(each.text))
+    ]
+    assert len(blocks) >= 4
+    for block in blocks:
+        if block.kind == "python":
+            assert program(block.text, addresses) == block.below
+        else:
+            answer = json.loads(shell(block.text, addresses))
+            assert_printed(json.loads(as_json(block.below)), answer)
+
+
+def test_programs_stand_where_they_are_run() -> None:
+    documents = {block.document for block in BLOCKS if block.kind == "python"}
+    assert documents == {"README.md"}
+
+
+def program(text: str, addresses: dict[str, str]) -> str:
+    """Run a program of Python; return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", here(text, addresses)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+
+
+@pytest.mark.parametrize("block", [*of(START), *of(BY_HAND)], ids=lambda block: block.document)
+def test_the_service_starts(block: Block, tmp_path: Path) -> None:
+    """Up to the lines that say so; a gateway by hand is looked at, for its ports are its own."""
+    changed = {
+        "make serve": f"exec make -s -C {ROOT} -o .venv/serve.stamp serve",
+        "make dist\n": f"cd {ROOT}; hatchling build -d {tmp_path}/dist\n"
+        f"cd clients/python; hatchling build -d {tmp_path}/dist\ncd {tmp_path}\n",
+        "pip install": "pip install -q --no-index --no-deps --target site",
+        "peermentor-server serve\n": "PYTHONPATH=$PWD/site exec peermentor-server serve\n",
+        ".venv/bin/peermentor-server": "exec peermentor-server",
+        ".venv/bin/envoy": f"cd {ROOT}; envoy --mode validate",
+    }
+    commands = block.text
+    if BY_HAND.search(commands):
+        commands, gateway = commands.splitlines(keepends=True)
+        assert "OK" in shell(gateway, changed)
+    environment = settings_for(f"sqlite:///{tmp_path}/peermentor.db", free_ports(3))
+    with subprocess.Popen(
+        [
+            "bash",
+            "-c",
+            f"set -e; PATH={Path(sys.executable).parent}:$PATH\n{here(commands, changed)}",
+        ],
+        cwd=tmp_path,
+        env=dict(os.environ) | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            assert any(re.search('peermentor is running|"serving"', line) for line in lines)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=20)
+
+
+def test_the_sample_data_is_loaded(tmp_path: Path) -> None:
+    environment = {"PEERMENTOR_DATABASE_URL": f"sqlite:///{tmp_path}/peermentor.db"}
+    assert run("migrate", **environment).returncode == 0
+    (load,) = texts(SAMPLES)
+    changed = {"make": f"PEERMENTOR_DATABASE_URL={environment['PEERMENTOR_DATABASE_URL']} "}
+    changed["make"] += f"make -C {ROOT} -o .venv/serve.stamp"
+    assert "47" in shell(load, changed)
+
+
+def test_a_backup_of_sqlite_is_made_and_restored(tmp_path: Path) -> None:
+    make, restore = texts(SQLITE_BACKUP)
+    fill = "peermentor-server migrate; peermentor-server demo\n"
+    lose = "rm peermentor.db*\n"
+    count = """python -c "from pysqlite3 import dbapi2 as s; \\
+print('mentees', s.connect('peermentor.db').execute('SELECT count(*) FROM mentees').fetchone()[0])"
+"""
+    changed = {
+        ".venv/bin/": "",
+        "make serve": "peermentor-server check",
+    }
+    printed = shell(f"{fill}{make}{lose}{restore}{count}", changed, tmp_path)
+    assert "ok     database\n" in printed
+    assert "mentees 48\n" in printed
+
+
+def test_the_url_of_several_servers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    (export,) = texts(STANDBY)
+    url = shell(f'{export}echo "$PEERMENTOR_DATABASE_URL"', {}).strip()
+    monkeypatch.setenv("PEERMENTOR_DATABASE_URL", url)
+    assert settings.load().database_url == url
+
+
+def test_postgresql_is_set_up_backed_up_and_restored_from_nothing(tmp_path: Path) -> None:
+    set_up, restrict = [text for text in texts(POSTGRESQL) if "CREATE ROLE" in text]
+    (restore,) = [text for text in texts(POSTGRESQL) if "pg_dump" in text]
+    (owner,) = [line for line in set_up.splitlines() if line.startswith("export ")]
+    fill = f"{owner}\npeermentor-server demo\n"
+    count = 'psql -At "$PEERMENTOR_DATABASE_URL" -c "SELECT current_user, count(*) FROM mentees"\n'
+    with running_postgres() as server:
+        printed = as_administrator(
+            f"{set_up}{restrict}{count}{fill}{count}{restore}{count}", server, tmp_path
+        )
+    assert printed.count("ok     database\n") == 3
+    counts = re.findall(r"^peermentor.*\|\d+$", printed, re.MULTILINE)
+    # As many names as the sample has.
+    assert counts == ["peermentor_serve|0", "peermentor|48", "peermentor|48"]
+
+
+def as_administrator(script: str, server: Postgres, directory: Path) -> str:
+    """Run lines of the documents on the machine of this server, but look instead of serving."""
+    tools = f"{Path(server.tool('psql')).parent}:{Path(sys.executable).parent}"
+    changed = {
+        "sudo -u postgres psql": f"psql -v ON_ERROR_STOP=1 -U postgres -h {server.socket()}",
+        "@127.0.0.1/": f"@{quote(server.socket(), safe='')}/",
+        "make migrate": "peermentor-server migrate",
+        "make serve": "peermentor-server check",
+    }
+    return subprocess.run(
+        ["bash", "-c", f"set -e; PATH={tools}:$PATH; {here(script, changed)}"],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+def shell(command: str, changed: dict[str, str], directory: Path | None = None) -> str:
+    """Run a command of a document with the tools of this virtual environment."""
+    binaries = Path(sys.executable).parent
+    return subprocess.run(
+        ["bash", "-c", f"set -e; PATH={binaries}:$PATH\n{here(command, changed)}"],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+
+
+def here(text: str, changed: dict[str, str]) -> str:
+    """Return what is printed as it has to be here."""
+    for printed, actual in changed.items():
+        text = text.replace(printed, actual)
+    return text
+
+
+def as_json(text: str) -> str:
+    """Make JSON of an answer in which the end of objects and of lists may be left out."""
+    in_objects = re.sub(r"\.\.\.(?=\s*})", '"...": "..."', text)
+    return re.sub(r"\.\.\.(?=\s*])", '"..."', in_objects)
+
+
+def assert_printed(printed: Any, answer: Any) -> None:
+    """Check that the answer is what is printed, and has more exactly where it says `...`."""
+    if isinstance(printed, dict):
+        names = printed.keys() - {"..."}
+        assert names < answer.keys() if "..." in printed else names == answer.keys()
+        for name in names - MOVING:
+            assert_printed(printed[name], answer[name])
+    elif isinstance(printed, list):
+        is_shortened = printed[-1:] == ["..."]
+        items = printed[:-1] if is_shortened else printed
+        assert len(items) < len(answer) if is_shortened else len(items) == len(answer)
+        for printed_item, item in zip(items, answer, strict=False):
+            assert_printed(printed_item, item)
+    else:
+        assert printed == answer
