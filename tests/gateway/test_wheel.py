@@ -10,7 +10,7 @@ from support.lua import ROOT
 PROGRAM = """
 import subprocess, sys
 from pathlib import Path
-from peermentor_server import gateway
+from peermentor_server.supervise import gateway
 from peermentor_server.settings import Address, Settings
 
 here = Path(sys.argv[1])

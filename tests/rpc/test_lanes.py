@@ -72,9 +72,13 @@ class Crowd:
         """Let one of the calls be cancelled."""
         self._calls[index].cancel()
 
+    def let_go(self) -> None:
+        """Let the thread go on."""
+        self._let_go.set()
+
     async def outcomes(self) -> list[object]:
         """Let all of them go; return how each call ended."""
-        self._let_go.set()
+        self.let_go()
         ended = await asyncio.gather(*self._calls, return_exceptions=True)
         self.lane.close()
         return [type(each) if isinstance(each, BaseException) else each for each in ended]
@@ -154,6 +158,19 @@ def test_a_call_whose_deadline_has_passed_is_not_begun() -> None:
         await crowd.comes(ONE, patience_s=-1)
         assert await crowd.outcomes() == [Overloaded]
         assert crowd.begun == []
+
+    run(scene)
+
+
+def test_a_call_whose_deadline_passes_while_the_loop_stands_still_is_not_begun() -> None:
+    async def scene(crowd: Crowd) -> None:
+        await crowd.comes(ONE)
+        await crowd.comes(OTHER, patience_s=0.05)
+        time.sleep(0.1)
+        crowd.let_go()
+        time.sleep(0.1)
+        assert await crowd.outcomes() == ["done", Overloaded]
+        assert crowd.begun == [ONE]
 
     run(scene)
 

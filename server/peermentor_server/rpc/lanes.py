@@ -238,9 +238,13 @@ class Lane:
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while jobs := self._take():
-            outcomes = self._together([job.work for job in jobs])
+            # The event loop, which refuses those that wait for too long, may be late itself.
+            late = [job for job in jobs if job.work.deadline.remaining() <= 0]
+            begun = [job for job in jobs if job not in late]
+            outcomes = self._together([job.work for job in begun]) if begun else []
             with self._lock:
-                self._done += zip(jobs, outcomes, strict=True)
+                self._done += zip(begun, outcomes, strict=True)
+                self._done += [(job, Outcome(None, Overloaded())) for job in late]
                 is_time = self._at_once > 1 or len(self._done) >= MAX_TOGETHER
             if is_time:
                 loop.call_soon_threadsafe(self._hand_over)
