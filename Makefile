@@ -92,7 +92,7 @@ test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the T
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
-SDK = $(addprefix $(CLIENT)/peermentor/,models.py client.py async_client.py _sync.py _async.py)
+SDK = $(addprefix $(CLIENT)/peermentor/,_models.py _client.py _async_client.py _sync.py _async.py)
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 

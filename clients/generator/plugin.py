@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A plugin of protoc that writes the models and the clients of the Python SDK.
 
-It reads a CodeGeneratorRequest and answers with models.py and, for each client, with two files
-from the same templates: client.py and _sync.py, async_client.py and _async.py. What follows
+It reads a CodeGeneratorRequest and answers with _models.py and, for each client, with two files
+from the same templates: _client.py and _sync.py, _async_client.py and _async.py. What follows
 from a proto:
 
 - A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
@@ -253,7 +253,7 @@ class Protos:
     # --- Models ---
 
     def models(self) -> str:
-        """Write models.py."""
+        """Write _models.py."""
         models = self.answers()
         exports = [each.name for each in self.enums.values()]
         exports += [f"{each.name}Name" for each in self.enums.values()]
@@ -334,7 +334,7 @@ class Protos:
     # --- Clients ---
 
     def client(self, words: dict[str, str]) -> str:
-        """Write client.py or async_client.py."""
+        """Write _client.py or _async_client.py."""
         resources = [_resource(service.name) for _, service, _, _ in self.services]
         attributes = [_snake(each) for each in resources]
         return _render(
@@ -448,7 +448,7 @@ class Protos:
             kind = WRAPPERS[field.type_name]
         elif field.type_name in self.enums:
             name = self.enums[field.type_name].name
-            kind = f"models.{name} | models.{name}Name"
+            kind = f"_models.{name} | _models.{name}Name"
         elif field.type in SCALARS:
             kind = SCALARS[field.type]
             if _text_format(field):
@@ -466,12 +466,12 @@ class Protos:
         indent = " " * 8
         call = f"{words['await_']}call(request)"
         if self.is_list(response):
-            item = f"models.{self.items(response).proto.name}"
+            item = f"_models.{self.items(response).proto.name}"
             kind = f"{words['Async']}Listing"
             return f"{kind}[{item}]", f"{indent}return {kind}(call, request, {item})", False
         if method.name.startswith("Delete"):
             return "None", f"{indent}{call}", True
-        model = f"models.{response.proto.name}"
+        model = f"_models.{response.proto.name}"
         return model, f"{indent}return {model}.from_message({call})", True
 
     def _imports(self) -> str:
@@ -588,9 +588,9 @@ def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
     )
     try:
         files = {
-            "models": protos.models(),
-            "client": protos.client(SYNC),
-            "async_client": protos.client(ASYNC),
+            "_models": protos.models(),
+            "_client": protos.client(SYNC),
+            "_async_client": protos.client(ASYNC),
             "_sync": _render("calls.py", **SYNC),
             "_async": _render("calls.py", **ASYNC),
         }

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import traceback
 from typing import Any
 
 import grpc
@@ -19,8 +20,8 @@ from peermentor import (
     PeermentorError,
     ResourceExhausted,
     Unavailable,
-    errors,
 )
+from peermentor._errors import CLASS_OF
 from peermentor.v1 import assignments_pb2
 from support.clients import fail, opened, scripted_server
 from support.factories import NEW_TEMPLATE
@@ -32,12 +33,12 @@ TREE = CLASSES | {"Untrusted"}
 
 
 def test_every_code_has_a_class_and_every_class_a_code() -> None:
-    assert set(errors.CLASS_OF) == set(CODES)
-    assert {error.__name__ for error in errors.CLASS_OF.values()} == CLASSES
+    assert set(CLASS_OF) == set(CODES)
+    assert {error.__name__ for error in CLASS_OF.values()} == CLASSES
 
 
 def test_the_tree_is_drawn_and_exported() -> None:
-    assert set(re.findall("[├└]── (\\w+)", errors.__doc__ or "")) == TREE
+    assert set(re.findall("[├└]── (\\w+)", PeermentorError.__doc__ or "")) == TREE
     assert set(peermentor.__all__) >= TREE
 
 
@@ -50,7 +51,7 @@ def test_every_code_arrives_as_its_class(client_kind: str, code: grpc.StatusCode
     with (
         scripted_server(behaviour) as address,
         opened(client_kind, address, retries=0) as client,
-        pytest.raises(errors.CLASS_OF[code]) as raised,
+        pytest.raises(CLASS_OF[code]) as raised,
     ):
         client.assignments.get("asgn_001")
     error = raised.value
@@ -129,6 +130,11 @@ def test_a_refused_connection_says_what_to_check(client_kind: str) -> None:
     assert "PEERMENTOR_ADDRESS" in raised.value.message
     assert "refused" in raised.value.message
     assert raised.value.request_id == ""
+
+
+def test_a_traceback_names_an_error_as_it_is_imported() -> None:
+    error = NotFound(grpc.StatusCode.NOT_FOUND, "there is none")
+    assert traceback.format_exception_only(error) == ["peermentor.NotFound: there is none\n"]
 
 
 def test_errors_cross_processes() -> None:

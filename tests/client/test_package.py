@@ -1,12 +1,13 @@
-"""The package as a whole: its two clients alike, typed, small, quick to import."""
+"""The package as a whole: its two clients alike, typed, quick to import."""
 
 import asyncio
 import inspect
-import io
+import pickle
+import pkgutil
+import pydoc
 import re
 import subprocess
 import sys
-import tokenize
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,8 @@ from unittest.mock import create_autospec
 import pytest
 
 import peermentor
-from peermentor import AsyncClient, Client, async_client, client
+from peermentor import AsyncClient, Client, _async_client, _client, _models
 from support.tours import tour_blocks
-
-CLIENTS = Path(peermentor.__file__).parents[3]
-PACKAGE = Path(peermentor.__file__).parent
-GENERATED = {f"{name}.py" for name in ("models", "client", "async_client", "_sync", "_async")}
-CORE = {file.name for file in PACKAGE.glob("*.py")} - GENERATED - {"__init__.py"}
 
 
 def signatures(owner: type) -> dict[str, str]:
@@ -45,10 +41,10 @@ def _signature(member: Any) -> object:
 
 
 def test_both_clients_have_the_same_names_and_signatures() -> None:
-    names = set(client.__all__)
-    assert {f"Async{name}" for name in names} == set(async_client.__all__)
+    names = set(_client.__all__)
+    assert {f"Async{name}" for name in names} == set(_async_client.__all__)
     pairs: list[tuple[type, type]] = [(peermentor.Listing, peermentor.AsyncListing)]
-    pairs += [(getattr(client, name), getattr(async_client, f"Async{name}")) for name in names]
+    pairs += [(getattr(_client, name), getattr(_async_client, f"Async{name}")) for name in names]
     assert len(pairs) == 4
     for one, other in pairs:
         assert signatures(one) == signatures(other)
@@ -63,10 +59,30 @@ def test_both_clients_take_the_same_options() -> None:
     assert inspect.signature(Client) == inspect.signature(AsyncClient)
 
 
+def test_what_the_generator_writes_is_exported() -> None:
+    generated = (name for module in (_models, _client, _async_client) for name in module.__all__)
+    assert set(generated) <= set(peermentor.__all__)
+
+
+def test_public_names_live_in_the_package_and_print_so() -> None:
+    assert repr(Client) == "<class 'peermentor.Client'>"
+    for name in peermentor.__all__:
+        public = getattr(peermentor, name)
+        if isinstance(public, type):
+            assert f"{public.__module__}.{public.__qualname__}" == f"peermentor.{name}"
+            assert pickle.loads(pickle.dumps(public)) is public  # noqa: S301
+            assert pydoc.locate(f"peermentor.{name}") is public
+
+
+def test_modules_are_private_but_for_the_generated_messages() -> None:
+    modules = {each.name for each in pkgutil.iter_modules(peermentor.__path__)}
+    assert {name for name in modules if not name.startswith("_")} == {"v1"}
+
+
 def test_every_public_name_is_documented() -> None:
     owners = [peermentor.Client, peermentor.AsyncClient, peermentor.Listing, peermentor.Page]
     owners += [
-        getattr(module, name) for module in (client, async_client) for name in module.__all__
+        getattr(module, name) for module in (_client, _async_client) for name in module.__all__
     ]
     for owner in owners:
         for name, member in inspect.getmembers(owner):
@@ -75,23 +91,6 @@ def test_every_public_name_is_documented() -> None:
     for name in peermentor.__all__:
         member = getattr(peermentor, name)
         assert not inspect.isclass(member) or member.__doc__, name
-
-
-def test_what_is_written_by_hand_is_small() -> None:
-    """Lines of code, without docstrings, comments and blank lines."""
-    assert sum(count_lines(PACKAGE / name) for name in CORE) <= 530
-
-
-def count_lines(file: Path) -> int:
-    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    lines: set[int] = set()
-    at_start = True
-    for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline):
-        if token.type not in skipped and not (at_start and token.type == tokenize.STRING):
-            lines.update(range(token.start[0], token.end[0] + 1))
-        if token.type not in {tokenize.COMMENT, tokenize.NL}:
-            at_start = token.type in {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    return len(lines)
 
 
 def test_it_is_imported_quickly() -> None:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 
 from peermentor import DeadlineExceeded, PeermentorError, ResourceExhausted, Unavailable
-from peermentor.retries import LAST_ATTEMPT, LONGEST_PAUSE, Schedule
+from peermentor._retries import LAST_ATTEMPT, LONGEST_PAUSE, Schedule
 from peermentor.v1 import assignments_pb2
 from support.clients import Behaviour, fail, opened, scripted_server
 from support.clock import CONTRACT_DAY

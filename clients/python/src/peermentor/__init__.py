@@ -1,16 +1,15 @@
 """The Python client of peermentor.
 
-`Client` and `AsyncClient` call the service; `models` are what they give, `errors` what they
-raise. `peermentor.v1` holds the generated messages and stubs underneath.
+`Client` and `AsyncClient` call the service. What they give are values such as `Assignment`, and
+what they raise is a `PeermentorError`. `peermentor.v1` holds the generated messages and stubs
+underneath; all else in this package is private.
 """
 
-from peermentor import models
+from peermentor._arguments import UNSET, Unset
 from peermentor._async import AsyncListing
-from peermentor._sync import Listing
-from peermentor._version import __version__
-from peermentor.async_client import AsyncClient
-from peermentor.client import Client
-from peermentor.errors import (
+from peermentor._async_client import AsyncAssignments, AsyncClient, AsyncTemplates
+from peermentor._client import Assignments, Client, Templates
+from peermentor._errors import (
     Aborted,
     AlreadyExists,
     Cancelled,
@@ -29,19 +28,35 @@ from peermentor.errors import (
     Unimplemented,
     Untrusted,
 )
-from peermentor.models import *  # noqa: F403 - every model, as its __all__ says
-from peermentor.paging import Page
-from peermentor.requests import UNSET, Unset
+from peermentor._models import (
+    Assignment,
+    AssignmentStatus,
+    AssignmentStatusName,
+    ErrorReason,
+    ErrorReasonName,
+    RecurringTemplate,
+)
+from peermentor._paging import Page
+from peermentor._sync import Listing
+from peermentor._version import __version__
 
 __all__ = [
     "UNSET",
     "Aborted",
     "AlreadyExists",
+    "Assignment",
+    "AssignmentStatus",
+    "AssignmentStatusName",
+    "Assignments",
+    "AsyncAssignments",
     "AsyncClient",
     "AsyncListing",
+    "AsyncTemplates",
     "Cancelled",
     "Client",
     "DeadlineExceeded",
+    "ErrorReason",
+    "ErrorReasonName",
     "FailedPrecondition",
     "FieldViolation",
     "Internal",
@@ -52,7 +67,9 @@ __all__ = [
     "Page",
     "PeermentorError",
     "PermissionDenied",
+    "RecurringTemplate",
     "ResourceExhausted",
+    "Templates",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -60,4 +77,9 @@ __all__ = [
     "Untrusted",
     "__version__",
 ]
-__all__ += models.__all__
+
+# They live here: so tracebacks, documentation and pickles name them, wherever they are written.
+for _name in __all__:
+    if isinstance(_public := globals()[_name], type):
+        _public.__module__ = __name__
+del _name, _public

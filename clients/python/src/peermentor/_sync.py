@@ -11,12 +11,12 @@ from typing import Any, Self, cast
 import grpc
 import grpc
 
-from peermentor.connection import (
+from peermentor._connection import (
     BaseConnection, Method, RequestT, ResponseT, Terms, check_fork, keyed
 )
-from peermentor.options import bearer, expect
-from peermentor.paging import BaseListing, ModelT, Page
-from peermentor.retries import Schedule
+from peermentor._options import bearer, expect
+from peermentor._paging import BaseListing, ModelT, Page
+from peermentor._retries import Schedule
 
 
 class Connection(BaseConnection):

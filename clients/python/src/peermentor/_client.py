@@ -1,4 +1,4 @@
-"""The asynchronous client.
+"""The synchronous client.
 
 Written by clients/generator from protos/; never edited.
 """
@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from peermentor import models
-from peermentor._async import AsyncConnection, AsyncListing
-from peermentor.connection import Method, Part
-from peermentor.requests import UNSET, Unset, day, day_or_instant, fill, uuid
+from peermentor import _models
+from peermentor._sync import Connection, Listing
+from peermentor._connection import Method, Part
+from peermentor._arguments import UNSET, Unset, day, day_or_instant, fill, uuid
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
 from peermentor.v1 import templates_pb2
 
 __all__ = [
-    "AsyncAssignments",
-    "AsyncClient",
-    "AsyncTemplates",
+    "Assignments",
+    "Client",
+    "Templates",
 ]
 
 
-class AsyncAssignments:
+class Assignments:
     """Who mentors whom, when they last had contact, who is overdue, and when a
     reminder or an escalation went out.
 
@@ -51,7 +51,7 @@ class AsyncAssignments:
       resource since.
     """
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class AsyncAssignments:
     def list(
         self,
         *,
-        status: models.AssignmentStatus | models.AssignmentStatusName | None = None,
+        status: _models.AssignmentStatus | _models.AssignmentStatusName | None = None,
         org_id: str | None = None,
         coordinator_id: str | None = None,
         peer_mentor_id: str | None = None,
@@ -72,7 +72,7 @@ class AsyncAssignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> AsyncListing[models.Assignment]:
+    ) -> Listing[_models.Assignment]:
         """Lists assignments by ascending id; without `status`, the open ones (active or paused).
 
         Errors: INVALID_ARGUMENT.
@@ -113,16 +113,16 @@ class AsyncAssignments:
             },
             {},
         )
-        return AsyncListing(call, request, models.Assignment)
+        return Listing(call, request, _models.Assignment)
 
-    async def get(
+    def get(
         self,
         assignment_id: str,
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Gets one assignment.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
@@ -147,9 +147,9 @@ class AsyncAssignments:
             {},
             {},
         )
-        return models.Assignment.from_message(await call(request))
+        return _models.Assignment.from_message(call(request))
 
-    async def create(
+    def create(
         self,
         *,
         mentee_id: str,
@@ -162,7 +162,7 @@ class AsyncAssignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Creates an assignment, which is active and has had no contact yet; once for each
         `request_id`.
 
@@ -206,13 +206,13 @@ class AsyncAssignments:
             },
             {"start_date": day, "request_id": uuid},
         )
-        return models.Assignment.from_message(await call(request))
+        return _models.Assignment.from_message(call(request))
 
-    async def update(
+    def update(
         self,
         assignment_id: str,
         *,
-        status: models.AssignmentStatus | models.AssignmentStatusName | Unset = UNSET,
+        status: _models.AssignmentStatus | _models.AssignmentStatusName | Unset = UNSET,
         peer_mentor_id: str | Unset = UNSET,
         coordinator_id: str | Unset = UNSET,
         org_id: str | Unset = UNSET,
@@ -223,7 +223,7 @@ class AsyncAssignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Changes the fields that the request names and leaves the others as they are, in one
         statement: two callers that change different fields never undo each other.
 
@@ -267,9 +267,9 @@ class AsyncAssignments:
             },
             {"start_date": day},
         )
-        return models.Assignment.from_message(await call(request))
+        return _models.Assignment.from_message(call(request))
 
-    async def delete(
+    def delete(
         self,
         assignment_id: str,
         *,
@@ -302,9 +302,9 @@ class AsyncAssignments:
             {},
             {},
         )
-        await call(request)
+        call(request)
 
-    async def update_last_contact(
+    def update_last_contact(
         self,
         assignment_id: str,
         *,
@@ -314,7 +314,7 @@ class AsyncAssignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Sets when mentor and mentee last had contact, and keeps the entry in the contact
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
@@ -356,14 +356,14 @@ class AsyncAssignments:
             },
             {},
         )
-        return models.Assignment.from_message(await call(request))
+        return _models.Assignment.from_message(call(request))
 
     def list_overdue(
         self,
         *,
         cutoff_date: str | date | None = None,
         started_before: str | date | None = None,
-        status: models.AssignmentStatus | models.AssignmentStatusName | None = None,
+        status: _models.AssignmentStatus | _models.AssignmentStatusName | None = None,
         org_id: str | None = None,
         coordinator_id: str | None = None,
         peer_mentor_id: str | None = None,
@@ -374,7 +374,7 @@ class AsyncAssignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> AsyncListing[models.Assignment]:
+    ) -> Listing[_models.Assignment]:
         """Lists the active assignments without contact since the cutoff, the longest-silent
         first and the never-contacted before all; assignments of equal silence by id.
 
@@ -423,17 +423,17 @@ class AsyncAssignments:
             },
             {"cutoff_date": day_or_instant, "started_before": day},
         )
-        return AsyncListing(call, request, models.Assignment)
+        return Listing(call, request, _models.Assignment)
 
 
-class AsyncTemplates:
+class Templates:
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
     `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def __repr__(self) -> str:
@@ -449,7 +449,7 @@ class AsyncTemplates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> AsyncListing[models.RecurringTemplate]:
+    ) -> Listing[_models.RecurringTemplate]:
         """Lists templates by ascending id.
 
         Errors: INVALID_ARGUMENT.
@@ -480,16 +480,16 @@ class AsyncTemplates:
             },
             {},
         )
-        return AsyncListing(call, request, models.RecurringTemplate)
+        return Listing(call, request, _models.RecurringTemplate)
 
-    async def get(
+    def get(
         self,
         id: str,
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.RecurringTemplate:
+    ) -> _models.RecurringTemplate:
         """Gets one template.
 
         Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
@@ -514,9 +514,9 @@ class AsyncTemplates:
             {},
             {},
         )
-        return models.RecurringTemplate.from_message(await call(request))
+        return _models.RecurringTemplate.from_message(call(request))
 
-    async def create(
+    def create(
         self,
         *,
         coordinator_id: str,
@@ -532,7 +532,7 @@ class AsyncTemplates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.RecurringTemplate:
+    ) -> _models.RecurringTemplate:
         """Creates a template; once for each `request_id`.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
@@ -589,9 +589,9 @@ class AsyncTemplates:
             },
             {"request_id": uuid},
         )
-        return models.RecurringTemplate.from_message(await call(request))
+        return _models.RecurringTemplate.from_message(call(request))
 
-    async def update(
+    def update(
         self,
         id: str,
         *,
@@ -607,7 +607,7 @@ class AsyncTemplates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.RecurringTemplate:
+    ) -> _models.RecurringTemplate:
         """Changes the fields that the request names and leaves the others as they are, in one
         statement: two callers that change different fields never undo each other.
 
@@ -652,9 +652,9 @@ class AsyncTemplates:
             },
             {},
         )
-        return models.RecurringTemplate.from_message(await call(request))
+        return _models.RecurringTemplate.from_message(call(request))
 
-    async def delete(
+    def delete(
         self,
         id: str,
         *,
@@ -686,7 +686,7 @@ class AsyncTemplates:
             {},
             {},
         )
-        await call(request)
+        call(request)
 
     def list_by_coordinator(
         self,
@@ -698,7 +698,7 @@ class AsyncTemplates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> AsyncListing[models.RecurringTemplate]:
+    ) -> Listing[_models.RecurringTemplate]:
         """Lists the templates of one coordinator by ascending id.
 
         Errors: INVALID_ARGUMENT.
@@ -730,7 +730,7 @@ class AsyncTemplates:
             },
             {},
         )
-        return AsyncListing(call, request, models.RecurringTemplate)
+        return Listing(call, request, _models.RecurringTemplate)
 
     def list_by_organization(
         self,
@@ -742,7 +742,7 @@ class AsyncTemplates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> AsyncListing[models.RecurringTemplate]:
+    ) -> Listing[_models.RecurringTemplate]:
         """Lists the templates of one organization by ascending id.
 
         Errors: INVALID_ARGUMENT.
@@ -775,19 +775,19 @@ class AsyncTemplates:
             },
             {},
         )
-        return AsyncListing(call, request, models.RecurringTemplate)
+        return Listing(call, request, _models.RecurringTemplate)
 
 
-class AsyncClient(AsyncConnection):
-    """Calls the service in an event loop.
+class Client(Connection):
+    """Calls the service; may be used from many threads.
 
     - `assignments`
     - `templates`
     """
 
-    assignments: Part[AsyncAssignments] = Part(AsyncAssignments)
+    assignments: Part[Assignments] = Part(Assignments)
     """Who mentors whom, when they last had contact, who is overdue, and when a
     reminder or an escalation went out.
     """
-    templates: Part[AsyncTemplates] = Part(AsyncTemplates)
+    templates: Part[Templates] = Part(Templates)
     """Templates of recurring activities, so that nobody types them in again each time."""

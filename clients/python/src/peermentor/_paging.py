@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar, overload
 import grpc
 from google.protobuf.text_format import MessageToString
 
-from peermentor.errors import Internal
-from peermentor.requests import fill
-from peermentor.values import Model, Value
+from peermentor._arguments import fill
+from peermentor._errors import Internal
+from peermentor._values import Model, Value
 
 ModelT = TypeVar("ModelT", bound=Model)
 

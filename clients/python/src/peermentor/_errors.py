@@ -1,24 +1,4 @@
-"""What a call can raise: one tree, by the codes of gRPC.
-
-    PeermentorError
-    ├── InvalidArgument       fields that are refused, all at once in `field_violations`
-    ├── OutOfRange            a position past the end
-    ├── NotFound              nothing has this id
-    ├── AlreadyExists         there is one already, or a request id was used for another request
-    ├── FailedPrecondition    not in the state that the call needs
-    ├── Aborted               somebody else was quicker; begin anew
-    ├── PermissionDenied      the caller may not do this
-    ├── Unauthenticated       the caller is not known; check the token
-    ├── ResourceExhausted     too much at once; `retry_after` may say when to come back
-    ├── Cancelled             given up by the caller, such as by `close()`
-    ├── DeadlineExceeded      no answer within `timeout`; it may have happened all the same
-    ├── Unavailable           no server answers, or its database does not; try again
-    │   └── Untrusted         TLS does not come about; it does not help to try again
-    ├── Unimplemented         the server does not know this call; it is older than this package
-    └── Internal              a fault of the server (INTERNAL, UNKNOWN, DATA_LOSS)
-
-Branch on the class and on `reason`, never on the text.
-"""
+"""What a call can raise, and how what gRPC raised becomes that."""
 
 import re
 from dataclasses import dataclass
@@ -45,7 +25,27 @@ class FieldViolation:
 
 
 class PeermentorError(Exception):
-    """A call that failed."""
+    """A call that failed: one tree, by the codes of gRPC.
+
+        PeermentorError
+        ├── InvalidArgument       fields that are refused, all at once in `field_violations`
+        ├── OutOfRange            a position past the end
+        ├── NotFound              nothing has this id
+        ├── AlreadyExists         there is one already, or a request id was used for another request
+        ├── FailedPrecondition    not in the state that the call needs
+        ├── Aborted               somebody else was quicker; begin anew
+        ├── PermissionDenied      the caller may not do this
+        ├── Unauthenticated       the caller is not known; check the token
+        ├── ResourceExhausted     too much at once; `retry_after` may say when to come back
+        ├── Cancelled             given up by the caller, such as by `close()`
+        ├── DeadlineExceeded      no answer within `timeout`; it may have happened all the same
+        ├── Unavailable           no server answers, or its database does not; try again
+        │   └── Untrusted         TLS does not come about; it does not help to try again
+        ├── Unimplemented         the server does not know this call; it is older than this package
+        └── Internal              a fault of the server (INTERNAL, UNKNOWN, DATA_LOSS)
+
+    Branch on the class and on `reason`, never on the text.
+    """
 
     code: grpc.StatusCode
     """The status code of gRPC."""

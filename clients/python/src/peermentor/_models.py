@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from peermentor.options import expect
-from peermentor.values import Model
+from peermentor._options import expect
+from peermentor._values import Model
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2

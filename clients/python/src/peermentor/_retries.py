@@ -8,7 +8,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from peermentor.errors import PeermentorError, ResourceExhausted, Unavailable, Untrusted
+from peermentor._errors import PeermentorError, ResourceExhausted, Unavailable, Untrusted
 
 DEFAULT_TIMEOUT = 10.0
 FIRST_PAUSE = 0.2

@@ -18,11 +18,11 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from peermentor import options
+from peermentor import _options
+from peermentor._errors import Cancelled, from_rpc
+from peermentor._options import Pem, Token
+from peermentor._retries import DEFAULT_TIMEOUT, Schedule
 from peermentor._version import __version__
-from peermentor.errors import Cancelled, from_rpc
-from peermentor.options import Pem, Token
-from peermentor.retries import DEFAULT_TIMEOUT, Schedule
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
@@ -86,7 +86,7 @@ class Terms(NamedTuple):
     """How a method is called: the options of its client, with those of the call over them."""
 
     timeout: float
-    metadata: options.Headers
+    metadata: _options.Headers
     retries: int | None
 
 
@@ -131,10 +131,10 @@ class BaseConnection:
         """
         if address is None:
             address = os.environ.get("PEERMENTOR_ADDRESS") or DEFAULT_ADDRESS
-        self.address, self._target, self._proxied = options.places(address)
-        self.timeout, self.retries = options.seconds(timeout), options.count(retries)
-        self._token, self._metadata = token, options.headers(token, metadata)
-        self._certificates = options.certificates(
+        self.address, self._target, self._proxied = _options.places(address)
+        self.timeout, self.retries = _options.seconds(timeout), _options.count(retries)
+        self._token, self._metadata = token, _options.headers(token, metadata)
+        self._certificates = _options.certificates(
             ca_certificate, client_key, client_certificate, server_name, tls=tls
         )
         self._options = _OPTIONS
@@ -152,11 +152,13 @@ class BaseConnection:
 
     def _terms(self, repeatable: Any, timeout: Any, metadata: Any, retries: Any) -> Terms:
         """Check the options of a call; those that are None are the client's."""
-        timeout = self.timeout if timeout is None else options.seconds(timeout)
-        metadata = options.headers(self._token, metadata, self._metadata)
+        timeout = self.timeout if timeout is None else _options.seconds(timeout)
+        metadata = _options.headers(self._token, metadata, self._metadata)
         if retries is None and not repeatable:
             retries = 0
-        return Terms(timeout, metadata, self.retries if retries is None else options.count(retries))
+        return Terms(
+            timeout, metadata, self.retries if retries is None else _options.count(retries)
+        )
 
     def _pause_after(
         self, raised: grpc.RpcError, method: Method[Any, Any], schedule: Schedule
@@ -180,7 +182,9 @@ class BaseConnection:
             raise Cancelled(grpc.StatusCode.CANCELLED, "this client was closed during the call")
 
 
-def keyed(method: Method[Any, Any], request: Message, metadata: options.Headers) -> options.Headers:
+def keyed(
+    method: Method[Any, Any], request: Message, metadata: _options.Headers
+) -> _options.Headers:
     """Return the metadata of all attempts of one call, with a key of it if it needs one."""
     given = {name for name, _ in metadata} | {field.name for field, _ in request.ListFields()}
     if not method.key_lasts or given & {"idempotency-key", "request_id"}:

@@ -1,4 +1,4 @@
-"""The synchronous client.
+"""The asynchronous client.
 
 Written by clients/generator from protos/; never edited.
 """
@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from peermentor import models
-from peermentor._sync import Connection, Listing
-from peermentor.connection import Method, Part
-from peermentor.requests import UNSET, Unset, day, day_or_instant, fill, uuid
+from peermentor import _models
+from peermentor._async import AsyncConnection, AsyncListing
+from peermentor._connection import Method, Part
+from peermentor._arguments import UNSET, Unset, day, day_or_instant, fill, uuid
 from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
 from peermentor.v1 import templates_pb2
 
 __all__ = [
-    "Assignments",
-    "Client",
-    "Templates",
+    "AsyncAssignments",
+    "AsyncClient",
+    "AsyncTemplates",
 ]
 
 
-class Assignments:
+class AsyncAssignments:
     """Who mentors whom, when they last had contact, who is overdue, and when a
     reminder or an escalation went out.
 
@@ -51,7 +51,7 @@ class Assignments:
       resource since.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class Assignments:
     def list(
         self,
         *,
-        status: models.AssignmentStatus | models.AssignmentStatusName | None = None,
+        status: _models.AssignmentStatus | _models.AssignmentStatusName | None = None,
         org_id: str | None = None,
         coordinator_id: str | None = None,
         peer_mentor_id: str | None = None,
@@ -72,7 +72,7 @@ class Assignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> Listing[models.Assignment]:
+    ) -> AsyncListing[_models.Assignment]:
         """Lists assignments by ascending id; without `status`, the open ones (active or paused).
 
         Errors: INVALID_ARGUMENT.
@@ -113,16 +113,16 @@ class Assignments:
             },
             {},
         )
-        return Listing(call, request, models.Assignment)
+        return AsyncListing(call, request, _models.Assignment)
 
-    def get(
+    async def get(
         self,
         assignment_id: str,
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Gets one assignment.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
@@ -147,9 +147,9 @@ class Assignments:
             {},
             {},
         )
-        return models.Assignment.from_message(call(request))
+        return _models.Assignment.from_message(await call(request))
 
-    def create(
+    async def create(
         self,
         *,
         mentee_id: str,
@@ -162,7 +162,7 @@ class Assignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Creates an assignment, which is active and has had no contact yet; once for each
         `request_id`.
 
@@ -206,13 +206,13 @@ class Assignments:
             },
             {"start_date": day, "request_id": uuid},
         )
-        return models.Assignment.from_message(call(request))
+        return _models.Assignment.from_message(await call(request))
 
-    def update(
+    async def update(
         self,
         assignment_id: str,
         *,
-        status: models.AssignmentStatus | models.AssignmentStatusName | Unset = UNSET,
+        status: _models.AssignmentStatus | _models.AssignmentStatusName | Unset = UNSET,
         peer_mentor_id: str | Unset = UNSET,
         coordinator_id: str | Unset = UNSET,
         org_id: str | Unset = UNSET,
@@ -223,7 +223,7 @@ class Assignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Changes the fields that the request names and leaves the others as they are, in one
         statement: two callers that change different fields never undo each other.
 
@@ -267,9 +267,9 @@ class Assignments:
             },
             {"start_date": day},
         )
-        return models.Assignment.from_message(call(request))
+        return _models.Assignment.from_message(await call(request))
 
-    def delete(
+    async def delete(
         self,
         assignment_id: str,
         *,
@@ -302,9 +302,9 @@ class Assignments:
             {},
             {},
         )
-        call(request)
+        await call(request)
 
-    def update_last_contact(
+    async def update_last_contact(
         self,
         assignment_id: str,
         *,
@@ -314,7 +314,7 @@ class Assignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.Assignment:
+    ) -> _models.Assignment:
         """Sets when mentor and mentee last had contact, and keeps the entry in the contact
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
@@ -356,14 +356,14 @@ class Assignments:
             },
             {},
         )
-        return models.Assignment.from_message(call(request))
+        return _models.Assignment.from_message(await call(request))
 
     def list_overdue(
         self,
         *,
         cutoff_date: str | date | None = None,
         started_before: str | date | None = None,
-        status: models.AssignmentStatus | models.AssignmentStatusName | None = None,
+        status: _models.AssignmentStatus | _models.AssignmentStatusName | None = None,
         org_id: str | None = None,
         coordinator_id: str | None = None,
         peer_mentor_id: str | None = None,
@@ -374,7 +374,7 @@ class Assignments:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> Listing[models.Assignment]:
+    ) -> AsyncListing[_models.Assignment]:
         """Lists the active assignments without contact since the cutoff, the longest-silent
         first and the never-contacted before all; assignments of equal silence by id.
 
@@ -423,17 +423,17 @@ class Assignments:
             },
             {"cutoff_date": day_or_instant, "started_before": day},
         )
-        return Listing(call, request, models.Assignment)
+        return AsyncListing(call, request, _models.Assignment)
 
 
-class Templates:
+class AsyncTemplates:
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
     `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     def __repr__(self) -> str:
@@ -449,7 +449,7 @@ class Templates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> Listing[models.RecurringTemplate]:
+    ) -> AsyncListing[_models.RecurringTemplate]:
         """Lists templates by ascending id.
 
         Errors: INVALID_ARGUMENT.
@@ -480,16 +480,16 @@ class Templates:
             },
             {},
         )
-        return Listing(call, request, models.RecurringTemplate)
+        return AsyncListing(call, request, _models.RecurringTemplate)
 
-    def get(
+    async def get(
         self,
         id: str,
         *,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.RecurringTemplate:
+    ) -> _models.RecurringTemplate:
         """Gets one template.
 
         Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
@@ -514,9 +514,9 @@ class Templates:
             {},
             {},
         )
-        return models.RecurringTemplate.from_message(call(request))
+        return _models.RecurringTemplate.from_message(await call(request))
 
-    def create(
+    async def create(
         self,
         *,
         coordinator_id: str,
@@ -532,7 +532,7 @@ class Templates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.RecurringTemplate:
+    ) -> _models.RecurringTemplate:
         """Creates a template; once for each `request_id`.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
@@ -589,9 +589,9 @@ class Templates:
             },
             {"request_id": uuid},
         )
-        return models.RecurringTemplate.from_message(call(request))
+        return _models.RecurringTemplate.from_message(await call(request))
 
-    def update(
+    async def update(
         self,
         id: str,
         *,
@@ -607,7 +607,7 @@ class Templates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> models.RecurringTemplate:
+    ) -> _models.RecurringTemplate:
         """Changes the fields that the request names and leaves the others as they are, in one
         statement: two callers that change different fields never undo each other.
 
@@ -652,9 +652,9 @@ class Templates:
             },
             {},
         )
-        return models.RecurringTemplate.from_message(call(request))
+        return _models.RecurringTemplate.from_message(await call(request))
 
-    def delete(
+    async def delete(
         self,
         id: str,
         *,
@@ -686,7 +686,7 @@ class Templates:
             {},
             {},
         )
-        call(request)
+        await call(request)
 
     def list_by_coordinator(
         self,
@@ -698,7 +698,7 @@ class Templates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> Listing[models.RecurringTemplate]:
+    ) -> AsyncListing[_models.RecurringTemplate]:
         """Lists the templates of one coordinator by ascending id.
 
         Errors: INVALID_ARGUMENT.
@@ -730,7 +730,7 @@ class Templates:
             },
             {},
         )
-        return Listing(call, request, models.RecurringTemplate)
+        return AsyncListing(call, request, _models.RecurringTemplate)
 
     def list_by_organization(
         self,
@@ -742,7 +742,7 @@ class Templates:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
-    ) -> Listing[models.RecurringTemplate]:
+    ) -> AsyncListing[_models.RecurringTemplate]:
         """Lists the templates of one organization by ascending id.
 
         Errors: INVALID_ARGUMENT.
@@ -775,19 +775,19 @@ class Templates:
             },
             {},
         )
-        return Listing(call, request, models.RecurringTemplate)
+        return AsyncListing(call, request, _models.RecurringTemplate)
 
 
-class Client(Connection):
-    """Calls the service; may be used from many threads.
+class AsyncClient(AsyncConnection):
+    """Calls the service in an event loop.
 
     - `assignments`
     - `templates`
     """
 
-    assignments: Part[Assignments] = Part(Assignments)
+    assignments: Part[AsyncAssignments] = Part(AsyncAssignments)
     """Who mentors whom, when they last had contact, who is overdue, and when a
     reminder or an escalation went out.
     """
-    templates: Part[Templates] = Part(Templates)
+    templates: Part[AsyncTemplates] = Part(AsyncTemplates)
     """Templates of recurring activities, so that nobody types them in again each time."""

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from peermentor.options import expect
+from peermentor._options import expect
 
 
 class Value:
