@@ -94,7 +94,6 @@ SYNC = {
     "key": "os.getpid()",
     "cancelled": "",
     "pause": "self._closing.wait",
-    "total": "int",
     "keep": """\
             # Should another thread have been quicker, its channel counts.
             kept = self._channels.setdefault(os.getpid(), channel)
@@ -125,7 +124,6 @@ ASYNC = {
                 raise
 """,
     "pause": "asyncio.sleep",
-    "total": "Awaitable[int]",
     "keep": """\
             # A channel holds its loop, and nothing else would let go of those that are over.
             for loop in [each for each in list(self._channels) if each.is_closed()]:

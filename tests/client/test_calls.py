@@ -187,7 +187,7 @@ def test_an_idempotency_key_of_the_metadata_stands_for_the_request_id(
     with opened(client_kind, client.address, metadata=metadata) as own:
         made = own.assignments.create(**NEW_ASSIGNMENT)
         assert own.assignments.create(**NEW_ASSIGNMENT) == made
-    assert client.assignments.list().total == 1
+    assert client.assignments.list().count() == 1
 
 
 FRACTIONS = CONTRACT_DAY.replace(microsecond=120_000)

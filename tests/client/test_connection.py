@@ -482,7 +482,7 @@ def test_an_async_client_lets_go_of_loops_that_are_over(
     client = AsyncClient(str(settings.grpc_address))
 
     async def use() -> None:
-        await client.assignments.list().total
+        await client.assignments.list().count()
 
     for _ in range(5):
         asyncio.run(use())
@@ -506,7 +506,7 @@ def test_an_async_client_is_used_by_many_tasks_and_loops(
 
     async def use() -> int:
         await asyncio.gather(*[client.assignments.create(**NEW_ASSIGNMENT) for _ in range(8)])
-        return await client.assignments.list().total
+        return await client.assignments.list().count()
 
     assert asyncio.run(use()) == 8
     assert asyncio.run(use()) == 16
@@ -517,15 +517,15 @@ import os, sys
 from peermentor import Client
 client = Client(sys.argv[1], timeout=5)
 if sys.argv[2] == "used":
-    client.assignments.list().total
+    client.assignments.list().count()
 if (pid := os.fork()) == 0:
     try:
-        print("child", client.assignments.list().total, flush=True)
+        print("child", client.assignments.list().count(), flush=True)
     except RuntimeError as error:
         print("child", error, flush=True)
     os._exit(0)
 os.waitpid(pid, 0)
-print("parent", client.assignments.list().total)
+print("parent", client.assignments.list().count())
 client.close()
 """
 
@@ -560,11 +560,11 @@ import asyncio, os, sys
 from peermentor import AsyncClient, Client
 async def total():
     async with AsyncClient(sys.argv[1]) as client:
-        return await client.assignments.list().total
+        return await client.assignments.list().count()
 asyncio.run(total())
 if (pid := os.fork()) == 0:
     other = Client(sys.argv[1])
-    for call in (lambda: asyncio.run(total()), lambda: other.assignments.list().total):
+    for call in (lambda: asyncio.run(total()), lambda: other.assignments.list().count()):
         try:
             print("child", call(), flush=True)
         except RuntimeError as error:

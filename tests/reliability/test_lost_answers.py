@@ -140,7 +140,7 @@ def test_a_client_whose_server_is_killed_before_it_answers_makes_one_row(
             stack.enter_context(opened(client_kind, between.address, timeout=60, retries=30))
             for _ in range(twins)
         ]
-        assert [client.assignments.list().total for client in clients] == [0] * twins
+        assert [client.assignments.list().count() for client in clients] == [0] * twins
         threads = stack.enter_context(ThreadPoolExecutor(twins))
         between.swallows = True
         answers = [threads.submit(client.assignments.create, **request) for client in clients]

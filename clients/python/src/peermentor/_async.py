@@ -120,12 +120,8 @@ class AsyncListing(BaseListing[ModelT]):
         expect("number", number, int, "an int")
         return await self._fetch(self._at(page=number))
 
-    @property
-    def total(self) -> Awaitable[int]:
-        """How many items there are now; this asks the server."""
-        return self._total()
-
-    async def _total(self) -> int:
+    async def count(self) -> int:
+        """Ask the server how many items there are now; a page that was fetched has its `total`."""
         return (await self.page(1)).total
 
     async def _fetch(self, request: Any) -> Page[ModelT]:

@@ -115,12 +115,8 @@ class Listing(BaseListing[ModelT]):
         expect("number", number, int, "an int")
         return self._fetch(self._at(page=number))
 
-    @property
-    def total(self) -> int:
-        """How many items there are now; this asks the server."""
-        return self._total()
-
-    def _total(self) -> int:
+    def count(self) -> int:
+        """Ask the server how many items there are now; a page that was fetched has its `total`."""
         return (self.page(1)).total
 
     def _fetch(self, request: Any) -> Page[ModelT]:
