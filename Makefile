@@ -92,11 +92,10 @@ test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the T
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
-SDK = $(addprefix $(CLIENT)/peermentor/,_models.py _client.py _async_client.py _sync.py _async.py)
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python code, descriptor set, the gateway's tables
+generate: .venv-generate/stamp .venv/dev.stamp  ## Write what comes from protos/ anew: Python code, descriptor set, the gateway's tables
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
@@ -104,6 +103,11 @@ generate: .venv-generate/stamp  ## Write what comes from protos/ anew: Python co
 	@# Types that mypy-protobuf leaves open.
 	@sed -i 's/^class _ServicerContext(.*/class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext[typing.Any, typing.Any]):  # type: ignore[misc]/' \
 		$(CLIENT)/peermentor/v1/*_pb2_grpc.pyi
+	@# ruff's own off switch, and the leave to use it.
+	@sed -i '1i # ruff: noqa: PGH004\n# ruff: noqa' $(CLIENT)/peermentor/v1/*_pb2*
+	@$(GENERATE_BIN)/python clients/generator/synchronous.py $(CLIENT)/peermentor
+	@$(BIN)/ruff check --quiet --config pyproject.toml --select I,UP028 --fix --unsafe-fixes $(CLIENT)/peermentor
+	@$(BIN)/ruff format --quiet --config pyproject.toml $(CLIENT)/peermentor
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
 	@$(GENERATE_BIN)/python $(API)/gateway_contract.py $(API)/peermentor.binpb $(GATEWAY)/contract.lua
@@ -115,10 +119,10 @@ check-protos: .venv/dev.stamp .venv-generate/stamp
 	$(BIN)/buf lint build/lint.binpb --config protos/buf.yaml --path peermentor
 	@sh protos/breaking.sh $(BIN)/buf build/lint.binpb
 
-check-generated: .venv-generate/stamp
+# What is generated, .gitattributes says.
+check-generated:
 	@$(MAKE) --no-print-directory generate
-	@changes=$$(git status --porcelain -- $(CLIENT)/peermentor/v1 $(SDK) protos/peermentor.binpb \
-			$(GATEWAY)/contract.lua); \
+	@changes=$$(git status --porcelain -- ':(attr:linguist-generated)'); \
 		if [ -n "$$changes" ]; then \
 			echo "Generated code differs from protos/; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi

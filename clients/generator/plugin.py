@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A plugin of protoc that writes the models and the clients of the Python SDK.
+"""A plugin of protoc that writes the models and the asynchronous client of the Python SDK.
 
-It reads a CodeGeneratorRequest and answers with _models.py and, for each client, with two files
-from the same templates: _client.py and _sync.py, _async_client.py and _async.py. What follows
-from a proto:
+It reads a CodeGeneratorRequest and answers with _models.py and _async_client.py; synchronous.py
+derives the other client. What follows from a proto:
 
 - A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
   `list_overdue`. A path variable of the HTTP rule is positional; other fields go by keyword.
 - An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
+- An enum becomes a StrEnum; one that requests hold may be given as a plain string, too.
 - A message that answers hold becomes a dataclass. A field with the option `nullable` may be None,
   and a string with a `text_format` is a date, or a date or an instant (options.proto).
 - A field with the option `debug_redact` is not shown by repr().
@@ -75,61 +75,6 @@ retries: How often $what is repeated at most. Default: $default.
 
 class Unsupported(Exception):
     """Something in the protos that the templates have no words for."""
-
-
-# What differs between the two clients in templates that both come from.
-SYNC = {
-    "kind": "synchronous",
-    "concurrency": "; may be used from many threads",
-    "channels": "may be used from many threads",
-    "Async": "",
-    "async_": "",
-    "await_": "",
-    "a": "",
-    "calls": "_sync",
-    "waiting": "os",
-    "iterators": "Callable, Iterator, Mapping",
-    "response": "ResponseT",
-    "library": "grpc",
-    "key": "os.getpid()",
-    "cancelled": "",
-    "pause": "self._closing.wait",
-    "keep": """\
-            # Should another thread have been quicker, its channel counts.
-            kept = self._channels.setdefault(os.getpid(), channel)
-            if kept is not channel:
-                channel.close()
-            channel = kept""",
-}
-ASYNC = {
-    "kind": "asynchronous",
-    "concurrency": " in an event loop",
-    "channels": "has a channel for each event loop",
-    "Async": "Async",
-    "async_": "async ",
-    "await_": "await ",
-    "a": "a",
-    "calls": "_async",
-    "waiting": "asyncio",
-    "iterators": "AsyncIterator, Awaitable, Callable, Mapping",
-    "response": "Awaitable[ResponseT]",
-    "library": "grpc.aio",
-    "key": "asyncio.get_running_loop()",
-    "cancelled": """\
-            except asyncio.CancelledError:
-                # Of this call alone by close(), or of the caller's task, which is then to end.
-                task = asyncio.current_task()
-                if task is None or not task.cancelling():
-                    self._check_open()
-                raise
-""",
-    "pause": "asyncio.sleep",
-    "keep": """\
-            # A channel holds its loop, and nothing else would let go of those that are over.
-            for loop in [each for each in list(self._channels) if each.is_closed()]:
-                self._channels.pop(loop, None)
-            self._channels[asyncio.get_running_loop()] = channel""",
-}
 
 
 @dataclass(frozen=True)
@@ -254,7 +199,7 @@ class Protos:
         """Write _models.py."""
         models = self.answers()
         exports = [each.name for each in self.enums.values()]
-        exports += [f"{each.name}Name" for each in self.enums.values()]
+        exports += [f"{name}Name" for name in self._given_enums()]
         exports += [each.proto.name for each in models]
         return _render(
             "models.py",
@@ -270,13 +215,26 @@ class Protos:
             f'    {value.upper()} = "{value}"\n{_doc_below(comment)}'
             for value, comment in zip(values, enum.comments, strict=True)
         ]
-        return _render(
+        text = _render(
             "enum",
             name=enum.name,
             doc=_doc(enum.comment, 4),
             members="".join(members).rstrip(),
-            names=", ".join(f'"{value}"' for value in values[1:]),
         )
+        if enum.name not in self._given_enums():
+            return text
+        names = ", ".join(f'"{value}"' for value in values[1:])
+        return text + _render("enum_names", name=enum.name, names=names)
+
+    def _given_enums(self) -> set[str]:
+        """Return the names of the enums that requests hold."""
+        requests = [
+            self.messages[method.input_type].proto
+            for _, service, _, _ in self.services
+            for method in service.method
+        ]
+        given = {field.type_name for request in requests for field in request.field}
+        return {enum.name for full, enum in self.enums.items() if full in given}
 
     def _model(self, message: Message) -> str:
         fields, values = [], []
@@ -303,24 +261,24 @@ class Protos:
             return self._reading_message(field)
         if field.type_name in self.enums:
             enum = self.enums[field.type_name]
-            return enum.name, f"_member({enum.name}, {enum.python}, {value})"
+            return enum.name, f"_reading.member({enum.name}, {enum.python}, {value})"
         if field.type not in SCALARS:
             raise Unsupported(f"{field.name}: a field of this type")
         kind = SCALARS[field.type]
         if field.label == Field.LABEL_REPEATED:
             return f"tuple[{kind}, ...]", f"tuple({value})"
         if _text_format(field):
-            return "date" + _nullable(field), f'_day("{field.name}", {value})'
+            return "date" + _nullable(field), f'_reading.day("{field.name}", {value})'
         if field.proto3_optional:
             return f"{kind} | None", f"{value} if {present} else None"
         return kind, value
 
     def _reading_message(self, field: FieldDescriptorProto) -> tuple[str, str]:
-        read = f'_present(message, "{field.name}", {{}})'.format
+        read = f'_reading.present(message, "{field.name}", {{}})'.format
         if field.type_name == TIMESTAMP:
-            return "datetime" + _nullable(field), read("_instant")
+            return "datetime" + _nullable(field), read("_reading.instant")
         if field.type_name in WRAPPERS:
-            return f"{WRAPPERS[field.type_name]} | None", read("_unwrapped")
+            return f"{WRAPPERS[field.type_name]} | None", read("_reading.unwrapped")
         if field.type_name not in self.messages:
             raise Unsupported(f"{field.name}: a field of this type")
         kind = self.messages[field.type_name].proto.name
@@ -329,16 +287,16 @@ class Protos:
             return f'tuple["{kind}", ...]', value
         return f'"{kind} | None"', read(f"{kind}.from_message")
 
-    # --- Clients ---
+    # --- Client ---
 
-    def client(self, words: dict[str, str]) -> str:
-        """Write _client.py or _async_client.py."""
+    def client(self) -> str:
+        """Write _async_client.py."""
         resources = [_resource(service.name) for _, service, _, _ in self.services]
         attributes = [_snake(each) for each in resources]
         return _render(
             "client.py",
             imports=self._imports(),
-            exports=_exports([words["Async"] + each for each in ["Client", *resources]]),
+            exports=_exports([f"Async{each}" for each in ["Client", *resources]]),
             overview="\n".join(f"    - `{each}`" for each in attributes),
             services="".join(
                 _render(
@@ -346,7 +304,6 @@ class Protos:
                     attribute=_snake(resource),
                     resource=resource,
                     summary=_doc(_first_paragraph(comment), 4),
-                    **words,
                 )
                 for resource, (_, _, comment, _) in zip(resources, self.services, strict=True)
             ).rstrip(),
@@ -355,12 +312,10 @@ class Protos:
                     "resource",
                     resource=_resource(service.name),
                     doc=_doc(comment, 4),
-                    methods="".join(self._methods(file, service, comments, words)).rstrip(),
-                    **words,
+                    methods="".join(self._methods(file, service, comments)).rstrip(),
                 )
                 for file, service, comment, comments in self.services
             ),
-            **words,
         )
 
     def _methods(
@@ -368,13 +323,12 @@ class Protos:
         file: FileDescriptorProto,
         service: ServiceDescriptorProto,
         comments: list[str],
-        words: dict[str, str],
     ) -> Iterator[str]:
         for method, comment in zip(service.method, comments, strict=True):
             if method.client_streaming or method.server_streaming:
                 raise Unsupported(f"{method.name}: streams")
             path = f"/{file.package}.{service.name}/{method.name}"
-            yield self._method(method, _resource(service.name), path, comment, words)
+            yield self._method(method, _resource(service.name), path, comment)
 
     def _method(
         self,
@@ -382,7 +336,6 @@ class Protos:
         resource: str,
         path: str,
         comment: str,
-        words: dict[str, str],
     ) -> str:
         request, response = self.messages[method.input_type], self.messages[method.output_type]
         names = {field.name for field in request.proto.field}
@@ -410,11 +363,11 @@ class Protos:
             default="the client's" if repeatable else "not at all",
         )
         arguments += [f"    {each}" for each in options.splitlines()]
-        returns, answer, waits = self._answer(method, response, words)
+        returns, answer, waits = self._answer(method, response)
         return _render(
             "method",
             name=_method_name(method.name, resource),
-            async_=words["async_"] if waits else "",
+            async_="async " if waits else "",
             parameters="\n".join(parameters),
             returns=returns,
             doc=_doc("\n".join([comment, "", "Arguments:", *arguments]), 8),
@@ -457,20 +410,18 @@ class Protos:
             raise Unsupported(f"{request.python}.{field.name}: a request field of this type")
         return f"Sequence[{kind}]" if field.label == Field.LABEL_REPEATED else kind
 
-    def _answer(
-        self, method: MethodDescriptorProto, response: Message, words: dict[str, str]
-    ) -> tuple[str, str, bool]:
+    def _answer(self, method: MethodDescriptorProto, response: Message) -> tuple[str, str, bool]:
         """Return the type of what a method gives, its last line, and whether it waits."""
         indent = " " * 8
-        call = f"{words['await_']}call(request)"
+        sent = "await self._connection.send(call, request)"
         if self.is_list(response):
             item = f"_models.{self.items(response).proto.name}"
-            kind = f"{words['Async']}Listing"
-            return f"{kind}[{item}]", f"{indent}return {kind}(call, request, {item})", False
+            listing = f"AsyncListing(self._connection, call, request, {item})"
+            return f"AsyncListing[{item}]", f"{indent}return {listing}", False
         if method.name.startswith("Delete"):
-            return "None", f"{indent}{call}", True
+            return "None", f"{indent}{sent}", True
         model = f"_models.{response.proto.name}"
-        return model, f"{indent}return {model}.from_message({call})", True
+        return model, f"{indent}return {model}.from_message({sent})", True
 
     def _imports(self) -> str:
         return "\n".join(f"from {package} import {module}" for package, module in self.modules)
@@ -585,13 +536,7 @@ def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
         supported_features=CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL
     )
     try:
-        files = {
-            "_models": protos.models(),
-            "_client": protos.client(SYNC),
-            "_async_client": protos.client(ASYNC),
-            "_sync": _render("calls.py", **SYNC),
-            "_async": _render("calls.py", **ASYNC),
-        }
+        files = {"_models": protos.models(), "_async_client": protos.client()}
     except Unsupported as error:
         response.error = f"the SDK generator knows no {error}"
         return response

@@ -146,7 +146,9 @@ def test_a_proxy_is_passed_by_where_it_cannot_help(
     client_kind: str, address: Any, *, proxied: bool
 ) -> None:
     with opened(client_kind, address) as client:
-        assert (("grpc.enable_http_proxy", 0) not in client._options) is proxied
+        assert (
+            ("grpc.enable_http_proxy", 0) not in client._connection.setup.channel_options
+        ) is proxied
 
 
 def test_a_server_nearby_is_reached_without_the_proxy_of_the_environment(
@@ -486,7 +488,7 @@ def test_an_async_client_lets_go_of_loops_that_are_over(
 
     for _ in range(5):
         asyncio.run(use())
-    assert len(client._channels) == 1
+    assert len(client._connection._channels._open) == 1
 
 
 def test_many_threads_share_a_client(settings: Settings, channel: grpc.Channel) -> None:

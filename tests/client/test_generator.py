@@ -215,6 +215,20 @@ def test_new_methods_work_and_are_repeated_under_one_key(changed: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_cannot_be_derived_for_the_synchronous_client_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "_async.py").write_text("async def wait():\n    await asyncio.sleep(1)\n")
+    done = subprocess.run(
+        [sys.executable, ROOT / "clients/generator/synchronous.py", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "_async.py:2: synchronous.py has no rule for 'asyncio'\n"
+    assert not (tmp_path / "_sync.py").exists()
+
+
 def test_what_the_templates_have_no_words_for_is_refused(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "protos", tmp_path / "protos")
     (tmp_path / "src").mkdir()

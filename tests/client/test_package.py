@@ -74,6 +74,12 @@ def test_public_names_live_in_the_package_and_print_so() -> None:
             assert pydoc.locate(f"peermentor.{name}") is public
 
 
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_has_its_parts_and_no_call_of_its_own(kind: type[Client | AsyncClient]) -> None:
+    public = {name for name in dir(kind("127.0.0.1:1")) if not name.startswith("_")}
+    assert public == {"address", "timeout", "retries", "assignments", "templates", "close"}
+
+
 def test_modules_are_private_but_for_the_generated_messages() -> None:
     modules = {each.name for each in pkgutil.iter_modules(peermentor.__path__)}
     assert {name for name in modules if not name.startswith("_")} == {"v1"}

@@ -33,7 +33,6 @@ from peermentor._models import (
     AssignmentStatus,
     AssignmentStatusName,
     ErrorReason,
-    ErrorReasonName,
     RecurringTemplate,
 )
 from peermentor._paging import Page
@@ -56,7 +55,6 @@ __all__ = [
     "Client",
     "DeadlineExceeded",
     "ErrorReason",
-    "ErrorReasonName",
     "FailedPrecondition",
     "FieldViolation",
     "Internal",

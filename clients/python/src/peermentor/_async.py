@@ -1,90 +1,131 @@
 """What waits in the asynchronous client: its connection and its lists.
 
-Written by clients/generator; never edited.
+Both clients are one text, and `make generate` derives one from the other. In `_tasks` is what
+differs.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import grpc
-import grpc.aio
 
-from peermentor._connection import (
-    BaseConnection, Method, RequestT, ResponseT, Terms, check_fork, keyed
-)
-from peermentor._options import bearer, expect
+from peermentor import _options, _tasks
+from peermentor._connection import BaseConnection, Call, RequestT, ResponseT, Setup, keyed
+from peermentor._options import Pem, Token
 from peermentor._paging import BaseListing, ModelT, Page
-from peermentor._retries import Schedule
+from peermentor._retries import DEFAULT_TIMEOUT, Schedule
 
 
 class AsyncConnection(BaseConnection):
-    """Makes calls and waits for their answers; has a channel for each event loop."""
+    """Makes calls and waits for their answers."""
 
-    def _to(
-        self,
-        method: Method[RequestT, ResponseT],
-        timeout: float | None,
-        metadata: Mapping[str, str] | None,
-        retries: int | None,
-    ) -> Callable[[RequestT], Awaitable[ResponseT]]:
-        """Return how to call an RPC with these options, which are checked here."""
-        return partial(self._call, method, self._terms(method.repeatable, timeout, metadata, retries))
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._channels = _tasks.Channels(setup)
 
-    async def _call(
-        self, method: Method[RequestT, ResponseT], terms: Terms, request: RequestT
-    ) -> ResponseT:
+    def __repr__(self) -> str:
+        """Show whose it is."""
+        return f"AsyncClient({self.setup.place.address!r})"
+
+    async def send(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Call an RPC, again where that is safe, and return its answer."""
-        headers = keyed(method, request, terms.metadata)
-        schedule = Schedule(terms.timeout, terms.retries, method.key_lasts)
-        stub: Any = self._channel().unary_unary(
+        if self._closing.is_set():
+            raise RuntimeError("this client is closed")
+        method, headers = call.method, keyed(call, request)
+        schedule = Schedule(call.timeout, call.retries, method.key_lasts)
+        stub: Any = self._channels.own().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
         while True:
-            sent, left = headers + bearer(self._token), schedule.remaining()
+            sent, left = headers + _options.bearer(self.setup.token), schedule.remaining()
             try:
                 return cast(ResponseT, await stub(request, timeout=left, metadata=sent))
             except grpc.RpcError as raised:
                 pause = self._pause_after(raised, method, schedule)
-            except asyncio.CancelledError:
-                # Of this call alone by close(), or of the caller's task, which is then to end.
-                task = asyncio.current_task()
-                if task is None or not task.cancelling():
+            except BaseException as raised:
+                if _tasks.ended_alone(raised):
                     self._check_open()
                 raise
-            except Exception:
-                self._check_open()
-                raise
-            await asyncio.sleep(pause)
+            await _tasks.pause(pause, self._closing)
             self._check_open()
 
-    def _channel(self) -> grpc.aio.Channel:
-        if self._closing.is_set():
-            raise RuntimeError("this client is closed")
-        check_fork(grpc.aio)
-        channel = self._channels.get(asyncio.get_running_loop())
-        if channel is None:
-            channel = self._open()
-            # A channel holds its loop, and nothing else would let go of those that are over.
-            for loop in [each for each in list(self._channels) if each.is_closed()]:
-                self._channels.pop(loop, None)
-            self._channels[asyncio.get_running_loop()] = channel
-        return cast(grpc.aio.Channel, channel)
+    async def close(self) -> None:
+        """Give up the calls that still run, and close the channel for good."""
+        self._closing.set()
+        if channel := self._channels.take():
+            await channel.close()
 
-    def _open(self) -> grpc.aio.Channel:
-        if self._certificates is None:
-            return grpc.aio.insecure_channel(self._target, self._options)
-        credentials = grpc.ssl_channel_credentials(*self._certificates)
-        return grpc.aio.secure_channel(self._target, credentials, self._options)
+
+class AsyncBaseClient:
+    """A client but for its parts, which come from the protos."""
+
+    def __init__(  # noqa: PLR0913 - all by keyword
+        self,
+        address: str | Sequence[str] | None = None,
+        *,
+        tls: bool = False,
+        ca_certificate: Pem = None,
+        client_certificate: Pem = None,
+        client_key: Pem = None,
+        server_name: str | None = None,
+        token: Token = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int | None = None,
+    ) -> None:
+        """Say where the server is; nothing is sent before the first call.
+
+        `address` is `host:port`; several IP addresses, in a sequence or with commas between,
+        take turns. Default: the environment variable PEERMENTOR_ADDRESS, or 127.0.0.1:50051.
+
+        `tls` checks the server against `ca_certificate` (default: well-known authorities) and
+        `server_name` (default: the host); a server that asks for it is shown
+        `client_certificate`, with its `client_key`. Each is the path of a PEM file, or its bytes.
+
+        `token` is sent as a bearer token, and `metadata` as it is, with each call. A function
+        is asked for the token each time.
+
+        `timeout` is how many seconds a call may take with all its repetitions. `retries` is
+        how often at most a call that is safe to repeat is repeated; default: until its deadline.
+        """
+        self._connection = AsyncConnection(
+            Setup(
+                place=_options.place(address),
+                timeout=_options.seconds(timeout),
+                retries=_options.count(retries),
+                token=token,
+                metadata=_options.headers(token, metadata),
+                certificates=_options.certificates(
+                    ca_certificate, client_key, client_certificate, server_name, tls=tls
+                ),
+                server_name=server_name,
+            )
+        )
+
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+        return self._connection.setup.place.address
+
+    @property
+    def timeout(self) -> float:
+        """How many seconds a call may take, if it does not say so itself."""
+        return self._connection.setup.timeout
+
+    @property
+    def retries(self) -> int | None:
+        """How often a call is repeated at most; None: until its deadline."""
+        return self._connection.setup.retries
+
+    def __repr__(self) -> str:
+        """Show the address, and no secrets."""
+        return f"{type(self).__name__}({self.address!r})"
 
     async def close(self) -> None:
         """Give up the calls that still run, and close the connection for good."""
-        self._closing.set()
-        if channel := self._channels.pop(asyncio.get_running_loop(), None):
-            await channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         """Close at the end of the block."""
@@ -117,12 +158,13 @@ class AsyncListing(BaseListing[ModelT]):
 
     async def page(self, number: int) -> Page[ModelT]:
         """Fetch one page by its number, from 1."""
-        expect("number", number, int, "an int")
+        _options.expect("number", number, int, "an int")
         return await self._fetch(self._at(page=number))
 
     async def count(self) -> int:
         """Ask the server how many items there are now; a page that was fetched has its `total`."""
-        return (await self.page(1)).total
+        first = await self.page(1)
+        return first.total
 
     async def _fetch(self, request: Any) -> Page[ModelT]:
-        return self._page(request, await self._call(request))
+        return self._page(request, await self._connection.send(self._call, request))

@@ -6,16 +6,25 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Pem = str | Path | bytes | None
 Token = str | Callable[[], str] | None
 Headers = tuple[tuple[str, str], ...]
+DEFAULT_ADDRESS = "127.0.0.1:50051"
 _FOUR, _SIX = r"(?P<four>[0-9.]+)", r"\[(?P<six>[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\w+)?)\]"
 _ADDRESS = re.compile(rf"({_FOUR}|{_SIX}|(?P<name>[\w.-]+)):(?P<port>\d{{1,5}})", re.ASCII)
 _SERVER_NAME = re.compile(r"[\w.:-]+", re.ASCII)
 # What begins with `grpc-` is gRPC's own, and what ends with `-bin` is no text.
 _KEY, _VALUE = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)"), re.compile(r"([!-~]([ -~]*[!-~])?)?")
+
+
+class Place(NamedTuple):
+    """Where the server is: for people and for gRPC, and whether a proxy may lead there."""
+
+    address: str
+    target: str
+    proxied: bool
 
 
 def expect(name: str, given: object, kind: Any, wanted: str) -> None:
@@ -24,8 +33,10 @@ def expect(name: str, given: object, kind: Any, wanted: str) -> None:
         raise TypeError(f"{name}: {wanted} is needed, not {type(given).__name__}")
 
 
-def places(given: str | Sequence[str]) -> tuple[str, str, bool]:
-    """Return the addresses for people and for gRPC, and whether a proxy may lead to them."""
+def place(given: str | Sequence[str] | None) -> Place:
+    """Return where the server is, by one address or several."""
+    if given is None:
+        given = os.environ.get("PEERMENTOR_ADDRESS") or DEFAULT_ADDRESS
     several: Any = given.split(",") if isinstance(given, str) else given
     sequence = isinstance(several, Sequence) and not isinstance(several, bytes)
     if not sequence or not all(isinstance(each, str) for each in several):
@@ -35,14 +46,14 @@ def places(given: str | Sequence[str]) -> tuple[str, str, bool]:
     hosts = [_host(each) for each in addresses]
     if len(addresses) == 1:
         own = hosts[0] == "localhost" or getattr(hosts[0], "is_loopback", False)
-        return addresses[0], addresses[0], not own
+        return Place(addresses[0], addresses[0], not own)
     kinds = {getattr(host, "version", 0) for host in hosts}
     if kinds not in ({4}, {6}):
         raise ValueError(
             "several addresses must be IP addresses of one kind, such as 10.0.0.1:50051; "
             "one name that stands for several servers does as well"
         )
-    return ", ".join(addresses), f"ipv{kinds.pop()}:{','.join(addresses)}", False
+    return Place(", ".join(addresses), f"ipv{kinds.pop()}:{','.join(addresses)}", proxied=False)
 
 
 def _host(address: str) -> Any:

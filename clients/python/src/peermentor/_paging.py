@@ -1,6 +1,6 @@
 """Lists, fetched page by page as they are needed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.text_format import MessageToString
 
 from peermentor._arguments import fill
+from peermentor._connection import Call
 from peermentor._errors import Internal
 from peermentor._values import Model, Value
 
@@ -53,9 +54,12 @@ class Page(Sequence[ModelT], Value):
 class BaseListing(Generic[ModelT]):
     """What both listings have in common: all but the waiting."""
 
-    def __init__(self, call: Callable[[Any], Any], request: Any, kind: type[ModelT]) -> None:
+    def __init__(
+        self, connection: Any, call: Call[Any, Any], request: Any, kind: type[ModelT]
+    ) -> None:
         """Remember how to fetch a page; nothing is asked yet."""
-        self._call, self._request, self._kind = call, request, kind
+        self._connection, self._call = connection, call
+        self._request, self._kind = request, kind
 
     def __repr__(self) -> str:
         """Tell what is listed, and by which filters."""

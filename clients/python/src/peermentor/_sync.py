@@ -1,85 +1,132 @@
+# Derived by clients/generator/synchronous.py from _async.py. Do not edit.
 """What waits in the synchronous client: its connection and its lists.
 
-Written by clients/generator; never edited.
+Both clients are one text, and `make generate` derives one from the other. In `_threads` is what
+differs.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import grpc
-import grpc
 
-from peermentor._connection import (
-    BaseConnection, Method, RequestT, ResponseT, Terms, check_fork, keyed
-)
-from peermentor._options import bearer, expect
+from peermentor import _options, _threads
+from peermentor._connection import BaseConnection, Call, RequestT, ResponseT, Setup, keyed
+from peermentor._options import Pem, Token
 from peermentor._paging import BaseListing, ModelT, Page
-from peermentor._retries import Schedule
+from peermentor._retries import DEFAULT_TIMEOUT, Schedule
 
 
 class Connection(BaseConnection):
-    """Makes calls and waits for their answers; may be used from many threads."""
+    """Makes calls and waits for their answers."""
 
-    def _to(
-        self,
-        method: Method[RequestT, ResponseT],
-        timeout: float | None,
-        metadata: Mapping[str, str] | None,
-        retries: int | None,
-    ) -> Callable[[RequestT], ResponseT]:
-        """Return how to call an RPC with these options, which are checked here."""
-        return partial(self._call, method, self._terms(method.repeatable, timeout, metadata, retries))
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._channels = _threads.Channels(setup)
 
-    def _call(
-        self, method: Method[RequestT, ResponseT], terms: Terms, request: RequestT
-    ) -> ResponseT:
+    def __repr__(self) -> str:
+        """Show whose it is."""
+        return f"Client({self.setup.place.address!r})"
+
+    def send(self, call: Call[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Call an RPC, again where that is safe, and return its answer."""
-        headers = keyed(method, request, terms.metadata)
-        schedule = Schedule(terms.timeout, terms.retries, method.key_lasts)
-        stub: Any = self._channel().unary_unary(
+        if self._closing.is_set():
+            raise RuntimeError("this client is closed")
+        method, headers = call.method, keyed(call, request)
+        schedule = Schedule(call.timeout, call.retries, method.key_lasts)
+        stub: Any = self._channels.own().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
         while True:
-            sent, left = headers + bearer(self._token), schedule.remaining()
+            sent, left = headers + _options.bearer(self.setup.token), schedule.remaining()
             try:
                 return cast(ResponseT, stub(request, timeout=left, metadata=sent))
             except grpc.RpcError as raised:
                 pause = self._pause_after(raised, method, schedule)
-            except Exception:
-                self._check_open()
+            except BaseException as raised:
+                if _threads.ended_alone(raised):
+                    self._check_open()
                 raise
-            self._closing.wait(pause)
+            _threads.pause(pause, self._closing)
             self._check_open()
 
-    def _channel(self) -> grpc.Channel:
-        if self._closing.is_set():
-            raise RuntimeError("this client is closed")
-        check_fork(grpc)
-        channel = self._channels.get(os.getpid())
-        if channel is None:
-            channel = self._open()
-            # Should another thread have been quicker, its channel counts.
-            kept = self._channels.setdefault(os.getpid(), channel)
-            if kept is not channel:
-                channel.close()
-            channel = kept
-        return cast(grpc.Channel, channel)
+    def close(self) -> None:
+        """Give up the calls that still run, and close the channel for good."""
+        self._closing.set()
+        if channel := self._channels.take():
+            channel.close()
 
-    def _open(self) -> grpc.Channel:
-        if self._certificates is None:
-            return grpc.insecure_channel(self._target, self._options)
-        credentials = grpc.ssl_channel_credentials(*self._certificates)
-        return grpc.secure_channel(self._target, credentials, self._options)
+
+class BaseClient:
+    """A client but for its parts, which come from the protos."""
+
+    def __init__(  # noqa: PLR0913 - all by keyword
+        self,
+        address: str | Sequence[str] | None = None,
+        *,
+        tls: bool = False,
+        ca_certificate: Pem = None,
+        client_certificate: Pem = None,
+        client_key: Pem = None,
+        server_name: str | None = None,
+        token: Token = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int | None = None,
+    ) -> None:
+        """Say where the server is; nothing is sent before the first call.
+
+        `address` is `host:port`; several IP addresses, in a sequence or with commas between,
+        take turns. Default: the environment variable PEERMENTOR_ADDRESS, or 127.0.0.1:50051.
+
+        `tls` checks the server against `ca_certificate` (default: well-known authorities) and
+        `server_name` (default: the host); a server that asks for it is shown
+        `client_certificate`, with its `client_key`. Each is the path of a PEM file, or its bytes.
+
+        `token` is sent as a bearer token, and `metadata` as it is, with each call. A function
+        is asked for the token each time.
+
+        `timeout` is how many seconds a call may take with all its repetitions. `retries` is
+        how often at most a call that is safe to repeat is repeated; default: until its deadline.
+        """
+        self._connection = Connection(
+            Setup(
+                place=_options.place(address),
+                timeout=_options.seconds(timeout),
+                retries=_options.count(retries),
+                token=token,
+                metadata=_options.headers(token, metadata),
+                certificates=_options.certificates(
+                    ca_certificate, client_key, client_certificate, server_name, tls=tls
+                ),
+                server_name=server_name,
+            )
+        )
+
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+        return self._connection.setup.place.address
+
+    @property
+    def timeout(self) -> float:
+        """How many seconds a call may take, if it does not say so itself."""
+        return self._connection.setup.timeout
+
+    @property
+    def retries(self) -> int | None:
+        """How often a call is repeated at most; None: until its deadline."""
+        return self._connection.setup.retries
+
+    def __repr__(self) -> str:
+        """Show the address, and no secrets."""
+        return f"{type(self).__name__}({self.address!r})"
 
     def close(self) -> None:
         """Give up the calls that still run, and close the connection for good."""
-        self._closing.set()
-        if channel := self._channels.pop(os.getpid(), None):
-            channel.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         """Close at the end of the block."""
@@ -99,8 +146,7 @@ class Listing(BaseListing[ModelT]):
     def __iter__(self) -> Iterator[ModelT]:
         """Yield every item."""
         for page in self.pages():
-            for item in page:
-                yield item
+            yield from page
 
     def pages(self) -> Iterator[Page[ModelT]]:
         """Yield every page."""
@@ -112,12 +158,13 @@ class Listing(BaseListing[ModelT]):
 
     def page(self, number: int) -> Page[ModelT]:
         """Fetch one page by its number, from 1."""
-        expect("number", number, int, "an int")
+        _options.expect("number", number, int, "an int")
         return self._fetch(self._at(page=number))
 
     def count(self) -> int:
         """Ask the server how many items there are now; a page that was fetched has its `total`."""
-        return (self.page(1)).total
+        first = self.page(1)
+        return first.total
 
     def _fetch(self, request: Any) -> Page[ModelT]:
-        return self._page(request, self._call(request))
+        return self._page(request, self._connection.send(self._call, request))
