@@ -48,10 +48,11 @@ class Call:
 
 
 class Crowd:
-    """Callers of a lane with one thread, which is held up until they are let go."""
+    """Callers of a lane whose one busy thread is held up until they are let go."""
 
-    def __init__(self) -> None:
-        self.lane = Lane("crowd", 1)
+    def __init__(self, threads: int) -> None:
+        # No other thread of it begins meanwhile.
+        self.lane = Lane("crowd", threads, look_s=60)
         self.begun: list[Caller] = []
         self._let_go = threading.Event()
         self._calls: list[asyncio.Task[str]] = []
@@ -72,6 +73,10 @@ class Crowd:
         """Let one of the calls be cancelled."""
         self._calls[index].cancel()
 
+    def is_over(self, index: int) -> bool:
+        """Tell whether one of the calls has ended."""
+        return self._calls[index].done()
+
     def let_go(self) -> None:
         """Let the thread go on."""
         self._let_go.set()
@@ -84,9 +89,9 @@ class Crowd:
         return [type(each) if isinstance(each, BaseException) else each for each in ended]
 
 
-def run(scene: Callable[[Crowd], Awaitable[None]]) -> None:
+def run(scene: Callable[[Crowd], Awaitable[None]], threads: int = 1) -> None:
     async def play() -> None:
-        await scene(Crowd())
+        await scene(Crowd(threads))
 
     asyncio.run(play())
 
@@ -134,23 +139,28 @@ def test_one_too_many_is_refused_to_whoever_asks_for_most() -> None:
     run(scene)
 
 
-def test_a_lone_caller_has_the_whole_lane() -> None:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_lone_caller_has_the_whole_lane(threads: int) -> None:
+    """Whether or not there are threads that another one gets on without."""
+
     async def scene(crowd: Crowd) -> None:
         await crowd.comes(ONE, MAX_CALLS + 2)
         assert await crowd.outcomes() == ["done"] * MAX_CALLS + [Overloaded] * 2
 
-    run(scene)
+    run(scene, threads)
 
 
-def test_a_call_waits_no_longer_than_its_deadline() -> None:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_call_waits_no_longer_than_its_deadline(threads: int) -> None:
     async def scene(crowd: Crowd) -> None:
         await crowd.comes(ONE)
         await crowd.comes(OTHER, patience_s=0.05)
         await asyncio.sleep(0.2)
+        assert crowd.is_over(1)
         assert await crowd.outcomes() == ["done", Overloaded]
         assert crowd.begun == [ONE]
 
-    run(scene)
+    run(scene, threads)
 
 
 def test_a_call_whose_deadline_has_passed_is_not_begun() -> None:

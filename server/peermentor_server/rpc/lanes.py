@@ -106,7 +106,6 @@ class _Job:
     number: int
     work: Work
     answer: "asyncio.Future[Any]"
-    expiry: asyncio.TimerHandle | None = None
 
 
 class Lane:
@@ -130,7 +129,8 @@ class Lane:
         self._together = together or one_by_one
         self._at_once = MAX_TOGETHER if together else 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._threads = self._idle = threads
+        self._threads = threads
+        self._busy = 0
         self._numbers = itertools.count(1)
         # The event loop and the threads change what follows, one at a time.
         self._lock = threading.Lock()
@@ -156,21 +156,19 @@ class Lane:
         with self._lock:
             self._waiting.append(job)
             is_full = len(self._waiting) + len(self._running) > MAX_CALLS
-            greediest = self._greediest() if is_full and not self._idle else None
+            greediest = self._greediest() if is_full else None
         if greediest is not None:
             self._refuse(greediest)
         self._dispatch(loop)
-        if not self._idle:
-            patience = min(MAX_WAIT_S, work.deadline.remaining())
-            job.expiry = loop.call_later(patience, self._refuse, job)
+        patience = min(MAX_WAIT_S, work.deadline.remaining())
+        expiry = loop.call_later(patience, self._refuse, job)
         try:
             return await job.answer
         except asyncio.CancelledError:
             self._withdraw(job)
             raise
         finally:
-            if job.expiry is not None:
-                job.expiry.cancel()
+            expiry.cancel()
 
     def is_idle(self) -> bool:
         """Tell whether no call is here."""
@@ -217,19 +215,13 @@ class Lane:
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let a thread begin if there is work for it, and look again as long as one runs."""
         now = time.monotonic()
-        if (
-            self._waiting
-            and self._idle
-            and (self._all_rest() or now - self._taken_at > self._look_s)
-        ):
-            self._idle -= 1
+        is_stuck = now - self._taken_at > self._look_s
+        if self._waiting and self._busy < self._threads and (is_stuck or not self._busy):
+            self._busy += 1
             self._taken_at = now
             self._runs.add(self._pool.submit(self._work, loop))
-        if self._look is None and not self._all_rest():
+        if self._look is None and self._busy:
             self._look = loop.call_later(self._look_s, self._look_again, loop)
-
-    def _all_rest(self) -> bool:
-        return self._idle == self._threads
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._look = None
@@ -241,7 +233,7 @@ class Lane:
             # The event loop, which refuses those that wait for too long, may be late itself.
             late = [job for job in jobs if job.work.deadline.remaining() <= 0]
             begun = [job for job in jobs if job not in late]
-            outcomes = self._together([job.work for job in begun]) if begun else []
+            outcomes = self._together([job.work for job in begun])
             with self._lock:
                 self._done += zip(begun, outcomes, strict=True)
                 self._done += [(job, Outcome(None, Overloaded())) for job in late]
@@ -286,7 +278,7 @@ class Lane:
 
     def _rest(self, loop: asyncio.AbstractEventLoop) -> None:
         self._hand_over()
-        self._idle += 1
+        self._busy -= 1
         self._runs = {run for run in self._runs if not run.done()}
         self._dispatch(loop)
 
