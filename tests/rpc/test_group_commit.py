@@ -147,6 +147,20 @@ def test_one_that_is_late_takes_no_other_along(own: Database) -> None:
     assert _names(own) == ["in time"]
 
 
+def test_one_that_is_given_up_before_the_commit_is_not_stored(own: Database) -> None:
+    given_up = Call(_naming(own, "given up"))
+
+    def go_on() -> str:
+        given_up.deadline.end()
+        return _naming(own, "other")()
+
+    # Not by the one whose deadline would have come first.
+    refused, stored = group_commit(own)([given_up, Call(go_on, Deadline(30))])
+    assert isinstance(refused.error, DatabaseUnavailable)
+    assert stored == Outcome("other")
+    assert _names(own) == ["other"]
+
+
 def test_a_commit_of_which_nobody_knows_is_told_to_all_and_not_made_again(tmp_path: Path) -> None:
     disk = FailingDisk(sync_code=SQLITE_IOERR_FSYNC)
     with passing_by(disk, tmp_path):

@@ -12,6 +12,7 @@ from peermentor_server.rpc.lanes import Outcome, Together, Work, one_by_one
 from peermentor_server.rules.errors import DatabaseUnavailable, DomainError
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.deadlines import Soonest
 
 
 class Write(Work, Protocol):
@@ -28,11 +29,10 @@ def group_commit(database: Database) -> Together:
     """Return what runs calls in one transaction of this database."""
 
     def run(calls: Sequence[Write]) -> Sequence[Outcome]:
-        if len(calls) == 1:
+        if len(calls) <= 1:
             return one_by_one(calls)
-        soonest = min((call.deadline for call in calls), key=lambda each: each.remaining())
         try:
-            with deadlines.until(soonest), database.together():
+            with deadlines.until(Soonest([call.deadline for call in calls])), database.together():
                 answers = [call.join() for call in calls]
         except DatabaseUnavailable as error:
             if not error.unknown_outcome:

@@ -9,7 +9,7 @@ In an event loop nothing is waited for at all: every other call would wait along
 import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -30,6 +30,17 @@ class Deadline:
     def end(self) -> None:
         """Let it be over, such as when nobody waits for the answer any more."""
         self._at = -math.inf
+
+
+class Soonest(Deadline):
+    """The soonest of several, whichever that is by then: any of them may be ended."""
+
+    def __init__(self, several: Sequence[Deadline]) -> None:
+        self._several = several
+
+    def remaining(self) -> float:
+        """See Deadline."""
+        return min(each.remaining() for each in self._several)
 
 
 class WouldWait(Exception):
@@ -67,7 +78,7 @@ def remaining() -> float:
     return math.inf if deadline is None else deadline.remaining()
 
 
-def refuse_late(*_event: object) -> None:
+def refuse_late() -> None:
     """Raise DatabaseUnavailable when the deadline has passed.
 
     Such as when this process has stood still: the caller has asked another one meanwhile, and
