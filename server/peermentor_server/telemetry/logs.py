@@ -67,7 +67,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 class _Line:
-    """Adds what every line has. One processor, since every call writes a line."""
+    """Adds what every line has."""
 
     def __init__(self, writer: object) -> None:
         self._output = writer if isinstance(writer, LogOutput) else None

@@ -41,7 +41,7 @@ class Backend(Protocol):
         """See to it that nothing of deleted rows stays behind, once their deletion is stored."""
 
     def ping(self) -> None:
-        """Return when the database answers and can be written."""
+        """Return when the database answers and can be written; translate what a driver raises."""
 
     def obstacle(self) -> str | None:
         """Return what keeps this program from the file, which need not be there yet."""

@@ -2,7 +2,7 @@
 
 `read()` is for one statement, `write()` for a transaction that is stored as a whole or not
 at all, `erase()` for one that deletes personal data, `stage()` for one that takes long to
-prepare. What a driver raises leaves this module as `outages` translates it.
+prepare. What a driver raises leaves this module as `driver_errors` translates it.
 """
 
 import threading
@@ -29,6 +29,13 @@ class _Shared:
     erases: bool = False
 
 
+class _Own(threading.local):
+    """What each thread has of its own."""
+
+    shared: _Shared | None = None
+    """While it is in a block of together()."""
+
+
 class Database:
     """One SQLite file or one PostgreSQL database; InvalidUrl for anything else."""
 
@@ -36,8 +43,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 12) -> None:
         self._url = url
         self.backend = _backend(url, pool_size)
-        # Of each thread: `shared`, while it is in a block of together().
-        self._own = threading.local()
+        self._own = _Own()
 
     @property
     def engine(self) -> Engine:
@@ -71,8 +77,7 @@ class Database:
 
         One that `is_patient` waits for the migration of a SQLite file by another program.
         """
-        shared: _Shared | None = getattr(self._own, "shared", None)
-        if shared is not None:
+        if (shared := self._own.shared) is not None:
             with translated(connected=True):
                 yield shared.connection
                 deadlines.refuse_late()
@@ -111,8 +116,7 @@ class Database:
         """As write(), for deletions: nothing of the rows stays behind in a file of SQLite's."""
         with self.write() as connection:
             yield connection
-        shared: _Shared | None = getattr(self._own, "shared", None)
-        if shared is not None:
+        if (shared := self._own.shared) is not None:
             shared.erases = True
         else:
             self._overwrite_erased()
@@ -128,7 +132,7 @@ class Database:
             try:
                 yield
             finally:
-                del self._own.shared
+                self._own.shared = None
         if shared.erases:
             self._overwrite_erased()
 
@@ -140,8 +144,7 @@ class Database:
 
     def ping(self) -> None:
         """Return when the database answers and can be written; else raise DatabaseUnavailable."""
-        with translated():
-            self.backend.ping()
+        self.backend.ping()
 
     def obstacle(self) -> str | None:
         """Return what keeps this program from a file of SQLite's, which need not be there yet."""

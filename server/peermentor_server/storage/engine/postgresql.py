@@ -85,8 +85,9 @@ class PostgreSQL:
 
     def ping(self) -> None:
         """Fail on a server that takes no writes, in the way that writes do."""
-        with self.engine.begin() as connection:
+        with translated() as progress, self.engine.begin() as connection:
             self.begin(connection)
+            progress.connected = True
             # Locks no row, and so writes nothing itself.
             connection.execute(
                 sql("SELECT 1 FROM alembic_version, mentees WHERE false FOR UPDATE OF mentees")
