@@ -15,6 +15,7 @@ import pytest
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault, diagnosis
 from peermentor_server.storage import assignments
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.sqlite_file import OwnFile
 from support.databases import migrated
 
 
@@ -137,6 +138,27 @@ def test_a_database_that_is_written_and_checked_all_the_time_is_whole(tmp_path: 
             stop.set()
             writer.join()
             own.close()
+
+
+def test_a_log_that_is_begun_anew_while_it_is_looked_at_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it is by then: here it has no page, before and afterwards."""
+    with migrated(f"sqlite:///{tmp_path}/own.db") as database:
+        own = Database(f"sqlite:///{tmp_path}/own.db")
+
+        def begin_anew(name: str) -> None:
+            with own.erase() as connection:
+                assignments.name_mentee(connection, name, "")
+
+        def look_too_late(*_arguments: object) -> str:
+            begin_anew("user_2")
+            return "not what it was"
+
+        begin_anew("user_1")
+        monkeypatch.setattr(OwnFile, "_damage", look_too_late)
+        database.ping()
+        own.close()
 
 
 def test_what_is_found_to_be_damaged_is_left_alone(tmp_path: Path) -> None:

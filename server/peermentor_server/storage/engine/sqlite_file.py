@@ -106,10 +106,11 @@ class OwnFile:
         """Raise DatabaseUnavailable when the files are cut off, or can no longer be written."""
         if problem := obstacle(self._path):
             raise unusable(problem)
-        log = _log(connection)
+        version, log = _version(connection), _log(connection)
         damage = self._damage(connection, *log)
-        # Had somebody written meanwhile, it would be none.
-        if damage and log == _log(connection):
+        # Had somebody written meanwhile, it would be none. A log that was begun anew may be as
+        # long as it was.
+        if damage and (version, log) == (_version(connection), _log(connection)):
             self._lose(FileDamaged(f"{damage}; start the service again, or restore a backup"))
 
     def _damage(self, connection: Connection, in_log: int, copied: int) -> str | None:
@@ -147,6 +148,11 @@ def _identity(path: Path | str) -> Identity:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _version(connection: Connection) -> int:
+    """Return another number whenever others have committed since."""
+    return int(_value(connection, "data_version"))
 
 
 def _log(connection: Connection) -> tuple[int, int]:
