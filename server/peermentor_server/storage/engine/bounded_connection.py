@@ -1,5 +1,5 @@
-"""Connections to PostgreSQL that keep no thread past its deadline, and no commit for sure
-that is not.
+"""Connections to PostgreSQL that keep no thread past its deadline, and that tell a commit which
+may not survive from one that will.
 
 The thread that waits watches the clock itself. A watchdog in another thread could reach a
 connection that has since gone to the next call, and cancel that.
@@ -9,8 +9,9 @@ import math
 import os
 import select
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -34,6 +35,38 @@ class UnconfirmedCommit(psycopg.OperationalError):
     sqlstate = UNCONFIRMED_COMMIT
 
 
+class _Columns(Sequence[psycopg.Column]):
+    """What describes the columns of a result, put together when it is looked at."""
+
+    def __init__(self, describe: Callable[[], Sequence[psycopg.Column] | None]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def _all(self) -> Sequence[psycopg.Column]:
+        return self._describe() or ()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._all[index]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor that costs little where its columns are known.
+
+    SQLAlchemy asks for their description after each statement, and looks at it after the first
+    one of its kind alone. Psycopg calls a hundred functions for that of an assignment.
+    """
+
+    @property
+    def description(self) -> Any:
+        """See the DB-API: None for what has no columns."""
+        if self.pgresult is None or not self.pgresult.nfields:
+            return super().description
+        return _Columns(lambda: super(_Cursor, self).description)
+
+
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that cancels what is late, and hangs up when even that does not help."""
 
@@ -42,6 +75,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.cursor_factory = _Cursor
         self._warned = False
         self.add_notice_handler(self._note)
 
