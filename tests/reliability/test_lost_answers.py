@@ -77,11 +77,11 @@ def counts(database: Database) -> dict[str, int]:
         return {
             name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for name, table in tables.metadata.tables.items()
-            if name in {*TABLES, "requests"}
+            if name in {*TABLES, "idempotency_keys"}
         }
 
 
-ONE_OF_EACH = {"assignments": 1, "templates": 1, "requests": 2}
+ONE_OF_EACH = {"assignments": 1, "templates": 1, "idempotency_keys": 2}
 
 
 def test_creates_whose_answers_were_lost_are_repeated_on_another_server(own: Database) -> None:
@@ -150,7 +150,7 @@ def test_a_client_whose_server_is_killed_before_it_answers_makes_one_row(
         between.swallows = False
         with process(own, port):
             made = [answer.result(timeout=60) for answer in answers]
-    assert counts(own) == {"assignments": 1, "templates": 0, "requests": 1}
+    assert counts(own) == {"assignments": 1, "templates": 0, "idempotency_keys": 1}
     assert {each.assignment_id for each in made} == {"asgn_001"}
 
 
@@ -201,4 +201,4 @@ def test_what_was_given_up_while_the_server_stood_still_is_not_made(postgresql: 
         time.sleep(2 * stalls.DOUBT_S)
         # It serves as before.
         stub.ListAssignments(ListAssignmentsRequest())
-    assert counts(postgresql) == {"assignments": 0, "templates": 0, "requests": 0}
+    assert counts(postgresql) == {"assignments": 0, "templates": 0, "idempotency_keys": 0}

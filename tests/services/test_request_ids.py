@@ -100,7 +100,7 @@ def test_without_a_request_id_each_create_makes_one_more(
 ) -> None:
     assert new_assignment(assignments) != new_assignment(assignments)
     assert new_template(templates) != new_template(templates)
-    assert contents(database)["requests"] == []
+    assert contents(database)["idempotency_keys"] == []
 
 
 def test_requests_of_different_ids_are_different_requests(
@@ -232,7 +232,7 @@ def test_creates_delete_what_is_forgotten(
     clock.advance(days=1)
     new_assignment(assignments, request_id="new")
 
-    assert [row.request_id for row in contents(database)["requests"]] == ["new"]
+    assert [row.request_id for row in contents(database)["idempotency_keys"]] == ["new"]
 
 
 def test_what_is_remembered_holds_no_content(
@@ -243,7 +243,7 @@ def test_what_is_remembered_holds_no_content(
     assignments.DeleteAssignment(request)
 
     left = {name: rows for name, rows in contents(database).items() if rows}
-    assert left.keys() == {"requests"}
+    assert left.keys() == {"idempotency_keys"}
     for value in ("Bjørn", "Solberg", *NEW_ASSIGNMENT.values()):
         assert value not in str(left)
 
@@ -277,7 +277,7 @@ def test_a_create_that_is_refused_uses_no_id(
 ) -> None:
     refused(assignments.CreateAssignment, repeatable_assignment(org_id="no good"))
     refused(templates.CreateTemplate, repeatable_template(duration_minutes=0))
-    assert contents(database)["requests"] == []
+    assert contents(database)["idempotency_keys"] == []
 
     assert assignments.CreateAssignment(repeatable_assignment()).assignment_id == "asgn_001"
     assert templates.CreateTemplate(repeatable_template()).id == "rt-001"
@@ -396,7 +396,7 @@ def test_twins_at_the_same_moment_make_one_assignment(
         outcomes = at_once(*(partial(stub.CreateAssignment, request) for stub in stubs))
         assert errors(outcomes) == []
         assert len({each.assignment_id for each in outcomes}) == 1
-    assert count(database, tables.assignments) == count(database, tables.requests) == ROUNDS
+    assert count(database, tables.assignments) == count(database, tables.idempotency_keys) == ROUNDS
 
 
 def test_twins_at_the_same_moment_make_one_template(
@@ -410,7 +410,7 @@ def test_twins_at_the_same_moment_make_one_template(
         )
         assert errors(outcomes) == []
         assert len({each.id for each in outcomes}) == 1
-    assert count(database, tables.templates) == count(database, tables.requests) == ROUNDS
+    assert count(database, tables.templates) == count(database, tables.idempotency_keys) == ROUNDS
 
 
 def test_of_different_requests_with_one_id_at_the_same_moment_one_is_stored(

@@ -44,7 +44,7 @@ def test_a_backup_waits_for_no_writer_and_holds_nothing_unfinished(
     own: Database, place: Path
 ) -> None:
     with own.write() as connection:
-        connection.exec_driver_sql("DELETE FROM requests")
+        connection.exec_driver_sql("DELETE FROM idempotency_keys")
         connection.exec_driver_sql("DELETE FROM contacts")
         assert backup.write(own, place / "backup.db")["contacts"] == 46
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event, insert, select, text
 from peermentor_server.storage import idempotency_keys, templates
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.idempotency_keys import FORGOTTEN_AT_ONCE, REMEMBERED_FOR, Request
-from peermentor_server.storage.tables import requests as requests_table
+from peermentor_server.storage.tables import idempotency_keys as keys_table
 from peermentor_server.storage.tables import templates as templates_table
 from peermentor_server.storage.templates import TemplateRow
 from support.clock import CONTRACT_DAY
@@ -50,12 +50,12 @@ def remember(connection: Connection, name: str, count: int, created_at: datetime
         }
         for number in range(count)
     ]
-    connection.execute(insert(requests_table), rows)
+    connection.execute(insert(keys_table), rows)
 
 
 def remembered(database: Database) -> list[str]:
     with database.read() as connection:
-        return list(connection.execute(select(requests_table.c.request_id)).scalars())
+        return list(connection.execute(select(keys_table.c.request_id)).scalars())
 
 
 def keys(database: Database) -> list[int]:
@@ -101,7 +101,7 @@ def test_a_repeat_writes_although_it_changes_nothing(database: Database) -> None
         with database.write() as connection:
             create(connection)
         with database.read() as connection:
-            query = "SELECT xmin FROM requests"
+            query = "SELECT xmin FROM idempotency_keys"
             written.add(connection.exec_driver_sql(query).scalar_one())
     assert len(written) == 3
     assert len(keys(database)) == 1
@@ -141,11 +141,11 @@ def test_the_oldest_are_found_by_an_index(database: Database) -> None:
     explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
     with database.write() as connection:
         if database.dialect == "postgresql":
-            connection.execute(text("ANALYZE requests"))
+            connection.execute(text("ANALYZE idempotency_keys"))
         plan = str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
-    assert "ix_requests_created_at" in plan
+    assert "ix_idempotency_keys_created_at" in plan
     assert "Seq Scan" not in plan
-    assert "SCAN requests" not in plan
+    assert "SCAN idempotency_keys" not in plan
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True, scope="session")
@@ -161,7 +161,7 @@ def test_creates_that_forget_the_same_ones_never_deadlock(
 
     for _ in range(5):
         with database.write() as connection:
-            connection.execute(requests_table.delete())
+            connection.execute(keys_table.delete())
             remember(connection, "old", 60, NOW - timedelta(days=2))
         # Each also takes up again what the other is about to forget.
         ids = [f"old-{number}" for number in range(60)]

@@ -10,6 +10,7 @@ import pytest
 from peermentor_server.rules.errors import DatabaseUnavailable, diagnosis
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
+from support import migrations
 from support.commands import run
 from support.databases import Postgres, migrated
 
@@ -78,10 +79,11 @@ def test_a_schema_in_which_the_role_may_create_nothing(place: Place) -> None:
     _assert_refused(place.weak, f"role {ROLE} may make none: it lacks CREATE on schema public")
 
 
-def test_tables_of_another_role_that_are_behind(place: Place) -> None:
-    database = Database(place.url)
-    schema.migrate(database, "0001")
-    database.close()
+def test_tables_of_another_role_that_are_behind(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with migrated(place.url):
+        migrations.add(monkeypatch, tmp_path, "CREATE TABLE later (id INTEGER)")
     place.execute(
         f'GRANT ALL ON SCHEMA public TO "{ROLE}"',
         f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{ROLE}"',

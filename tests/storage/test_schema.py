@@ -1,6 +1,5 @@
 """The schema: migrations build what storage/tables declares, once, wholly, or not at all."""
 
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,22 +18,7 @@ from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.schema import NEWEST, State
 from peermentor_server.storage.tables import metadata
-from support import catalogs, commands
-
-_FAILING_MIGRATION = f'''
-"""Creates a table, then fails."""
-from alembic import op
-
-revision = "9999"
-down_revision = "{NEWEST}"
-
-
-def upgrade():
-    op.execute("CREATE TABLE half (id INTEGER)")
-    op.execute("INSERT INTO half VALUES (1)")
-    op.execute("DELETE FROM mentees")
-    op.execute("CREATE TABLE half (id INTEGER)")
-'''
+from support import catalogs, commands, migrations
 
 
 @pytest.fixture
@@ -48,9 +32,14 @@ def own(empty_url: str) -> Iterator[Database]:
 @pytest.fixture
 def failing_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more migration, which fails half-way."""
-    copy = shutil.copytree(schema._MIGRATIONS, tmp_path / "migrations")
-    (copy / "versions" / "9999_fails.py").write_text(_FAILING_MIGRATION)
-    monkeypatch.setattr(schema, "_MIGRATIONS", copy)
+    migrations.add(
+        monkeypatch,
+        tmp_path,
+        "CREATE TABLE half (id INTEGER)",
+        "INSERT INTO half VALUES (1)",
+        "DELETE FROM mentees",
+        "CREATE TABLE half (id INTEGER)",
+    )
 
 
 def test_migrations_build_exactly_what_the_tables_declare(own: Database) -> None:
@@ -211,7 +200,7 @@ def test_a_migration_that_fails_leaves_an_empty_database_empty(own: Database) ->
 
 @pytest.mark.usefixtures("failing_migration")
 def test_a_migration_that_fails_leaves_the_older_schema_with_its_rows(own: Database) -> None:
-    schema.migrate(own, "0001")
+    schema.migrate(own, NEWEST)
     with own.write() as connection:
         assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
     before = _snapshot(own)[:-1]

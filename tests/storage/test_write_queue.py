@@ -16,6 +16,7 @@ from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.write_queue import WriteQueue
+from support import migrations
 
 # Holds the turn until it is killed.
 HOLDER = """
@@ -133,11 +134,12 @@ def test_a_transaction_that_cannot_begin_ends_its_turn(
 
 @pytest.mark.parametrize("in_turn", [True, False])
 def test_a_migration_waits_for_another_one_longer_than_a_call_does(
-    file: Path, monkeypatch: pytest.MonkeyPatch, *, in_turn: bool
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_turn: bool
 ) -> None:
     monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
     database = Database(f"sqlite:///{file}")
-    schema.migrate(database, "0001")
+    schema.migrate(database)
+    migrations.add(monkeypatch, tmp_path, "CREATE TABLE later (id INTEGER)")
     queue, other = WriteQueue(file), sqlite.connect(str(file), isolation_level=None)
     if in_turn:
         queue.enter(0)

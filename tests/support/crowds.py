@@ -31,8 +31,8 @@ from peermentor_server.storage.tables import (
     Instant,
     assignments,
     contacts,
+    idempotency_keys,
     mentees,
-    requests,
     templates,
 )
 
@@ -119,7 +119,7 @@ def fill(connection: Connection, now: datetime) -> None:
         "resource_key": _NUMBER + 1,
         "created_at": instant,
     }
-    _store(connection, requests, request)
+    _store(connection, idempotency_keys, request)
     _moments.drop(connection)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, tup
 
 from peermentor_server.rules.errors import RequestIdReused
 from peermentor_server.storage import upserts
-from peermentor_server.storage.tables import requests
+from peermentor_server.storage.tables import idempotency_keys
 
 
 class Resource(Protocol):
@@ -76,8 +76,8 @@ def once(
 
 def is_remembered(connection: Connection, rpc: str, request_id: str, now: datetime) -> bool:
     """Tell whether a request of this id has made something within the last day."""
-    recent = requests.c.created_at > now - REMEMBERED_FOR
-    query = select(requests.c.request_id).where(_named(rpc, request_id), recent)
+    recent = idempotency_keys.c.created_at > now - REMEMBERED_FOR
+    query = select(idempotency_keys.c.request_id).where(_named(rpc, request_id), recent)
     return connection.execute(query).one_or_none() is not None
 
 
@@ -86,38 +86,38 @@ def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
 
     On PostgreSQL a twin waits here until the first one has ended, either way.
     """
-    statement = upserts.insert(connection, requests).values(
+    statement = upserts.insert(connection, idempotency_keys).values(
         rpc=request.rpc, request_id=request.request_id, digest=request.digest, created_at=now
     )
     # A repeat writes too, if only what is there: with synchronous replication its commit then
     # waits for the standby, as that of the first did. Else it could answer with a resource
     # that a failover loses.
     kept = statement.on_conflict_do_update(
-        index_elements=["rpc", "request_id"], set_={"digest": requests.c.digest}
+        index_elements=["rpc", "request_id"], set_={"digest": idempotency_keys.c.digest}
     )
-    return connection.execute(kept.returning(requests)).one()
+    return connection.execute(kept.returning(idempotency_keys)).one()
 
 
 def _remember(connection: Connection, request: Request, key: int, now: datetime) -> None:
     connection.execute(
-        update(requests)
+        update(idempotency_keys)
         .where(_named(request.rpc, request.request_id))
         .values(digest=request.digest, resource_key=key, created_at=now)
     )
 
 
 def _forget_oldest(connection: Connection, now: datetime) -> None:
-    key = tuple_(requests.c.rpc, requests.c.request_id)
+    key = tuple_(idempotency_keys.c.rpc, idempotency_keys.c.request_id)
     oldest = (
-        select(requests.c.rpc, requests.c.request_id)
-        .where(requests.c.created_at <= now - REMEMBERED_FOR)
-        .order_by(requests.c.created_at)
+        select(idempotency_keys.c.rpc, idempotency_keys.c.request_id)
+        .where(idempotency_keys.c.created_at <= now - REMEMBERED_FOR)
+        .order_by(idempotency_keys.c.created_at)
         .limit(FORGOTTEN_AT_ONCE)
         # Passing over what others hold, two creates never wait for each other here.
         .with_for_update(skip_locked=True)
     )
-    connection.execute(delete(requests).where(key.in_(oldest)))
+    connection.execute(delete(idempotency_keys).where(key.in_(oldest)))
 
 
 def _named(rpc: str, request_id: str) -> ColumnElement[bool]:
-    return and_(requests.c.rpc == rpc, requests.c.request_id == request_id)
+    return and_(idempotency_keys.c.rpc == rpc, idempotency_keys.c.request_id == request_id)

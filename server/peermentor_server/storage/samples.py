@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, delete, func, select
 
 from peermentor_server.storage.assignments import remove
-from peermentor_server.storage.tables import assignments, mentees, requests, templates
+from peermentor_server.storage.tables import assignments, idempotency_keys, mentees, templates
 
 
 class Counts(NamedTuple):
@@ -48,5 +48,5 @@ def remove_samples(connection: Connection, sample: Mapping[str, str]) -> Sequenc
     for key in keys:
         remove(connection, key)
     # A create that is repeated must not be answered with what gets its key.
-    connection.execute(delete(requests).where(requests.c.resource_key.in_(keys)))
+    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.resource_key.in_(keys)))
     return keys

@@ -216,8 +216,8 @@ Index("ix_templates_organization_id", templates.c.organization_id, templates.c.i
 # The creates of the last day that may be repeated, by the ids of their callers. Of what a
 # request held there is a digest alone. The key is null only inside the transaction that
 # creates the resource.
-requests = Table(
-    "requests",
+idempotency_keys = Table(
+    "idempotency_keys",
     metadata,
     _text("rpc", primary_key=True),
     _text("request_id", primary_key=True),
@@ -227,4 +227,4 @@ requests = Table(
 )
 
 # The oldest, to forget them.
-Index("ix_requests_created_at", requests.c.created_at)
+Index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)

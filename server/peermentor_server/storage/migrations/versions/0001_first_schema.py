@@ -1,13 +1,15 @@
-"""First schema: mentees, assignments, contacts, templates."""
+"""The first schema."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "first_schema"
 down_revision = None
 
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Instant = sa.DateTime(timezone=True)
+
+FILTERS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id")
 
 
 def upgrade() -> None:
@@ -16,6 +18,7 @@ def upgrade() -> None:
     _create_assignments()
     _create_contacts()
     _create_templates()
+    _create_idempotency_keys()
 
 
 def _create_mentees() -> None:
@@ -42,6 +45,7 @@ def _create_assignments() -> None:
         sa.Column("escalation_sent_at", Instant, nullable=True),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
+        sa.Column("recent_writes", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.CheckConstraint(
             "status IN ('active', 'paused', 'completed', 'cancelled')",
             name=op.f("ck_assignments_status"),
@@ -52,8 +56,9 @@ def _create_assignments() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_assignments"),
         sqlite_autoincrement=True,
     )
-    for column in ("status", "org_id", "coordinator_id", "peer_mentor_id", "mentee_id"):
-        op.create_index(f"ix_assignments_{column}", "assignments", [column, "id"])
+    op.create_index("ix_assignments_status", "assignments", ["status", "id"])
+    for column in FILTERS:
+        op.create_index(f"ix_assignments_{column}", "assignments", [column, "id", "status"])
     is_open = sa.text("(status IN ('active', 'paused')) IS TRUE")
     op.create_index(
         "ix_assignments_open",
@@ -64,13 +69,14 @@ def _create_assignments() -> None:
     )
     is_active = sa.text("(status = 'active') IS TRUE")
     nulls_first = " NULLS FIRST" if op.get_context().dialect.name == "postgresql" else ""
-    op.create_index(
-        "ix_assignments_overdue",
-        "assignments",
-        [sa.text(f"last_contact_date{nulls_first}"), "id", "status"],
-        sqlite_where=is_active,
-        postgresql_where=is_active,
-    )
+    for name, filtered in (("overdue", []), *((f"overdue_{each}", [each]) for each in FILTERS)):
+        op.create_index(
+            f"ix_assignments_{name}",
+            "assignments",
+            [*filtered, sa.text(f"last_contact_date{nulls_first}"), "id", "status"],
+            sqlite_where=is_active,
+            postgresql_where=is_active,
+        )
 
 
 def _create_contacts() -> None:
@@ -108,9 +114,23 @@ def _create_templates() -> None:
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
+        sa.Column("recent_writes", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.CheckConstraint("duration_minutes > 0", name=op.f("ck_templates_duration_minutes")),
         sa.PrimaryKeyConstraint("id", name="pk_templates"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_templates_coordinator_id", "templates", ["coordinator_id", "id"])
     op.create_index("ix_templates_organization_id", "templates", ["organization_id", "id"])
+
+
+def _create_idempotency_keys() -> None:
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("rpc", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("resource_key", Key, nullable=True),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("rpc", "request_id", name="pk_idempotency_keys"),
+    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
