@@ -1,0 +1,34 @@
+"""Each resource, each list and each RPC, for the tests of what they do alike."""
+
+import grpc
+import pytest
+
+from support.resources import KINDS, LISTS, Pages, Resource
+from support.rpcs import GoodRequests
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.noun)
+def resource(request: pytest.FixtureRequest, channel: grpc.Channel) -> Resource:
+    """Assignments, or templates."""
+    return Resource(request.param, channel)
+
+
+@pytest.fixture(params=LISTS, ids=lambda form: form.rpc)
+def pages(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
+    """One of the five lists."""
+    return Pages(request.param, channel)
+
+
+@pytest.fixture(params=[form for form in LISTS if form.filter], ids=lambda form: form.rpc)
+def filtered(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
+    """One of the four lists that can be filtered."""
+    return Pages(request.param, channel)
+
+
+@pytest.fixture
+def service(channel: grpc.Channel) -> GoodRequests:
+    """A service that has asgn_001 and rt-001."""
+    service = GoodRequests(channel)
+    service.call("CreateAssignment")
+    service.call("CreateTemplate")
+    return service
