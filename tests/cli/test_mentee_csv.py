@@ -8,7 +8,7 @@ from peermentor_server.cli import mentee_csv, mentee_import
 from peermentor_server.cli.mentee_csv import InvalidFile
 from peermentor_server.storage import names
 
-NO_IDENTIFIER = "must be of ASCII letters, digits and signs, without spaces, slashes or backslashes"
+NO_IDENTIFIER = "must be ASCII letters, digits and punctuation; no spaces, slashes or backslashes"
 HEADER = "mentee_id,mentee_name\n"
 KNOWN = {"user_088": "Bjørn Solberg"}
 PRIVATE = "Bjørn Solberg"

@@ -53,7 +53,7 @@ def test_an_identifier_has_at_most_128_characters() -> None:
 
 
 @pytest.mark.parametrize("code", range(0x21, 0x7F), ids=lambda code: ascii(chr(code)))
-def test_an_identifier_is_of_ascii_signs_but_for_slashes(code: int) -> None:
+def test_an_identifier_is_of_ascii_characters_but_for_slashes(code: int) -> None:
     assert (texts.identifier_problem(f"a{chr(code)}") is None) == (chr(code) not in "/\\")
 
 

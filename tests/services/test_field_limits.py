@@ -68,7 +68,7 @@ BAD_IDENTIFIERS = [
 
 
 @pytest.mark.parametrize(("rpc", "field"), IDENTIFIERS)
-def test_identifiers_are_1_to_128_ascii_signs_without_spaces_and_slashes(
+def test_identifiers_are_1_to_128_ascii_characters_without_spaces_and_slashes(
     service: GoodRequests, rpc: str, field: str
 ) -> None:
     for value in GOOD_IDENTIFIERS:

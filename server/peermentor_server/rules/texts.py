@@ -36,7 +36,7 @@ def problem(
 def optional_name_problem(value: str) -> str | None:
     """Check a name that may be left out, by an empty text."""
     if value and _is_blank(value):
-        return "must not be blank; an empty text stands for no name"
+        return "must not be blank; leave it empty for no name"
     return problem(value, MAX_NAME_LENGTH)
 
 
@@ -47,7 +47,7 @@ def identifier_problem(value: str) -> str | None:
     if len(value) > MAX_IDENTIFIER_LENGTH:
         return f"must have at most {MAX_IDENTIFIER_LENGTH} characters"
     if not _IDENTIFIER.fullmatch(value) or value in {".", ".."}:
-        return "must be of ASCII letters, digits and signs, without spaces, slashes or backslashes"
+        return "must be ASCII letters, digits and punctuation; no spaces, slashes or backslashes"
     return None
 
 
@@ -56,7 +56,7 @@ def request_id_problem(value: str) -> str | None:
     if len(value) > MAX_REQUEST_ID_LENGTH:
         return f"must have at most {MAX_REQUEST_ID_LENGTH} characters"
     if not _REQUEST_ID.fullmatch(value):
-        return "must be of printable ASCII characters without spaces, at least one"
+        return "must be one or more printable ASCII characters, without spaces"
     return None
 
 

@@ -68,7 +68,7 @@ class Checks:
     # --- Text ---
 
     def identifier(self, field: str) -> str:
-        """Return a caller's id: ASCII signs without spaces and slashes, not blank."""
+        """Return a caller's id: ASCII characters without spaces and slashes, not blank."""
         return self._text(field, texts.identifier_problem)
 
     def word(self, field: str) -> str:

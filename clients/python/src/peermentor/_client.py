@@ -29,26 +29,28 @@ class Assignments(Resource[Connection]):
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
-      backslashes, and not `.` or `..`. They are case-sensitive.
+      the caller: 1 to 128 ASCII letters, digits and punctuation characters, without spaces,
+      slashes or backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
-    - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
-      microsecond. What the server stamps is in whole seconds.
+    - Instants are UTC. Other offsets are accepted and converted. Fractions of a second are
+      kept to the microsecond. Times that the server sets itself are in whole seconds.
     - A "day" is a UTC calendar day.
-    - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once; of a long list, the first 20 and how many more. Every error
-      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
+    - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
+      lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
+      ones and says how many more there are.
+    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
+      prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
-      request again with the same id. For a day the server answers with what the first one
-      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
-      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
-      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
-      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
-      which names a call in the log.
+      request again with the same id. For a day, the server then creates nothing more and
+      answers with the resource that the first request created, as it is now; or with NOT_FOUND,
+      when that has been deleted. The same id with other content is refused: ALREADY_EXISTS
+      (REQUEST_ID_REUSED). Each RPC has ids of its own. A create that failed has used no id.
+      `idempotency-key`, an HTTP header or gRPC metadata, does the same as the field.
+      `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
-      with the same key is stored once and has the same answer, even if others have changed the
-      resource since.
+      with the same key is stored once. The repeated call has the same answer as the first, even
+      if others have changed the resource since.
     """
 
     def list(
@@ -76,9 +78,9 @@ class Assignments(Resource[Connection]):
             coordinator_id: Only this coordinator.
             peer_mentor_id: Only this peer mentor.
             mentee_id: Only this mentee.
-            page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
+            page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the page before, with the same filters; then without `page`.
+            page_token: The `next_page_token` of the previous page, with the same filters and without `page`.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -156,11 +158,11 @@ class Assignments(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> _models.Assignment:
-        """Creates an assignment, which is active and has had no contact yet; once for each
-        `request_id`.
+        """Creates an assignment. It is active and has had no contact yet. Calls with the same
+        `request_id` create it once.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-        (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
+        (ASSIGNMENT_NOT_FOUND), when the assignment of this `request_id` has been deleted.
 
         Arguments:
             mentee_id: Who is mentored. Required.
@@ -169,9 +171,9 @@ class Assignments(Resource[Connection]):
             org_id: The organization both belong to. Required.
             start_date: The first day, `YYYY-MM-DD`. Default: today in UTC.
             mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
-                characters, not blank. Absent: the name already known, if any.
+                characters, not blank. Absent: the stored name stays, if there is one.
             request_id: Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
-                chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
+                chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
                 the same.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
@@ -217,8 +219,8 @@ class Assignments(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> _models.Assignment:
-        """Changes the fields that the request names and leaves the others as they are, in one
-        statement: two callers that change different fields never undo each other.
+        """Changes the fields that the request names and leaves the others as they are. Two callers
+        that change different fields never undo each other's changes.
 
         Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
 
@@ -270,8 +272,8 @@ class Assignments(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> None:
-        """Deletes an assignment and its contact history. With a mentee's last assignment goes
-        the mentee's name: it is personal data that nothing needs any more.
+        """Deletes an assignment and its contact history. When it was the mentee's last assignment,
+        the mentee's name is deleted too, because nothing needs it any more.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
 
@@ -308,25 +310,26 @@ class Assignments(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> _models.Assignment:
-        """Sets when mentor and mentee last had contact, and keeps the entry in the contact
+        """Sets when mentor and mentee last had contact, and adds the contact to the contact
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
-        correction and leaves both. A client that tells of contacts long after they were, since
-        it was offline, sends `only_if_later` along: a later last contact then stays.
+        correction and leaves both as they are. A client that was offline may report a contact
+        late: with `only_if_later`, it does not overwrite a later one.
 
-        The same date and type again, with no other contact in between, is a repetition: it is
-        not kept in the history twice.
+        The same date and type again, with no other contact in between, is a repetition. The
+        history keeps it once.
 
         Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
 
         Arguments:
             assignment_id: The assignment.
-            contact_date: When the contact was. Required; at most 5 minutes in the future.
+            contact_date: When the contact took place. Required; at most 5 minutes in the future.
             contact_type: How the contact was made, in the caller's words, such as `message` or `call`; at
                 most 64 characters, without control characters.
-            only_if_later: Keeps a later last contact: unless `contact_date` is later than that, this contact goes
-                into the history alone. The answer shows which last contact holds. Default: false, the
-                last contact becomes this one.
+            only_if_later: Whether a later last contact is kept. If true, `last_contact_date` changes only when
+                `contact_date` is later; otherwise this contact only goes into the history. The answer
+                shows the resulting `last_contact_date`. Default: false, which always stores this contact
+                as the last one.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -368,25 +371,26 @@ class Assignments(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> Listing[_models.Assignment]:
-        """Lists the active assignments without contact since the cutoff, the longest-silent
-        first and the never-contacted before all; assignments of equal silence by id.
+        """Lists the active assignments without contact since the cutoff. Those that never had
+        contact come first, then those with the earliest last contact. Equal ones are ordered by id.
 
         Errors: INVALID_ARGUMENT.
 
         Arguments:
-            cutoff_date: No contact since: a date `YYYY-MM-DD`, which means its midnight UTC, or an RFC 3339
-                instant. Default: the server's setting, 14 days ago at midnight UTC.
-            started_before: Only assignments whose `start_date` is before this date, `YYYY-MM-DD`: leaves out
-                newcomers who have had no time for a contact yet.
-            status: Only this status. Only active assignments are ever overdue, so any other status
-                lists none.
+            cutoff_date: The cutoff: assignments are overdue that had no contact since. A date `YYYY-MM-DD`, which
+                means its midnight UTC, or an RFC 3339 instant. Default: midnight UTC 14 days ago, or as
+                many days as the server is set to.
+            started_before: Only assignments whose `start_date` is before this date, `YYYY-MM-DD`. This leaves out
+                new pairs that have had no time for a contact yet.
+            status: Only this status. Only active assignments can be overdue, so the list is empty with any
+                other status.
             org_id: Only this organization.
             coordinator_id: Only this coordinator.
             peer_mentor_id: Only this peer mentor.
             mentee_id: Only this mentee.
-            page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
+            page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the page before, with the same filters; then without `page`.
+            page_token: The `next_page_token` of the previous page, with the same filters and without `page`.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -441,9 +445,9 @@ class Templates(Resource[Connection]):
         Errors: INVALID_ARGUMENT.
 
         Arguments:
-            page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
+            page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the page before; then without `page`.
+            page_token: The `next_page_token` of the previous page, without `page`.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -519,10 +523,10 @@ class Templates(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> _models.RecurringTemplate:
-        """Creates a template; once for each `request_id`.
+        """Creates a template. Calls with the same `request_id` create it once.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-        (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
+        (TEMPLATE_NOT_FOUND), when the template of this `request_id` has been deleted.
 
         Arguments:
             coordinator_id: Who keeps the template. Required.
@@ -530,21 +534,21 @@ class Templates(Resource[Connection]):
             name: What it is called: at most 200 characters, not blank. Required.
             activity_type: What kind of activity it is: at most 64 characters, not blank, without control
                 characters. Required.
-            recurrence_rule: When it comes again. Required.
+            recurrence_rule: When it recurs. Required.
 
-                One RRULE line of RFC 5545 (3.3.10), the prefix `RRULE:` optional, at most 500
-                characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY; INTERVAL is at most 1,000, COUNT
-                at most 10,000; UNTIL is a UTC date-time or, in a rule without BYHOUR, BYMINUTE and
-                BYSECOND, a date; at most 96 times of day. Refused are unknown or repeated parts, values
-                out of the RFC's ranges or named twice, leap seconds, blanks, COUNT together with UNTIL,
-                an UNTIL that is past, and rules that name no moment in the 40 years after the write,
-                from whichever start.
+                One RRULE line of RFC 5545 (3.3.10), with or without the prefix `RRULE:`, at most 500
+                characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY. INTERVAL is at most 1,000 and COUNT
+                at most 10,000. UNTIL is a UTC date-time; in a rule without BYHOUR, BYMINUTE and BYSECOND
+                it may be a date. A rule has at most 96 times of day. Refused are unknown or repeated
+                parts, values outside the RFC's ranges or named twice, leap seconds, blanks, COUNT together
+                with UNTIL, an UNTIL in the past, and rules without any occurrence in the 40 years after
+                the write, whatever their start.
             duration_minutes: How long it takes: 1 to 10,080 minutes (a week). Required.
             mentor_ids: The mentors who take part: at most 100, none twice.
-            notes_template: What to begin the notes of each activity with: at most 5,000 characters.
-            is_active: Whether activities are to be made from it. Default: true.
+            notes_template: The text that the notes of each activity begin with: at most 5,000 characters.
+            is_active: Whether activities are to be created from it. Default: true.
             request_id: Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
-                chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
+                chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
                 the same.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
@@ -594,8 +598,8 @@ class Templates(Resource[Connection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> _models.RecurringTemplate:
-        """Changes the fields that the request names and leaves the others as they are, in one
-        statement: two callers that change different fields never undo each other.
+        """Changes the fields that the request names and leaves the others as they are. Two callers
+        that change different fields never undo each other's changes.
 
         Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
 
@@ -605,11 +609,11 @@ class Templates(Resource[Connection]):
             organization_id: The organization it belongs to.
             name: What it is called.
             activity_type: What kind of activity it is.
-            recurrence_rule: When it comes again.
+            recurrence_rule: When it recurs.
             duration_minutes: How long it takes, in minutes.
-            mentor_ids: The mentors who take part. Replaces all. An empty list clears it.
-            notes_template: What to begin the notes of each activity with. Empty clears it.
-            is_active: Whether activities are to be made from it.
+            mentor_ids: The mentors who take part; this list replaces the stored one. An empty list clears it.
+            notes_template: The text that the notes of each activity begin with. Empty clears it.
+            is_active: Whether activities are to be created from it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -691,9 +695,9 @@ class Templates(Resource[Connection]):
 
         Arguments:
             coordinator_id: The coordinator.
-            page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
+            page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the page before, of the same coordinator; then without `page`.
+            page_token: The `next_page_token` of the previous page, with the same coordinator and without `page`.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -735,9 +739,9 @@ class Templates(Resource[Connection]):
 
         Arguments:
             organization_id: The organization.
-            page: The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`.
+            page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the page before, of the same organization; then without
+            page_token: The `next_page_token` of the previous page, with the same organization and without
                 `page`.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.

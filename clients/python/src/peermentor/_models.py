@@ -55,20 +55,22 @@ class ErrorReason(StrEnum):
     INVALID_FIELD = "INVALID_FIELD"
     """INVALID_ARGUMENT: the fields in the accompanying google.rpc.BadRequest are refused."""
     MALFORMED_REQUEST = "MALFORMED_REQUEST"
-    """INVALID_ARGUMENT: the bytes of the request are no message of the expected type."""
+    """INVALID_ARGUMENT: the bytes of the request are not a message of the expected type."""
     ASSIGNMENT_NOT_FOUND = "ASSIGNMENT_NOT_FOUND"
-    """NOT_FOUND: there is no assignment of this id."""
+    """NOT_FOUND: there is no assignment with this id."""
     TEMPLATE_NOT_FOUND = "TEMPLATE_NOT_FOUND"
-    """NOT_FOUND: there is no template of this id."""
+    """NOT_FOUND: there is no template with this id."""
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
-    """UNAVAILABLE: the database does not answer. Nothing is known to be stored; try again."""
+    """UNAVAILABLE: the database does not answer. Whether a change was stored is not known. Try
+    again.
+    """
     INTERNAL = "INTERNAL"
     """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
     OVERLOADED = "OVERLOADED"
-    """RESOURCE_EXHAUSTED: too many calls at once; none of this one was done. The accompanying
-    google.rpc.RetryInfo says when to come back.
+    """RESOURCE_EXHAUSTED: too many calls at once. This one was not run. The accompanying
+    google.rpc.RetryInfo says when to try again.
     """
 
 
@@ -92,7 +94,7 @@ class Assignment(Model):
     status: AssignmentStatus
     """Where the assignment stands."""
     last_contact_date: datetime | None
-    """The last contact of mentor and mentee. Null: never."""
+    """The last contact of mentor and mentee. Null: there was none."""
     days_since_contact: int | None
     """UTC calendar days from `last_contact_date` to today: 0 is today. Null: never contacted."""
     reminder_sent_at: datetime | None
@@ -134,7 +136,7 @@ class Assignment(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurringTemplate(Model):
-    """An activity that comes again by a rule."""
+    """An activity that recurs by a rule."""
 
     _message: ClassVar = templates_pb2.RecurringTemplate
     id: str
@@ -150,15 +152,15 @@ class RecurringTemplate(Model):
     activity_type: str
     """What kind of activity it is, in the caller's words, such as `peer_session`."""
     recurrence_rule: str
-    """When it comes again: one RRULE of RFC 5545, exactly as it was given."""
+    """When it recurs: one RRULE of RFC 5545, exactly as it was given."""
     duration_minutes: int
     """How long it takes, in minutes."""
     mentor_ids: tuple[str, ...]
     """The mentors who take part, in the order given."""
     notes_template: str
-    """What to begin the notes of each activity with; empty when there is nothing."""
+    """The text that the notes of each activity begin with; may be empty."""
     is_active: bool
-    """Whether activities are to be made from it."""
+    """Whether activities are to be created from it."""
     created_at: datetime
     """When the template was created."""
     updated_at: datetime

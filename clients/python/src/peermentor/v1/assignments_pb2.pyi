@@ -126,7 +126,7 @@ class Assignment(Message):
     """The first day, as `YYYY-MM-DD`."""
     @property
     def last_contact_date(self) -> Timestamp:
-        """The last contact of mentor and mentee. Null: never."""
+        """The last contact of mentor and mentee. Null: there was none."""
 
     @property
     def days_since_contact(self) -> Int32Value:
@@ -242,11 +242,11 @@ class ListAssignmentsRequest(Message):
     mentee_id: str
     """Only this mentee."""
     page: int
-    """The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`."""
+    """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the page before, with the same filters; then without `page`."""
+    """The `next_page_token` of the previous page, with the same filters and without `page`."""
     def __init__(
         self,
         *,
@@ -372,8 +372,8 @@ class ListAssignmentsResponse(Message):
     PAGINATION_FIELD_NUMBER: int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: int
     next_page_token: str
-    """Asks for the next page, at a cost that does not grow with its number. Empty on the
-    last page.
+    """The `page_token` that asks for the next page. Unlike `page`, it costs the same however far
+    back the page is. Empty on the last page.
     """
     @property
     def data(self) -> RepeatedCompositeFieldContainer[Assignment]:
@@ -381,7 +381,7 @@ class ListAssignmentsResponse(Message):
 
     @property
     def pagination(self) -> Pagination:
-        """Which page this is, and of how many assignments."""
+        """The number of this page, its size, and the total number of assignments."""
 
     def __init__(
         self,
@@ -449,11 +449,11 @@ class CreateAssignmentRequest(Message):
     """The first day, `YYYY-MM-DD`. Default: today in UTC."""
     mentee_name: str
     """Sets the name of this mentee, also on the mentee's other assignments; at most 200
-    characters, not blank. Absent: the name already known, if any.
+    characters, not blank. Absent: the stored name stays, if there is one.
     """
     request_id: str
     """Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
-    chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
+    chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
     the same.
     """
     def __init__(
@@ -564,8 +564,8 @@ class CreateAssignmentRequest(Message):
 
 @final
 class UpdateAssignmentRequest(Message):
-    """What to change. An absent field stays as it is. The mentee cannot change: the contact
-    history is theirs.
+    """What to change. An absent field stays as it is. The mentee of an assignment cannot be
+    changed, because the contact history belongs to that mentee.
     """
 
     DESCRIPTOR: Descriptor
@@ -598,21 +598,22 @@ class UpdateAssignmentRequest(Message):
     """
     @property
     def reminder_sent_at(self) -> Timestamp:
-        """When the reminder of this cycle went out. Cleared by naming it in `update_mask`
-        without a value here.
+        """When the reminder of this cycle went out. To clear it, name it in `update_mask` and give
+        no value here.
         """
 
     @property
     def escalation_sent_at(self) -> Timestamp:
-        """When the escalation of this cycle went out. Cleared by naming it in `update_mask`
-        without a value here.
+        """When the escalation of this cycle went out. To clear it, name it in `update_mask` and
+        give no value here.
         """
 
     @property
     def update_mask(self) -> FieldMask:
-        """Exactly the fields to change, by the names above except `assignment_id`. A field
-        named here without a value is cleared, or refused where it cannot be empty; a value
-        not named here is ignored. Absent: every field with a value.
+        """The names of the fields to change: any of those above except `assignment_id`. A field
+        that is named here and has no value is cleared, or refused if it must not be empty. A
+        field that has a value and is not named here is ignored. Absent: every field that has a
+        value is changed.
         """
 
     def __init__(
@@ -801,13 +802,14 @@ class UpdateLastContactRequest(Message):
     most 64 characters, without control characters.
     """
     only_if_later: bool
-    """Keeps a later last contact: unless `contact_date` is later than that, this contact goes
-    into the history alone. The answer shows which last contact holds. Default: false, the
-    last contact becomes this one.
+    """Whether a later last contact is kept. If true, `last_contact_date` changes only when
+    `contact_date` is later; otherwise this contact only goes into the history. The answer
+    shows the resulting `last_contact_date`. Default: false, which always stores this contact
+    as the last one.
     """
     @property
     def contact_date(self) -> Timestamp:
-        """When the contact was. Required; at most 5 minutes in the future."""
+        """When the contact took place. Required; at most 5 minutes in the future."""
 
     def __init__(
         self,
@@ -885,16 +887,17 @@ class ListOverdueAssignmentsRequest(Message):
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
     cutoff_date: str
-    """No contact since: a date `YYYY-MM-DD`, which means its midnight UTC, or an RFC 3339
-    instant. Default: the server's setting, 14 days ago at midnight UTC.
+    """The cutoff: assignments are overdue that had no contact since. A date `YYYY-MM-DD`, which
+    means its midnight UTC, or an RFC 3339 instant. Default: midnight UTC 14 days ago, or as
+    many days as the server is set to.
     """
     started_before: str
-    """Only assignments whose `start_date` is before this date, `YYYY-MM-DD`: leaves out
-    newcomers who have had no time for a contact yet.
+    """Only assignments whose `start_date` is before this date, `YYYY-MM-DD`. This leaves out
+    new pairs that have had no time for a contact yet.
     """
     status: Assignment.Status.ValueType
-    """Only this status. Only active assignments are ever overdue, so any other status
-    lists none.
+    """Only this status. Only active assignments can be overdue, so the list is empty with any
+    other status.
     """
     org_id: str
     """Only this organization."""
@@ -905,11 +908,11 @@ class ListOverdueAssignmentsRequest(Message):
     mentee_id: str
     """Only this mentee."""
     page: int
-    """The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`."""
+    """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the page before, with the same filters; then without `page`."""
+    """The `next_page_token` of the previous page, with the same filters and without `page`."""
     def __init__(
         self,
         *,

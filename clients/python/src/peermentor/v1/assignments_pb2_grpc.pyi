@@ -26,26 +26,28 @@ class AssignmentServiceStub:
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
-      backslashes, and not `.` or `..`. They are case-sensitive.
+      the caller: 1 to 128 ASCII letters, digits and punctuation characters, without spaces,
+      slashes or backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
-    - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
-      microsecond. What the server stamps is in whole seconds.
+    - Instants are UTC. Other offsets are accepted and converted. Fractions of a second are
+      kept to the microsecond. Times that the server sets itself are in whole seconds.
     - A "day" is a UTC calendar day.
-    - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once; of a long list, the first 20 and how many more. Every error
-      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
+    - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
+      lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
+      ones and says how many more there are.
+    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
+      prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
-      request again with the same id. For a day the server answers with what the first one
-      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
-      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
-      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
-      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
-      which names a call in the log.
+      request again with the same id. For a day, the server then creates nothing more and
+      answers with the resource that the first request created, as it is now; or with NOT_FOUND,
+      when that has been deleted. The same id with other content is refused: ALREADY_EXISTS
+      (REQUEST_ID_REUSED). Each RPC has ids of its own. A create that failed has used no id.
+      `idempotency-key`, an HTTP header or gRPC metadata, does the same as the field.
+      `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
-      with the same key is stored once and has the same answer, even if others have changed the
-      resource since.
+      with the same key is stored once. The repeated call has the same answer as the first, even
+      if others have changed the resource since.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -71,19 +73,19 @@ class AssignmentServiceStub:
         peermentor.v1.assignments_pb2.CreateAssignmentRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Creates an assignment, which is active and has had no contact yet; once for each
-    `request_id`.
+    """Creates an assignment. It is active and has had no contact yet. Calls with the same
+    `request_id` create it once.
 
     Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-    (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
+    (ASSIGNMENT_NOT_FOUND), when the assignment of this `request_id` has been deleted.
     """
 
     UpdateAssignment: grpc.UnaryUnaryMultiCallable[
         peermentor.v1.assignments_pb2.UpdateAssignmentRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Changes the fields that the request names and leaves the others as they are, in one
-    statement: two callers that change different fields never undo each other.
+    """Changes the fields that the request names and leaves the others as they are. Two callers
+    that change different fields never undo each other's changes.
 
     Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -92,8 +94,8 @@ class AssignmentServiceStub:
         peermentor.v1.assignments_pb2.DeleteAssignmentRequest,
         peermentor.v1.assignments_pb2.DeleteAssignmentResponse,
     ]
-    """Deletes an assignment and its contact history. With a mentee's last assignment goes
-    the mentee's name: it is personal data that nothing needs any more.
+    """Deletes an assignment and its contact history. When it was the mentee's last assignment,
+    the mentee's name is deleted too, because nothing needs it any more.
 
     Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -102,14 +104,14 @@ class AssignmentServiceStub:
         peermentor.v1.assignments_pb2.UpdateLastContactRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Sets when mentor and mentee last had contact, and keeps the entry in the contact
+    """Sets when mentor and mentee last had contact, and adds the contact to the contact
     history. A date later than the stored one starts a new reminder cycle:
     `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
-    correction and leaves both. A client that tells of contacts long after they were, since
-    it was offline, sends `only_if_later` along: a later last contact then stays.
+    correction and leaves both as they are. A client that was offline may report a contact
+    late: with `only_if_later`, it does not overwrite a later one.
 
-    The same date and type again, with no other contact in between, is a repetition: it is
-    not kept in the history twice.
+    The same date and type again, with no other contact in between, is a repetition. The
+    history keeps it once.
 
     Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -118,8 +120,8 @@ class AssignmentServiceStub:
         peermentor.v1.assignments_pb2.ListOverdueAssignmentsRequest,
         peermentor.v1.assignments_pb2.ListAssignmentsResponse,
     ]
-    """Lists the active assignments without contact since the cutoff, the longest-silent
-    first and the never-contacted before all; assignments of equal silence by id.
+    """Lists the active assignments without contact since the cutoff. Those that never had
+    contact come first, then those with the earliest last contact. Equal ones are ordered by id.
 
     Errors: INVALID_ARGUMENT.
     """
@@ -130,26 +132,28 @@ class AssignmentServiceAsyncStub:
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
-      backslashes, and not `.` or `..`. They are case-sensitive.
+      the caller: 1 to 128 ASCII letters, digits and punctuation characters, without spaces,
+      slashes or backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
-    - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
-      microsecond. What the server stamps is in whole seconds.
+    - Instants are UTC. Other offsets are accepted and converted. Fractions of a second are
+      kept to the microsecond. Times that the server sets itself are in whole seconds.
     - A "day" is a UTC calendar day.
-    - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once; of a long list, the first 20 and how many more. Every error
-      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
+    - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
+      lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
+      ones and says how many more there are.
+    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
+      prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
-      request again with the same id. For a day the server answers with what the first one
-      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
-      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
-      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
-      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
-      which names a call in the log.
+      request again with the same id. For a day, the server then creates nothing more and
+      answers with the resource that the first request created, as it is now; or with NOT_FOUND,
+      when that has been deleted. The same id with other content is refused: ALREADY_EXISTS
+      (REQUEST_ID_REUSED). Each RPC has ids of its own. A create that failed has used no id.
+      `idempotency-key`, an HTTP header or gRPC metadata, does the same as the field.
+      `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
-      with the same key is stored once and has the same answer, even if others have changed the
-      resource since.
+      with the same key is stored once. The repeated call has the same answer as the first, even
+      if others have changed the resource since.
     """
 
     ListAssignments: grpc.aio.UnaryUnaryMultiCallable[
@@ -174,19 +178,19 @@ class AssignmentServiceAsyncStub:
         peermentor.v1.assignments_pb2.CreateAssignmentRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Creates an assignment, which is active and has had no contact yet; once for each
-    `request_id`.
+    """Creates an assignment. It is active and has had no contact yet. Calls with the same
+    `request_id` create it once.
 
     Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-    (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
+    (ASSIGNMENT_NOT_FOUND), when the assignment of this `request_id` has been deleted.
     """
 
     UpdateAssignment: grpc.aio.UnaryUnaryMultiCallable[
         peermentor.v1.assignments_pb2.UpdateAssignmentRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Changes the fields that the request names and leaves the others as they are, in one
-    statement: two callers that change different fields never undo each other.
+    """Changes the fields that the request names and leaves the others as they are. Two callers
+    that change different fields never undo each other's changes.
 
     Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -195,8 +199,8 @@ class AssignmentServiceAsyncStub:
         peermentor.v1.assignments_pb2.DeleteAssignmentRequest,
         peermentor.v1.assignments_pb2.DeleteAssignmentResponse,
     ]
-    """Deletes an assignment and its contact history. With a mentee's last assignment goes
-    the mentee's name: it is personal data that nothing needs any more.
+    """Deletes an assignment and its contact history. When it was the mentee's last assignment,
+    the mentee's name is deleted too, because nothing needs it any more.
 
     Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -205,14 +209,14 @@ class AssignmentServiceAsyncStub:
         peermentor.v1.assignments_pb2.UpdateLastContactRequest,
         peermentor.v1.assignments_pb2.Assignment,
     ]
-    """Sets when mentor and mentee last had contact, and keeps the entry in the contact
+    """Sets when mentor and mentee last had contact, and adds the contact to the contact
     history. A date later than the stored one starts a new reminder cycle:
     `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
-    correction and leaves both. A client that tells of contacts long after they were, since
-    it was offline, sends `only_if_later` along: a later last contact then stays.
+    correction and leaves both as they are. A client that was offline may report a contact
+    late: with `only_if_later`, it does not overwrite a later one.
 
-    The same date and type again, with no other contact in between, is a repetition: it is
-    not kept in the history twice.
+    The same date and type again, with no other contact in between, is a repetition. The
+    history keeps it once.
 
     Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -221,8 +225,8 @@ class AssignmentServiceAsyncStub:
         peermentor.v1.assignments_pb2.ListOverdueAssignmentsRequest,
         peermentor.v1.assignments_pb2.ListAssignmentsResponse,
     ]
-    """Lists the active assignments without contact since the cutoff, the longest-silent
-    first and the never-contacted before all; assignments of equal silence by id.
+    """Lists the active assignments without contact since the cutoff. Those that never had
+    contact come first, then those with the earliest last contact. Equal ones are ordered by id.
 
     Errors: INVALID_ARGUMENT.
     """
@@ -233,26 +237,28 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
 
     Conventions of every RPC:
     - Identifiers (`mentee_id`, `peer_mentor_id`, `coordinator_id`, `org_id`) belong to
-      the caller: 1 to 128 ASCII letters, digits and signs, without spaces, slashes or
-      backslashes, and not `.` or `..`. They are case-sensitive.
+      the caller: 1 to 128 ASCII letters, digits and punctuation characters, without spaces,
+      slashes or backslashes, and not `.` or `..`. They are case-sensitive.
     - Free text keeps tabs and line breaks, and refuses other control characters.
-    - Instants are UTC. Offsets are accepted and normalised; fractions are kept to the
-      microsecond. What the server stamps is in whole seconds.
+    - Instants are UTC. Other offsets are accepted and converted. Fractions of a second are
+      kept to the microsecond. Times that the server sets itself are in whole seconds.
     - A "day" is a UTC calendar day.
-    - A refused field answers INVALID_ARGUMENT with a google.rpc.BadRequest that lists
-      every violation at once; of a long list, the first 20 and how many more. Every error
-      carries a google.rpc.ErrorInfo whose `reason` is an ErrorReason without its prefix.
+    - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
+      lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
+      ones and says how many more there are.
+    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
+      prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
-      request again with the same id. For a day the server answers with what the first one
-      made, as it is by then, and makes nothing more; NOT_FOUND when that has been deleted.
-      The same id with other content is refused: ALREADY_EXISTS (REQUEST_ID_REUSED). Each
-      RPC has ids of its own, and a create that failed has used none. The header, or gRPC
-      metadata, `idempotency-key` does the same as the field. Neither is the `x-request-id`,
-      which names a call in the log.
+      request again with the same id. For a day, the server then creates nothing more and
+      answers with the resource that the first request created, as it is now; or with NOT_FOUND,
+      when that has been deleted. The same id with other content is refused: ALREADY_EXISTS
+      (REQUEST_ID_REUSED). Each RPC has ids of its own. A create that failed has used no id.
+      `idempotency-key`, an HTTP header or gRPC metadata, does the same as the field.
+      `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
-      with the same key is stored once and has the same answer, even if others have changed the
-      resource since.
+      with the same key is stored once. The repeated call has the same answer as the first, even
+      if others have changed the resource since.
     """
 
     @abc.abstractmethod
@@ -292,11 +298,11 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.assignments_pb2.Assignment,
         collections.abc.Awaitable[peermentor.v1.assignments_pb2.Assignment],
     ]:
-        """Creates an assignment, which is active and has had no contact yet; once for each
-        `request_id`.
+        """Creates an assignment. It is active and has had no contact yet. Calls with the same
+        `request_id` create it once.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-        (ASSIGNMENT_NOT_FOUND), when what the `request_id` made has been deleted.
+        (ASSIGNMENT_NOT_FOUND), when the assignment of this `request_id` has been deleted.
         """
 
     @abc.abstractmethod
@@ -308,8 +314,8 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.assignments_pb2.Assignment,
         collections.abc.Awaitable[peermentor.v1.assignments_pb2.Assignment],
     ]:
-        """Changes the fields that the request names and leaves the others as they are, in one
-        statement: two callers that change different fields never undo each other.
+        """Changes the fields that the request names and leaves the others as they are. Two callers
+        that change different fields never undo each other's changes.
 
         Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """
@@ -323,8 +329,8 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.assignments_pb2.DeleteAssignmentResponse,
         collections.abc.Awaitable[peermentor.v1.assignments_pb2.DeleteAssignmentResponse],
     ]:
-        """Deletes an assignment and its contact history. With a mentee's last assignment goes
-        the mentee's name: it is personal data that nothing needs any more.
+        """Deletes an assignment and its contact history. When it was the mentee's last assignment,
+        the mentee's name is deleted too, because nothing needs it any more.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """
@@ -338,14 +344,14 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.assignments_pb2.Assignment,
         collections.abc.Awaitable[peermentor.v1.assignments_pb2.Assignment],
     ]:
-        """Sets when mentor and mentee last had contact, and keeps the entry in the contact
+        """Sets when mentor and mentee last had contact, and adds the contact to the contact
         history. A date later than the stored one starts a new reminder cycle:
         `reminder_sent_at` and `escalation_sent_at` become null. An earlier date is a
-        correction and leaves both. A client that tells of contacts long after they were, since
-        it was offline, sends `only_if_later` along: a later last contact then stays.
+        correction and leaves both as they are. A client that was offline may report a contact
+        late: with `only_if_later`, it does not overwrite a later one.
 
-        The same date and type again, with no other contact in between, is a repetition: it is
-        not kept in the history twice.
+        The same date and type again, with no other contact in between, is a repetition. The
+        history keeps it once.
 
         Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """
@@ -359,8 +365,8 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.assignments_pb2.ListAssignmentsResponse,
         collections.abc.Awaitable[peermentor.v1.assignments_pb2.ListAssignmentsResponse],
     ]:
-        """Lists the active assignments without contact since the cutoff, the longest-silent
-        first and the never-contacted before all; assignments of equal silence by id.
+        """Lists the active assignments without contact since the cutoff. Those that never had
+        contact come first, then those with the earliest last contact. Equal ones are ordered by id.
 
         Errors: INVALID_ARGUMENT.
         """

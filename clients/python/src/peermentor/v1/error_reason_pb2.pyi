@@ -39,20 +39,22 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT: the fields in the accompanying google.rpc.BadRequest are refused."""
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: the bytes of the request are no message of the expected type."""
+    """INVALID_ARGUMENT: the bytes of the request are not a message of the expected type."""
     ERROR_REASON_ASSIGNMENT_NOT_FOUND: _ErrorReason.ValueType  # 3
-    """NOT_FOUND: there is no assignment of this id."""
+    """NOT_FOUND: there is no assignment with this id."""
     ERROR_REASON_TEMPLATE_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """NOT_FOUND: there is no template of this id."""
+    """NOT_FOUND: there is no template with this id."""
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 5
-    """UNAVAILABLE: the database does not answer. Nothing is known to be stored; try again."""
+    """UNAVAILABLE: the database does not answer. Whether a change was stored is not known. Try
+    again.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 6
     """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 7
     """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 8
-    """RESOURCE_EXHAUSTED: too many calls at once; none of this one was done. The accompanying
-    google.rpc.RetryInfo says when to come back.
+    """RESOURCE_EXHAUSTED: too many calls at once. This one was not run. The accompanying
+    google.rpc.RetryInfo says when to try again.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -66,18 +68,20 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT: the fields in the accompanying google.rpc.BadRequest are refused."""
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: the bytes of the request are no message of the expected type."""
+"""INVALID_ARGUMENT: the bytes of the request are not a message of the expected type."""
 ERROR_REASON_ASSIGNMENT_NOT_FOUND: ErrorReason.ValueType  # 3
-"""NOT_FOUND: there is no assignment of this id."""
+"""NOT_FOUND: there is no assignment with this id."""
 ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 4
-"""NOT_FOUND: there is no template of this id."""
+"""NOT_FOUND: there is no template with this id."""
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 5
-"""UNAVAILABLE: the database does not answer. Nothing is known to be stored; try again."""
+"""UNAVAILABLE: the database does not answer. Whether a change was stored is not known. Try
+again.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 6
 """INTERNAL: a fault of the server. The metadata holds the `request_id` that its log names."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
 """ALREADY_EXISTS: this `request_id` has created something else within the last day."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 8
-"""RESOURCE_EXHAUSTED: too many calls at once; none of this one was done. The accompanying
-google.rpc.RetryInfo says when to come back.
+"""RESOURCE_EXHAUSTED: too many calls at once. This one was not run. The accompanying
+google.rpc.RetryInfo says when to try again.
 """

@@ -65,4 +65,6 @@ nullable: _ExtensionFieldDescriptor[FieldOptions, bool]
 in every answer.
 """
 text_format: _ExtensionFieldDescriptor[FieldOptions, TextFormat.ValueType]
-"""What the text of this field stands for. Clients then take and give more than a text."""
+"""What the text of this field stands for. Clients then use a type of their language for it,
+such as a date.
+"""

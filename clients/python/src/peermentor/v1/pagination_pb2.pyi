@@ -24,7 +24,7 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class Pagination(Message):
-    """Which page of a list an answer is."""
+    """The position of a page in its list."""
 
     DESCRIPTOR: Descriptor
 
@@ -34,10 +34,10 @@ class Pagination(Message):
     page: int
     """The number of this page, from 1."""
     limit: int
-    """The size of a page as applied: a larger `limit` than allowed shows here as 100."""
+    """The page size that was applied: 100 when a larger `limit` was asked for."""
     total: int
-    """How many resources meet the filters, on all pages; exact at the moment of the answer. On a
-    page that is asked for by a token, as it was on the first of these pages.
+    """How many resources on all pages match the filters, exact at the time of the answer. A page
+    that was asked for by `page_token` repeats the total of the first page.
     """
     def __init__(
         self,

@@ -43,7 +43,7 @@ DESCRIPTOR: FileDescriptor
 
 @final
 class RecurringTemplate(Message):
-    """An activity that comes again by a rule."""
+    """An activity that recurs by a rule."""
 
     DESCRIPTOR: Descriptor
 
@@ -72,13 +72,13 @@ class RecurringTemplate(Message):
     activity_type: str
     """What kind of activity it is, in the caller's words, such as `peer_session`."""
     recurrence_rule: str
-    """When it comes again: one RRULE of RFC 5545, exactly as it was given."""
+    """When it recurs: one RRULE of RFC 5545, exactly as it was given."""
     duration_minutes: int
     """How long it takes, in minutes."""
     notes_template: str
-    """What to begin the notes of each activity with; empty when there is nothing."""
+    """The text that the notes of each activity begin with; may be empty."""
     is_active: bool
-    """Whether activities are to be made from it."""
+    """Whether activities are to be created from it."""
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part, in the order given."""
@@ -150,11 +150,11 @@ class ListTemplatesRequest(Message):
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
     page: int
-    """The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`."""
+    """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the page before; then without `page`."""
+    """The `next_page_token` of the previous page, without `page`."""
     def __init__(
         self,
         *,
@@ -215,8 +215,8 @@ class ListTemplatesResponse(Message):
     PAGINATION_FIELD_NUMBER: int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: int
     next_page_token: str
-    """Asks for the next page, at a cost that does not grow with its number. Empty on the
-    last page.
+    """The `page_token` that asks for the next page. Unlike `page`, it costs the same however far
+    back the page is. Empty on the last page.
     """
     @property
     def data(self) -> RepeatedCompositeFieldContainer[RecurringTemplate]:
@@ -224,7 +224,7 @@ class ListTemplatesResponse(Message):
 
     @property
     def pagination(self) -> Pagination:
-        """Which page this is, and of how many templates."""
+        """The number of this page, its size, and the total number of templates."""
 
     def __init__(
         self,
@@ -286,25 +286,25 @@ class CreateTemplateRequest(Message):
     characters. Required.
     """
     recurrence_rule: str
-    """When it comes again. Required.
+    """When it recurs. Required.
 
-    One RRULE line of RFC 5545 (3.3.10), the prefix `RRULE:` optional, at most 500
-    characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY; INTERVAL is at most 1,000, COUNT
-    at most 10,000; UNTIL is a UTC date-time or, in a rule without BYHOUR, BYMINUTE and
-    BYSECOND, a date; at most 96 times of day. Refused are unknown or repeated parts, values
-    out of the RFC's ranges or named twice, leap seconds, blanks, COUNT together with UNTIL,
-    an UNTIL that is past, and rules that name no moment in the 40 years after the write,
-    from whichever start.
+    One RRULE line of RFC 5545 (3.3.10), with or without the prefix `RRULE:`, at most 500
+    characters. FREQ is DAILY, WEEKLY, MONTHLY or YEARLY. INTERVAL is at most 1,000 and COUNT
+    at most 10,000. UNTIL is a UTC date-time; in a rule without BYHOUR, BYMINUTE and BYSECOND
+    it may be a date. A rule has at most 96 times of day. Refused are unknown or repeated
+    parts, values outside the RFC's ranges or named twice, leap seconds, blanks, COUNT together
+    with UNTIL, an UNTIL in the past, and rules without any occurrence in the 40 years after
+    the write, whatever their start.
     """
     duration_minutes: int
     """How long it takes: 1 to 10,080 minutes (a week). Required."""
     notes_template: str
-    """What to begin the notes of each activity with: at most 5,000 characters."""
+    """The text that the notes of each activity begin with: at most 5,000 characters."""
     is_active: bool
-    """Whether activities are to be made from it. Default: true."""
+    """Whether activities are to be created from it. Default: true."""
     request_id: str
     """Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
-    chosen by the caller, best a UUID4. Where `idempotency-key` is sent too, both must be
+    chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
     the same.
     """
     @property
@@ -446,8 +446,9 @@ class CreateTemplateRequest(Message):
 
 @final
 class UpdateTemplateRequest(Message):
-    """What to change, with the limits of CreateTemplateRequest; the rule that is stored already
-    may come back as it is, even if it is over by now. An absent field stays as it is.
+    """What to change. An absent field stays as it is. The limits are those of
+    CreateTemplateRequest, but the stored recurrence rule may be sent back unchanged even if it
+    has no more occurrences.
     """
 
     DESCRIPTOR: Descriptor
@@ -474,24 +475,24 @@ class UpdateTemplateRequest(Message):
     activity_type: str
     """What kind of activity it is."""
     recurrence_rule: str
-    """When it comes again."""
+    """When it recurs."""
     duration_minutes: int
     """How long it takes, in minutes."""
     notes_template: str
-    """What to begin the notes of each activity with. Empty clears it."""
+    """The text that the notes of each activity begin with. Empty clears it."""
     is_active: bool
-    """Whether activities are to be made from it."""
+    """Whether activities are to be created from it."""
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
-        """The mentors who take part. Replaces all. An empty list counts as absent unless
-        `update_mask` names it.
+        """The mentors who take part; this list replaces the stored one. An empty list counts as
+        absent unless `update_mask` names it.
         """
 
     @property
     def update_mask(self) -> FieldMask:
-        """Exactly the fields to change, by the names above except `id`. A field named here
-        without a value is cleared, or refused where it cannot be empty; a value not named
-        here is ignored. Absent: every field with a value.
+        """The names of the fields to change: any of those above except `id`. A field that is named
+        here and has no value is cleared, or refused if it must not be empty. A field that has a
+        value and is not named here is ignored. Absent: every field that has a value is changed.
         """
 
     def __init__(
@@ -683,11 +684,11 @@ class ListTemplatesByCoordinatorRequest(Message):
     coordinator_id: str
     """The coordinator."""
     page: int
-    """The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`."""
+    """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the page before, of the same coordinator; then without `page`."""
+    """The `next_page_token` of the previous page, with the same coordinator and without `page`."""
     def __init__(
         self,
         *,
@@ -764,11 +765,11 @@ class ListTemplatesByOrganizationRequest(Message):
     organization_id: str
     """The organization."""
     page: int
-    """The page, from 1 (the default) to 100,000. Beyond that, go on by `page_token`."""
+    """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the page before, of the same organization; then without
+    """The `next_page_token` of the previous page, with the same organization and without
     `page`.
     """
     def __init__(

@@ -112,18 +112,18 @@ class TemplateServiceServicer(object):
         raise NotImplementedError("Method not implemented!")
 
     def CreateTemplate(self, request, context):
-        """Creates a template; once for each `request_id`.
+        """Creates a template. Calls with the same `request_id` create it once.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-        (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
+        (TEMPLATE_NOT_FOUND), when the template of this `request_id` has been deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details("Method not implemented!")
         raise NotImplementedError("Method not implemented!")
 
     def UpdateTemplate(self, request, context):
-        """Changes the fields that the request names and leaves the others as they are, in one
-        statement: two callers that change different fields never undo each other.
+        """Changes the fields that the request names and leaves the others as they are. Two callers
+        that change different fields never undo each other's changes.
 
         Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
         """

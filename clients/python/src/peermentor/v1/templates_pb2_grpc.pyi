@@ -50,18 +50,18 @@ class TemplateServiceStub:
         peermentor.v1.templates_pb2.CreateTemplateRequest,
         peermentor.v1.templates_pb2.RecurringTemplate,
     ]
-    """Creates a template; once for each `request_id`.
+    """Creates a template. Calls with the same `request_id` create it once.
 
     Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-    (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
+    (TEMPLATE_NOT_FOUND), when the template of this `request_id` has been deleted.
     """
 
     UpdateTemplate: grpc.UnaryUnaryMultiCallable[
         peermentor.v1.templates_pb2.UpdateTemplateRequest,
         peermentor.v1.templates_pb2.RecurringTemplate,
     ]
-    """Changes the fields that the request names and leaves the others as they are, in one
-    statement: two callers that change different fields never undo each other.
+    """Changes the fields that the request names and leaves the others as they are. Two callers
+    that change different fields never undo each other's changes.
 
     Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
     """
@@ -122,18 +122,18 @@ class TemplateServiceAsyncStub:
         peermentor.v1.templates_pb2.CreateTemplateRequest,
         peermentor.v1.templates_pb2.RecurringTemplate,
     ]
-    """Creates a template; once for each `request_id`.
+    """Creates a template. Calls with the same `request_id` create it once.
 
     Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-    (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
+    (TEMPLATE_NOT_FOUND), when the template of this `request_id` has been deleted.
     """
 
     UpdateTemplate: grpc.aio.UnaryUnaryMultiCallable[
         peermentor.v1.templates_pb2.UpdateTemplateRequest,
         peermentor.v1.templates_pb2.RecurringTemplate,
     ]
-    """Changes the fields that the request names and leaves the others as they are, in one
-    statement: two callers that change different fields never undo each other.
+    """Changes the fields that the request names and leaves the others as they are. Two callers
+    that change different fields never undo each other's changes.
 
     Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
     """
@@ -209,10 +209,10 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.templates_pb2.RecurringTemplate,
         collections.abc.Awaitable[peermentor.v1.templates_pb2.RecurringTemplate],
     ]:
-        """Creates a template; once for each `request_id`.
+        """Creates a template. Calls with the same `request_id` create it once.
 
         Errors: INVALID_ARGUMENT; ALREADY_EXISTS (REQUEST_ID_REUSED); NOT_FOUND
-        (TEMPLATE_NOT_FOUND), when what the `request_id` made has been deleted.
+        (TEMPLATE_NOT_FOUND), when the template of this `request_id` has been deleted.
         """
 
     @abc.abstractmethod
@@ -224,8 +224,8 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.templates_pb2.RecurringTemplate,
         collections.abc.Awaitable[peermentor.v1.templates_pb2.RecurringTemplate],
     ]:
-        """Changes the fields that the request names and leaves the others as they are, in one
-        statement: two callers that change different fields never undo each other.
+        """Changes the fields that the request names and leaves the others as they are. Two callers
+        that change different fields never undo each other's changes.
 
         Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
         """
