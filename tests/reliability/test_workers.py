@@ -102,7 +102,7 @@ def test_a_worker_that_hangs_fails_no_call_that_is_safe_to_repeat(
 ) -> None:
     # Not on SQLite, where one that hangs in a transaction keeps all writers out.
     with (
-        migrated(postgres.new_database()) as database,
+        migrated(postgres.new_migrated_database()) as database,
         served(url_of(database), tmp_path, workers=2) as running,
     ):
         with loaded(running) as load:

@@ -99,7 +99,7 @@ def _app(database: Database) -> Iterator[tuple[App, grpc.Channel]]:
 @pytest.fixture
 def on_own_postgres(own_postgres: Postgres) -> Iterator[Database]:
     """A database on the server that may be stopped."""
-    with migrated(own_postgres.new_database()) as database:
+    with migrated(own_postgres.new_migrated_database()) as database:
         yield database
 
 

