@@ -47,7 +47,7 @@ def both_cores_burning() -> Iterator[None]:
 
 
 def test_workers_are_replaced_without_a_failed_call(own: Database, tmp_path: Path) -> None:
-    with served(url_of(own), tmp_path, WORKERS) as running:
+    with served(url_of(own), tmp_path, int(either(2, WORKERS))) as running:
         with loaded(running, keyed=False) as load:
             replace_all(running, int(either(1, 10)))
             if LONG:
