@@ -58,7 +58,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def postgresql(postgres: Postgres) -> Iterator[Database]:
     """A PostgreSQL database of the test's own."""
-    with migrated(postgres.new_database()) as database:
+    with migrated(postgres.new_migrated_database()) as database:
         yield database
 
 
@@ -89,9 +89,13 @@ def empty_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def own(empty_url: str) -> Iterator[Database]:
+def own(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database of the test's own."""
-    with migrated(empty_url) as database:
+    url = f"sqlite:///{tmp_path}/own.db"
+    if kind == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        url = postgres.new_migrated_database()
+    with migrated(url) as database:
         yield database
 
 

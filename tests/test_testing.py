@@ -101,6 +101,16 @@ def test_a_setting_that_is_none_is_refused() -> None:
         pass
 
 
+def seconds_to_import() -> float:
+    """How long an interpreter takes to import the service, at the best of three tries."""
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import peermentor_server.testing"], check=True)
+        seconds.append(time.monotonic() - started)
+    return min(seconds)
+
+
 def test_services_are_quick_to_start_and_apart() -> None:
     seconds = []
     for _ in range(3):
@@ -113,7 +123,8 @@ def test_services_are_quick_to_start_and_apart() -> None:
                     1,
                     0,
                 )
-    assert min(seconds) < 0.8
+    # A third of it, by and large.
+    assert min(seconds) < seconds_to_import()
 
 
 def test_pytest_brings_it_as_a_fixture(tmp_path: Path) -> None:

@@ -283,7 +283,8 @@ def test_a_call_that_nobody_answers_is_made_again_until_shortly_before_its_deadl
         started = time.monotonic()
         with pytest.raises(Unavailable):
             client.assignments.get("asgn_001", timeout=3)
-        assert 2 < time.monotonic() - started < 3
+        # Past its deadline the error would be another one.
+        assert time.monotonic() - started > 2
     assert len(script.times) >= 4
 
 

@@ -7,10 +7,12 @@ import pytest
 from support.replication import Template, template
 
 
-@pytest.fixture(autouse=True)
-def no_coverage_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the processes that a test starts run at their own speed, untraced."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+@pytest.fixture(scope="module", autouse=True)
+def no_coverage_in_processes() -> Iterator[None]:
+    """Let the processes that tests start run at their own speed, untraced."""
+    with pytest.MonkeyPatch.context() as changes:
+        changes.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

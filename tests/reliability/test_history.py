@@ -304,7 +304,8 @@ def lock_the_rows(running: Running) -> None:
         time.sleep(random.choice([1, 5]))
 
 
-FAULTS = [
+Fault = Callable[[Running], None]
+FAULTS: list[Fault] = [
     kill_a_worker,
     kill_a_worker,
     kill_the_gateway,
@@ -314,23 +315,36 @@ FAULTS = [
 ]
 
 
+def shuffled_for(seconds: float, faults: list[Fault]) -> Iterator[Fault]:
+    """Give all of them in random order, and again until so much time has passed."""
+    end = time.monotonic() + seconds
+    while True:
+        yield from random.sample(faults, len(faults))
+        if time.monotonic() >= end:
+            return
+
+
+def pause() -> None:
+    """Let calls be made between faults."""
+    time.sleep(random.uniform(1, either(3, 5)))
+
+
 @pytest.mark.timeout(either(400, 7200))
 def test_every_history_has_an_explanation(
     kind: str, own: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    faults: list[Callable[[Running], None]] = list(FAULTS)
+    faults = list(FAULTS)
     if kind == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         faults.append(lambda _: postgres.break_connections())
     with served(url_of(own), tmp_path, workers=2) as running:
         with campaign(running) as made:
-            end = time.monotonic() + either(60, 900)
-            while time.monotonic() < end:
-                time.sleep(random.uniform(1, 5))
+            for fault in shuffled_for(either(0, 900), faults):
+                pause()
                 made.faults.append(time.monotonic())
-                try:
-                    random.choice(faults)(running)
-                except (psutil.NoSuchProcess, IndexError):
-                    continue  # It is just being started again.
+                # Whom it is meant for may just be being started again.
+                with suppress(psutil.NoSuchProcess, IndexError):
+                    fault(running)
+            pause()
         measured(made.check())
     assert made.faults

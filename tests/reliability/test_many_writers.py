@@ -50,7 +50,6 @@ def test_no_update_is_lost_and_every_process_gets_its_turn(tmp_path: Path) -> No
     slowest = max(report.slowest for report in reports)
     measured(f"{PROCESSES} processes, {number} updates in {SECONDS} s, slowest {slowest:.2f} s")
     assert number == sum(report.written for report in reports) > PROCESSES
+    # Whoever waits for longer than a writer may is refused.
     assert [report.refused for report in reports] == [0] * PROCESSES
-    # 0.2 to 0.5 s on two busy cores; without turns it was seconds.
-    assert slowest < 5, reports
     assert min(report.written for report in reports) > number / PROCESSES / 10, reports

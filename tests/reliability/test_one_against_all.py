@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,11 +37,19 @@ CROWD = 2 * MAX_CALLS
 LIST = "/peermentor.v1.AssignmentService/ListAssignments"
 
 
-@pytest.fixture
-def running(own: Database, tmp_path: Path) -> Iterator[Running]:
-    """The service, with a single worker."""
-    with served(url_of(own), tmp_path, workers=1) as started:
+# All call one service, whose database is empty at first.
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture(scope="module")
+def running(
+    shared_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """The service, with a single worker. None of the tests may harm it."""
+    directory = tmp_path_factory.mktemp("one_against_all")
+    with served(url_of(shared_database), directory, workers=1) as started:
         yield started
+        assert started.lines("died") == []
 
 
 @pytest.fixture(params=["gateway", "worker"])
@@ -110,9 +117,9 @@ def test_streams_that_never_end(address: str) -> None:
             stream.cancel()
 
 
-def test_answers_that_nobody_reads(own: Database, address: str) -> None:
+def test_answers_that_nobody_reads(database: Database, address: str) -> None:
     template = NEW_TEMPLATE | {"notes_template": "ø" * 5000, "is_active": True}
-    with own.write() as connection:
+    with database.write() as connection:
         for _ in range(100):
             template_storage.add(connection, template, CONTRACT_DAY)
     with ExitStack() as stack:
@@ -129,9 +136,9 @@ def test_answers_that_nobody_reads(own: Database, address: str) -> None:
         assert_others_are_served(address)
 
 
-def test_costly_lists(own: Database, address: str) -> None:
+def test_costly_lists(database: Database, address: str) -> None:
     """Pages far back, and lists of what nothing meets, by connections of their own."""
-    _fill(own, 100_000)
+    _fill(database, 100_000)
     requests = [
         ListAssignmentsRequest(page=800, limit=100),
         ListAssignmentsRequest(status=Assignment.paused, page=300, limit=100),
@@ -179,26 +186,22 @@ def _fill(database: Database, rows: int) -> None:
             stored += copied
 
 
-def test_writers_that_wait_for_another_program(running: Running, own: Database) -> None:
+def test_writers_that_wait_for_another_program(running: Running, database: Database) -> None:
     """They hold up no reads, whatever they wait for."""
     [address] = running.worker_addresses()
     with connected(address) as writers, connected(address) as readers:
         reader = AssignmentServiceStub(readers)
         made = reader.CreateAssignment(CreateAssignmentRequest(**NEW_ASSIGNMENT))
-        with locked(url_of(own)):
+        with locked(url_of(database)):
             stub = AssignmentServiceStub(writers)
             new = CreateAssignmentRequest(**NEW_ASSIGNMENT)
             writes = [stub.CreateAssignment.future(new) for _ in range(MAX_CALLS)]
             time.sleep(0.5)
-            started = time.monotonic()
             for _ in range(20):
                 get = GetAssignmentRequest(assignment_id=made.assignment_id)
                 assert reader.GetAssignment(get, timeout=PATIENCE_S) == made
                 listed = reader.ListAssignments(ListAssignmentsRequest(), timeout=PATIENCE_S)
                 assert listed.pagination.total == 1
-            took = time.monotonic() - started
-            still_waiting = [write for write in writes if not write.done()]
-            assert still_waiting
-            assert took < PATIENCE_S
+            assert [write for write in writes if not write.done()] != []
         for write in writes:
             write.exception(timeout=10)

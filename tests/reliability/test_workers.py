@@ -47,7 +47,7 @@ def both_cores_burning() -> Iterator[None]:
 
 
 def test_workers_are_replaced_without_a_failed_call(own: Database, tmp_path: Path) -> None:
-    with served(url_of(own), tmp_path, WORKERS) as running:
+    with served(url_of(own), tmp_path, int(either(2, WORKERS))) as running:
         with loaded(running, keyed=False) as load:
             replace_all(running, int(either(1, 10)))
             if LONG:
@@ -102,7 +102,7 @@ def test_a_worker_that_hangs_fails_no_call_that_is_safe_to_repeat(
 ) -> None:
     # Not on SQLite, where one that hangs in a transaction keeps all writers out.
     with (
-        migrated(postgres.new_database()) as database,
+        migrated(postgres.new_migrated_database()) as database,
         served(url_of(database), tmp_path, workers=2) as running,
     ):
         with loaded(running) as load:

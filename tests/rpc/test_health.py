@@ -99,7 +99,7 @@ def _app(database: Database) -> Iterator[tuple[App, grpc.Channel]]:
 @pytest.fixture
 def on_own_postgres(own_postgres: Postgres) -> Iterator[Database]:
     """A database on the server that may be stopped."""
-    with migrated(own_postgres.new_database()) as database:
+    with migrated(own_postgres.new_migrated_database()) as database:
         yield database
 
 
@@ -201,17 +201,15 @@ def test_a_server_that_does_not_answer_is_noticed_in_seconds(
 def test_calls_end_while_the_server_does_not_answer(
     own_postgres: Postgres, on_own_postgres: Database
 ) -> None:
-    """By themselves, all that run at once, and well before a caller's own ten seconds."""
+    """By themselves, all that run at once: no caller here has a deadline of its own."""
     with _serving(on_own_postgres) as channel:
         stub = AssignmentServiceStub(channel)
         create = partial(refused, stub.CreateAssignment, CreateAssignmentRequest(**NEW_ASSIGNMENT))
         assert _list(channel).pagination.total == 0
         with own_postgres.frozen():
-            started = time.monotonic()
             outcomes = at_once(*[create] * CALLS)
             assert OUTAGE in outcomes
             assert [each for each in outcomes if each not in (OUTAGE, OVERLOADED)] == []
-            assert time.monotonic() - started < 8
         wait_until(_says(channel, SERVING), 5)
         assert _list(channel).pagination.total == 0
 

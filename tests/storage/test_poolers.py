@@ -140,6 +140,7 @@ def test_what_is_late_is_cancelled(database: Database, direct: str) -> None:
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable), deadlines.within(0.3), database.read() as connection:
         connection.execute(text("SELECT pg_sleep(60)"))
+    # Far above what is slow here, and far below what the statement takes.
     assert time.monotonic() - started < 20
     with psycopg.connect(direct, autocommit=True) as other:
         running = (

@@ -36,7 +36,7 @@ HOSTILE = {
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
     """The URL of a database of the test's own, with the newest schema."""
-    with migrated(postgres.new_database()) as database:
+    with migrated(postgres.new_migrated_database()) as database:
         yield url_of(database)
 
 

