@@ -10,6 +10,7 @@ from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.opening import unknown_schema
 from peermentor_server.supervise import gateway, scratch
 
 _GATEWAY_TIMEOUT_S = 30
@@ -94,8 +95,7 @@ def _look_into(database: Database) -> Finding:
     damage = tuple(database.damage())
     state = schema.state(database)
     if state is schema.State.UNKNOWN:
-        problem = f"the schema of {database.location} is newer than this program"
-        return Finding("database", (*damage, problem))
+        return Finding("database", (*damage, unknown_schema(database)))
     if state is schema.State.BEHIND and database.file is None:
         problem = f"the schema of {database.location} is behind; run: peermentor-server migrate"
         return Finding("database", (problem,))

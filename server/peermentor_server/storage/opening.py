@@ -28,7 +28,7 @@ def require_schema(database: Database) -> None:
         return
     state = use(database, lambda: schema.state(database))
     if state is schema.State.UNKNOWN:
-        raise _newer(database)
+        raise CommandFailed(unknown_schema(database))
     if state is schema.State.BEHIND:
         raise CommandFailed(
             f"the schema of {database.location} is behind; run: peermentor-server migrate "
@@ -41,11 +41,15 @@ def migrate(database: Database) -> None:
     try:
         use(database, lambda: schema.migrate(database))
     except schema.NewerSchema:
-        raise _newer(database) from None
+        raise CommandFailed(unknown_schema(database)) from None
 
 
-def _newer(database: Database) -> CommandFailed:
-    return CommandFailed(f"the schema of {database.location} is newer than this program")
+def unknown_schema(database: Database) -> str:
+    """Say that another version of the program has made this schema."""
+    return (
+        f"the schema of {database.location} is newer than this program, or older than its first "
+        "release"
+    )
 
 
 def use(database: Database, work: Callable[[], T]) -> T:
