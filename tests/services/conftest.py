@@ -1,0 +1,24 @@
+"""Each resource and each list, for the tests of what they do alike."""
+
+import grpc
+import pytest
+
+from support.resources import KINDS, LISTS, Pages, Resource
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.noun)
+def resource(request: pytest.FixtureRequest, channel: grpc.Channel) -> Resource:
+    """Assignments, or templates."""
+    return Resource(request.param, channel)
+
+
+@pytest.fixture(params=LISTS, ids=lambda form: form.rpc)
+def pages(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
+    """One of the five lists."""
+    return Pages(request.param, channel)
+
+
+@pytest.fixture(params=[form for form in LISTS if form.filter], ids=lambda form: form.rpc)
+def filtered(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
+    """One of the four lists that can be filtered."""
+    return Pages(request.param, channel)
