@@ -14,9 +14,9 @@ from support.resources import Resource
 
 def about_one(resource: Resource) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return a good call of each RPC that takes an id, but for the id."""
-    yield f"Get{resource.kind.noun}", {}
+    yield resource.rpc("Get"), {}
     yield from resource.kind.updates
-    yield f"Delete{resource.kind.noun}", {}
+    yield resource.rpc("Delete"), {}
 
 
 @pytest.mark.parametrize(

@@ -8,45 +8,32 @@ import grpc
 import pytest
 from sqlalchemy import func, select
 
-from peermentor.v1.assignments_pb2 import (
-    Assignment,
-    CreateAssignmentRequest,
-    DeleteAssignmentRequest,
-    UpdateAssignmentRequest,
-)
-from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor.v1.templates_pb2 import (
-    CreateTemplateRequest,
-    DeleteTemplateRequest,
-    RecurringTemplate,
-)
-from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import tables
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY, SettableClock
-from support.factories import (
-    NEW_ASSIGNMENT,
-    NEW_TEMPLATE,
-    contents,
-    new_assignment,
-    new_template,
-    refused,
-)
+from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, RefusedCall, contents
 from support.ports import free_ports
 from support.racing import at_once, errors
+from support.resources import ASSIGNMENT, KINDS, TEMPLATE, Resource
 
 ID = "0c7c5ab2-3a0c-4ba6-9a39-6a8b6a1a8f0e"
 ROUNDS = 10
 
 
-def repeatable_assignment(**fields: Any) -> CreateAssignmentRequest:
-    return CreateAssignmentRequest(**{**NEW_ASSIGNMENT, "request_id": ID, **fields})
+def create(resource: Resource, **fields: Any) -> Any:
+    """Create one with ID, unless another id is told."""
+    return resource.rpcs.call(resource.rpc("Create"), **request(resource, fields))
 
 
-def repeatable_template(**fields: Any) -> CreateTemplateRequest:
-    return CreateTemplateRequest(**{**NEW_TEMPLATE, "request_id": ID, **fields})
+def refuse(resource: Resource, **fields: Any) -> RefusedCall:
+    """Return how such a create is refused."""
+    return resource.rpcs.refuse(resource.rpc("Create"), **request(resource, fields))
+
+
+def request(resource: Resource, fields: dict[str, Any]) -> dict[str, Any]:
+    return resource.kind.new | {"request_id": ID} | fields
 
 
 def count(database: Database, table: Any) -> int:
@@ -57,142 +44,103 @@ def count(database: Database, table: Any) -> int:
 # --- The same request again ---
 
 
-def test_a_repeat_is_answered_with_the_assignment_that_the_first_made(
-    assignments: AssignmentServiceStub, clock: SettableClock, database: Database
+def test_a_repeat_is_answered_with_what_the_first_made(
+    resource: Resource, clock: SettableClock, database: Database
 ) -> None:
-    first = assignments.CreateAssignment(repeatable_assignment(mentee_name="Bjørn Solberg"))
+    first = create(resource, **resource.kind.optional)
     clock.advance(hours=1)
-    again = assignments.CreateAssignment(repeatable_assignment(mentee_name="Bjørn Solberg"))
 
-    assert again == first
-    assert count(database, tables.assignments) == 1
+    assert create(resource, **resource.kind.optional) == first
+    assert count(database, resource.kind.table) == 1
 
 
-def test_a_repeat_is_answered_with_the_template_that_the_first_made(
-    templates: TemplateServiceStub, clock: SettableClock, database: Database
+def test_a_repeat_is_answered_with_what_the_first_made_as_it_is_by_then(
+    resource: Resource,
 ) -> None:
-    first = templates.CreateTemplate(repeatable_template())
-    clock.advance(hours=1)
-    again = templates.CreateTemplate(repeatable_template())
+    first = create(resource, **resource.kind.optional)
+    changed = resource.update(1, **dict(resource.kind.changes))
 
-    assert again == first
-    assert count(database, tables.templates) == 1
-
-
-def test_a_repeat_is_answered_with_the_assignment_as_it_is_by_then(
-    assignments: AssignmentServiceStub,
-) -> None:
-    first = assignments.CreateAssignment(repeatable_assignment(mentee_name="Bjørn Solberg"))
-    changed = assignments.UpdateAssignment(
-        UpdateAssignmentRequest(
-            assignment_id=first.assignment_id, mentee_name="B.", status=Assignment.paused
-        )
-    )
-
-    again = assignments.CreateAssignment(repeatable_assignment(mentee_name="Bjørn Solberg"))
-
-    assert again == changed
-    assert (again.mentee_name, again.status) == ("B.", Assignment.paused)
+    assert create(resource, **resource.kind.optional) == changed != first
 
 
 def test_without_a_request_id_each_create_makes_one_more(
-    assignments: AssignmentServiceStub, templates: TemplateServiceStub, database: Database
+    resource: Resource, database: Database
 ) -> None:
-    assert new_assignment(assignments) != new_assignment(assignments)
-    assert new_template(templates) != new_template(templates)
+    assert [resource.number(made) for made in resource.fill(2)] == [1, 2]
     assert contents(database)["idempotency_keys"] == []
 
 
-def test_requests_of_different_ids_are_different_requests(
-    assignments: AssignmentServiceStub,
-) -> None:
+def test_requests_of_different_ids_are_different_requests(resource: Resource) -> None:
     ids = [ID, ID.upper(), ID[:-1], "1"]
-    made = {new_assignment(assignments, request_id=each).assignment_id for each in ids}
-    assert len(made) == len(ids)
+
+    made = [resource.number(create(resource, request_id=each)) for each in ids]
+
+    assert made == [1, 2, 3, 4]
 
 
-def test_an_id_of_one_rpc_says_nothing_to_the_other(
-    assignments: AssignmentServiceStub, templates: TemplateServiceStub
-) -> None:
-    for _ in range(2):
-        assert assignments.CreateAssignment(repeatable_assignment()).assignment_id == "asgn_001"
-        assert templates.CreateTemplate(repeatable_template()).id == "rt-001"
+def test_an_id_of_one_rpc_says_nothing_to_the_other(channel: grpc.Channel) -> None:
+    for resource in [Resource(kind, channel) for kind in KINDS] * 2:
+        assert resource.number(create(resource)) == 1
 
 
+@pytest.mark.parametrize("resource", [ASSIGNMENT], indirect=True)
 def test_a_default_that_has_changed_since_makes_no_other_request(
-    assignments: AssignmentServiceStub, clock: SettableClock
+    resource: Resource, clock: SettableClock
 ) -> None:
-    request = repeatable_assignment()
-    request.ClearField("start_date")
     clock.set(CONTRACT_DAY.replace(hour=23, minute=59, second=59))
-    first = assignments.CreateAssignment(request)
+    first = create(resource, start_date=None)
     clock.advance(seconds=2)
 
-    assert assignments.CreateAssignment(request) == first
+    assert create(resource, start_date=None) == first
     assert first.start_date == "2026-03-26"
 
 
+@pytest.mark.parametrize("resource", [TEMPLATE], indirect=True)
 def test_a_rule_that_has_run_out_since_is_no_reason_to_refuse_a_repeat(
-    templates: TemplateServiceStub, clock: SettableClock
+    resource: Resource, clock: SettableClock
 ) -> None:
     last = "FREQ=DAILY;UNTIL=20260326T100005Z"
-    first = templates.CreateTemplate(repeatable_template(recurrence_rule=last))
+    first = create(resource, recurrence_rule=last)
     clock.advance(seconds=10)
 
-    assert templates.CreateTemplate(repeatable_template(recurrence_rule=last)) == first
-    other = repeatable_template(recurrence_rule=last, request_id="other")
-    assert refused(templates.CreateTemplate, other).violations.keys() == {"recurrence_rule"}
+    assert create(resource, recurrence_rule=last) == first
+    other = refuse(resource, recurrence_rule=last, request_id="other")
+    assert other.violations.keys() == {"recurrence_rule"}
 
 
 # --- Other content ---
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("resource", "field", "value"),
     [
-        ("mentee_id", "user_089"),
-        ("peer_mentor_id", "user_043"),
-        ("coordinator_id", "user_008"),
-        ("org_id", "org_04"),
-        ("start_date", "2026-03-27"),
-        ("start_date", None),
-        ("mentee_name", "Bjørn Solberg"),
-        ("mentee_name", ""),
+        (ASSIGNMENT, "mentee_id", "user_089"),
+        (ASSIGNMENT, "peer_mentor_id", "user_043"),
+        (ASSIGNMENT, "coordinator_id", "user_008"),
+        (ASSIGNMENT, "org_id", "org_04"),
+        (ASSIGNMENT, "start_date", "2026-03-27"),
+        (ASSIGNMENT, "start_date", None),
+        (ASSIGNMENT, "mentee_name", "Bjørn Solberg"),
+        (ASSIGNMENT, "mentee_name", ""),
+        (TEMPLATE, "coordinator_id", "coord-205"),
+        (TEMPLATE, "organization_id", "org-45"),
+        (TEMPLATE, "name", "Monthly Review"),
+        (TEMPLATE, "activity_type", "review"),
+        (TEMPLATE, "recurrence_rule", "FREQ=DAILY"),
+        (TEMPLATE, "duration_minutes", 91),
+        (TEMPLATE, "mentor_ids", NEW_TEMPLATE["mentor_ids"][::-1]),
+        (TEMPLATE, "notes_template", ""),
+        (TEMPLATE, "is_active", False),
     ],
+    indirect=["resource"],
 )
-def test_an_assignment_of_other_content_is_refused(
-    assignments: AssignmentServiceStub, database: Database, field: str, value: str | None
+def test_other_content_is_refused(
+    resource: Resource, database: Database, field: str, value: Any
 ) -> None:
-    assignments.CreateAssignment(repeatable_assignment())
+    create(resource)
     before = contents(database)
 
-    call = refused(assignments.CreateAssignment, repeatable_assignment(**{field: value}))
-
-    assert (call.code, call.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
-    assert contents(database) == before
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("coordinator_id", "coord-205"),
-        ("organization_id", "org-45"),
-        ("name", "Monthly Review"),
-        ("activity_type", "review"),
-        ("recurrence_rule", "FREQ=DAILY"),
-        ("duration_minutes", 91),
-        ("mentor_ids", NEW_TEMPLATE["mentor_ids"][::-1]),
-        ("notes_template", ""),
-        ("is_active", False),
-    ],
-)
-def test_a_template_of_other_content_is_refused(
-    templates: TemplateServiceStub, database: Database, field: str, value: Any
-) -> None:
-    templates.CreateTemplate(repeatable_template())
-    before = contents(database)
-
-    call = refused(templates.CreateTemplate, repeatable_template(**{field: value}))
+    call = refuse(resource, **{field: value})
 
     assert (call.code, call.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
     assert contents(database) == before
@@ -202,45 +150,43 @@ def test_a_template_of_other_content_is_refused(
 
 
 def test_an_id_is_forgotten_after_a_day_and_not_before(
-    assignments: AssignmentServiceStub, clock: SettableClock
+    resource: Resource, clock: SettableClock
 ) -> None:
     made = []
     for seconds in (0, 86_399, 1, 86_399, 1):
         clock.advance(seconds=seconds)
-        made.append(assignments.CreateAssignment(repeatable_assignment()).assignment_id)
+        made.append(resource.number(create(resource)))
 
-    assert made == ["asgn_001", "asgn_001", "asgn_002", "asgn_002", "asgn_003"]
+    assert made == [1, 1, 2, 2, 3]
 
 
 def test_after_a_day_an_id_may_stand_for_other_content(
-    templates: TemplateServiceStub, clock: SettableClock
+    resource: Resource, clock: SettableClock
 ) -> None:
-    templates.CreateTemplate(repeatable_template())
+    create(resource)
     clock.advance(days=1)
 
-    other = templates.CreateTemplate(repeatable_template(name="Monthly Review"))
+    other = create(resource, coordinator_id="another")
 
-    assert (other.id, other.name) == ("rt-002", "Monthly Review")
-    assert templates.CreateTemplate(repeatable_template(name="Monthly Review")) == other
+    assert (resource.number(other), other.coordinator_id) == (2, "another")
+    assert create(resource, coordinator_id="another") == other
 
 
 def test_creates_delete_what_is_forgotten(
-    assignments: AssignmentServiceStub, clock: SettableClock, database: Database
+    resource: Resource, clock: SettableClock, database: Database
 ) -> None:
     for number in range(3):
-        new_assignment(assignments, request_id=f"old-{number}")
+        create(resource, request_id=f"old-{number}")
     clock.advance(days=1)
-    new_assignment(assignments, request_id="new")
+    create(resource, request_id="new")
 
     assert [row.request_id for row in contents(database)["idempotency_keys"]] == ["new"]
 
 
-def test_what_is_remembered_holds_no_content(
-    assignments: AssignmentServiceStub, database: Database
-) -> None:
-    created = assignments.CreateAssignment(repeatable_assignment(mentee_name="Bjørn Solberg"))
-    request = DeleteAssignmentRequest(assignment_id=created.assignment_id)
-    assignments.DeleteAssignment(request)
+@pytest.mark.parametrize("resource", [ASSIGNMENT], indirect=True)
+def test_what_is_remembered_holds_no_content(resource: Resource, database: Database) -> None:
+    create(resource, mentee_name="Bjørn Solberg")
+    resource.delete(1)
 
     left = {name: rows for name, rows in contents(database).items() if rows}
     assert left.keys() == {"idempotency_keys"}
@@ -249,122 +195,80 @@ def test_what_is_remembered_holds_no_content(
 
 
 def test_what_was_made_and_deleted_is_not_made_again(
-    assignments: AssignmentServiceStub, templates: TemplateServiceStub, database: Database
+    resource: Resource, database: Database
 ) -> None:
-    assignment = assignments.CreateAssignment(repeatable_assignment())
-    template = templates.CreateTemplate(repeatable_template())
-    assignments.DeleteAssignment(DeleteAssignmentRequest(assignment_id=assignment.assignment_id))
-    templates.DeleteTemplate(DeleteTemplateRequest(id=template.id))
+    create(resource)
+    resource.delete(1)
 
-    calls = [
-        refused(assignments.CreateAssignment, repeatable_assignment()),
-        refused(templates.CreateTemplate, repeatable_template()),
-    ]
+    call = refuse(resource)
 
-    assert [(call.code, call.reason) for call in calls] == [
-        (grpc.StatusCode.NOT_FOUND, "ASSIGNMENT_NOT_FOUND"),
-        (grpc.StatusCode.NOT_FOUND, "TEMPLATE_NOT_FOUND"),
-    ]
-    assert [call.message for call in calls] == [
-        "the assignment that this request_id created has been deleted",
-        "the template that this request_id created has been deleted",
-    ]
-    assert count(database, tables.assignments) == count(database, tables.templates) == 0
+    noun = resource.kind.noun
+    assert (call.code, call.reason) == (grpc.StatusCode.NOT_FOUND, f"{noun.upper()}_NOT_FOUND")
+    gone = f"the {noun.lower()} that this request_id created has been deleted"
+    assert call.message == gone
+    assert count(database, resource.kind.table) == 0
 
 
-def test_a_create_that_is_refused_uses_no_id(
-    assignments: AssignmentServiceStub, templates: TemplateServiceStub, database: Database
-) -> None:
-    refused(assignments.CreateAssignment, repeatable_assignment(org_id="no good"))
-    refused(templates.CreateTemplate, repeatable_template(duration_minutes=0))
+def test_a_create_that_is_refused_uses_no_id(resource: Resource, database: Database) -> None:
+    refuse(resource, **resource.kind.bad)
     assert contents(database)["idempotency_keys"] == []
 
-    assert assignments.CreateAssignment(repeatable_assignment()).assignment_id == "asgn_001"
-    assert templates.CreateTemplate(repeatable_template()).id == "rt-001"
+    assert resource.number(create(resource)) == 1
 
 
 # --- How an id is given ---
-
 
 GOOD_IDS = ["1", "x" * 64, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "!~/\\{}"]
 BAD_IDS = ["", "x" * 65, " ", "a b", "a\tb", "a\n", "\0", "\x7f", "ø", "\u200b", "\uff11"]
 
 
 @pytest.mark.parametrize("request_id", GOOD_IDS)
-def test_an_id_is_1_to_64_printable_ascii_characters(
-    assignments: AssignmentServiceStub, templates: TemplateServiceStub, request_id: str
-) -> None:
-    for _ in range(2):
-        assert new_assignment(assignments, request_id=request_id).assignment_id == "asgn_001"
-        assert new_template(templates, request_id=request_id).id == "rt-001"
+def test_an_id_is_1_to_64_printable_ascii_characters(resource: Resource, request_id: str) -> None:
+    made = [resource.number(create(resource, request_id=request_id)) for _ in range(2)]
+
+    assert made == [1, 1]
 
 
 @pytest.mark.parametrize("request_id", BAD_IDS, ids=ascii)
 def test_any_other_id_is_refused_with_all_else_that_is(
-    assignments: AssignmentServiceStub,
-    templates: TemplateServiceStub,
-    database: Database,
-    request_id: str,
+    resource: Resource, database: Database, request_id: str
 ) -> None:
-    calls = [
-        refused(
-            assignments.CreateAssignment, repeatable_assignment(request_id=request_id, org_id="")
-        ),
-        refused(templates.CreateTemplate, repeatable_template(request_id=request_id, name="")),
-    ]
+    call = refuse(resource, request_id=request_id, coordinator_id="")
 
-    assert [call.code for call in calls] == [grpc.StatusCode.INVALID_ARGUMENT] * 2
-    assert calls[0].violations.keys() == {"org_id", "request_id"}
-    assert calls[1].violations.keys() == {"name", "request_id"}
+    assert call.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert call.violations.keys() == {"coordinator_id", "request_id"}
     assert not any(contents(database).values())
 
 
+def keys(*values: str) -> tuple[tuple[str, str], ...]:
+    return tuple(("idempotency-key", value) for value in values)
+
+
+@pytest.mark.parametrize(("field", "times"), [(ID, 1), (None, 1), (None, 2)])
 def test_the_metadata_does_the_same_as_the_field(
-    assignments: AssignmentServiceStub, templates: TemplateServiceStub
+    resource: Resource, field: str | None, times: int
 ) -> None:
-    assignment, template = repeatable_assignment(), repeatable_template()
-    made: list[Any] = [
-        assignments.CreateAssignment(assignment),
-        templates.CreateTemplate(template),
-    ]
-    key = (("idempotency-key", ID),)
-    both = [
-        assignments.CreateAssignment(assignment, metadata=key),
-        templates.CreateTemplate(template, metadata=key),
-    ]
-    assignment.ClearField("request_id")
-    template.ClearField("request_id")
-    alone = [
-        assignments.CreateAssignment(assignment, metadata=key),
-        templates.CreateTemplate(template, metadata=key * 2),
-    ]
+    made = create(resource)
 
-    assert both == made
-    assert alone == made
+    assert create(resource, request_id=field, metadata=keys(*[ID] * times)) == made
 
 
-@pytest.mark.parametrize("keys", [["other"], [""], [ID, "other"], [ID.upper()]])
+@pytest.mark.parametrize("values", [["other"], [""], [ID, "other"], [ID.upper()]])
 def test_a_field_and_metadata_that_differ_are_refused(
-    templates: TemplateServiceStub, database: Database, keys: list[str]
+    resource: Resource, database: Database, values: list[str]
 ) -> None:
-    metadata = tuple(("idempotency-key", key) for key in keys)
-    create = partial(templates.CreateTemplate, metadata=metadata)
-
-    call = refused(create, repeatable_template())
+    call = refuse(resource, metadata=keys(*values))
 
     assert call.code is grpc.StatusCode.INVALID_ARGUMENT
     assert call.violations.keys() == {"request_id"}
     assert not any(contents(database).values())
 
 
-@pytest.mark.parametrize("keys", [[""], ["a b"], ["x" * 65], ["one", "two"]])
+@pytest.mark.parametrize("values", [[""], ["a b"], ["x" * 65], ["one", "two"]])
 def test_bad_metadata_is_refused_by_the_name_of_the_field(
-    assignments: AssignmentServiceStub, keys: list[str]
+    resource: Resource, values: list[str]
 ) -> None:
-    metadata = tuple(("idempotency-key", key) for key in keys)
-    create = partial(assignments.CreateAssignment, metadata=metadata)
-
-    call = refused(create, CreateAssignmentRequest(**NEW_ASSIGNMENT))
+    call = refuse(resource, request_id=None, metadata=keys(*values))
 
     assert call.violations.keys() == {"request_id"}
 
@@ -387,43 +291,35 @@ def other_channel(
     own.close()
 
 
-def test_twins_at_the_same_moment_make_one_assignment(
-    channel: grpc.Channel, other_channel: grpc.Channel, database: Database
+def test_twins_at_the_same_moment_make_one(
+    resource: Resource, other_channel: grpc.Channel, database: Database
 ) -> None:
-    stubs = [AssignmentServiceStub(each) for each in (channel, other_channel)] * 3
+    resources = [resource, Resource(resource.kind, other_channel)] * 3
     for number in range(ROUNDS):
-        request = repeatable_assignment(request_id=f"request-{number}", mentee_name="Bjørn")
-        outcomes = at_once(*(partial(stub.CreateAssignment, request) for stub in stubs))
+        fields = {"request_id": f"request-{number}", **resource.kind.optional}
+        outcomes = at_once(*(partial(create, each, **fields) for each in resources))
         assert errors(outcomes) == []
-        assert len({each.assignment_id for each in outcomes}) == 1
-    assert count(database, tables.assignments) == count(database, tables.idempotency_keys) == ROUNDS
-
-
-def test_twins_at_the_same_moment_make_one_template(
-    channel: grpc.Channel, other_channel: grpc.Channel, database: Database
-) -> None:
-    stubs = [TemplateServiceStub(each) for each in (channel, other_channel)] * 3
-    for number in range(ROUNDS):
-        request = repeatable_template(request_id=f"request-{number}")
-        outcomes: list[RecurringTemplate] = at_once(
-            *(partial(stub.CreateTemplate, request) for stub in stubs)
-        )
-        assert errors(outcomes) == []
-        assert len({each.id for each in outcomes}) == 1
-    assert count(database, tables.templates) == count(database, tables.idempotency_keys) == ROUNDS
+        assert len({resource.number(each) for each in outcomes}) == 1
+    assert (
+        count(database, resource.kind.table) == count(database, tables.idempotency_keys) == ROUNDS
+    )
 
 
 def test_of_different_requests_with_one_id_at_the_same_moment_one_is_stored(
-    channel: grpc.Channel, other_channel: grpc.Channel, database: Database
+    resource: Resource, other_channel: grpc.Channel, database: Database
 ) -> None:
-    first, second = (TemplateServiceStub(each) for each in (channel, other_channel))
     for number in range(ROUNDS):
         request_id = f"request-{number}"
         outcomes = at_once(
-            partial(first.CreateTemplate, repeatable_template(request_id=request_id)),
-            partial(second.CreateTemplate, repeatable_template(request_id=request_id, name="x")),
+            partial(create, resource, request_id=request_id),
+            partial(
+                create,
+                Resource(resource.kind, other_channel),
+                request_id=request_id,
+                coordinator_id="another",
+            ),
         )
         [error] = errors(outcomes)
         assert isinstance(error, grpc.RpcError)
         assert error.code() is grpc.StatusCode.ALREADY_EXISTS
-    assert count(database, tables.templates) == ROUNDS
+    assert count(database, resource.kind.table) == ROUNDS

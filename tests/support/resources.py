@@ -45,8 +45,8 @@ class Kind:
     stub: Callable[[grpc.Channel], Any]
     variants: tuple[dict[str, Any], ...]
     """For `create`: what gives a resource another place in some list."""
-    full: dict[str, Any]
-    """For `create`: what fills fields that are empty at first."""
+    optional: dict[str, Any]
+    """What a create may say besides `new`."""
     changes: tuple[tuple[str, Any], ...]
     """Other values than those in `new`, of every field that can change."""
     bad: dict[str, Any]
@@ -78,7 +78,7 @@ ASSIGNMENT = Kind(
         {"last_contact": "2026-03-01T00:00:00.000001Z"},
         {"last_contact": "2026-03-02T00:00:00Z"},
     ),
-    full={"mentee_name": "Bjørn Solberg", "last_contact": "2026-03-25T09:00:00Z"},
+    optional={"mentee_name": "Bjørn Solberg"},
     changes=(
         ("status", Assignment.paused),
         ("status", Assignment.completed),
@@ -109,7 +109,7 @@ TEMPLATE = Kind(
     create=new_template,
     stub=TemplateServiceStub,
     variants=({},),
-    full={},
+    optional={"is_active": True},
     changes=(
         ("coordinator_id", "coord-205"),
         ("organization_id", "org-45"),
@@ -138,6 +138,10 @@ class Resource:
         self.rpcs = Rpcs(channel)
         self._stub = kind.stub(channel)
 
+    def rpc(self, verb: str) -> str:
+        """Return the name of an RPC, as that of "Get"."""
+        return f"{verb}{self.kind.noun}"
+
     def create(self, **fields: Any) -> Any:
         """Make one, with some fields of its own."""
         return self.kind.create(self._stub, **fields)
@@ -148,19 +152,19 @@ class Resource:
 
     def get(self, number: int) -> Any:
         """Return one as it is now."""
-        return self.rpcs.call(f"Get{self.kind.noun}", **self.named(self.id(number)))
+        return self.rpcs.call(self.rpc("Get"), **self.named(self.id(number)))
 
     def update(self, number: int, **fields: Any) -> Any:
         """Change one."""
-        return self.rpcs.call(f"Update{self.kind.noun}", **self.named(self.id(number)), **fields)
+        return self.rpcs.call(self.rpc("Update"), **self.named(self.id(number)), **fields)
 
     def refuse_update(self, number: int, **fields: Any) -> RefusedCall:
         """Return how a change is refused."""
-        return self.rpcs.refuse(f"Update{self.kind.noun}", **self.named(self.id(number)), **fields)
+        return self.rpcs.refuse(self.rpc("Update"), **self.named(self.id(number)), **fields)
 
     def delete(self, number: int) -> Any:
         """Delete one."""
-        return self.rpcs.call(f"Delete{self.kind.noun}", **self.named(self.id(number)))
+        return self.rpcs.call(self.rpc("Delete"), **self.named(self.id(number)))
 
     def move(self, database: Database, number: int, new_number: int) -> None:
         """Give one another key, to see one that would take thousands of calls."""
@@ -170,7 +174,7 @@ class Resource:
 
     def listed(self) -> list[int]:
         """Return which there are."""
-        return self.numbers(self.rpcs.call(f"List{self.kind.noun}s"))
+        return self.numbers(self.rpcs.call(self.rpc("List") + "s"))
 
     def id(self, number: int) -> str:
         """Return the id of one."""

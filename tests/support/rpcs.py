@@ -1,6 +1,7 @@
 """Any RPC by its name, for what holds for several of them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -45,16 +46,17 @@ class Rpcs:
         self._assignments = AssignmentServiceStub(channel)
         self._templates = TemplateServiceStub(channel)
 
-    def call(self, rpc: str, **fields: Any) -> Any:
+    def call(self, rpc: str, *, metadata: Any = (), **fields: Any) -> Any:
         """Return the answer."""
         method, request = self._prepare(rpc, fields)
-        return method(request)
+        return method(request, metadata=metadata)
 
-    def refuse(self, rpc: str, **fields: Any) -> RefusedCall:
+    def refuse(self, rpc: str, *, metadata: Any = (), **fields: Any) -> RefusedCall:
         """Return how the call was refused."""
-        return refused(*self._prepare(rpc, fields))
+        method, request = self._prepare(rpc, fields)
+        return refused(partial(method, metadata=metadata), request)
 
-    def _prepare(self, rpc: str, fields: dict[str, Any]) -> tuple[Callable[[Any], Any], object]:
+    def _prepare(self, rpc: str, fields: dict[str, Any]) -> tuple[Callable[..., Any], object]:
         of_templates = "Template" in rpc
         module: Any = templates_pb2 if of_templates else assignments_pb2
         stub = self._templates if of_templates else self._assignments
@@ -64,5 +66,5 @@ class Rpcs:
 class GoodRequests(Rpcs):
     """Calls RPCs with good requests, some fields of which are replaced."""
 
-    def _prepare(self, rpc: str, fields: dict[str, Any]) -> tuple[Callable[[Any], Any], object]:
+    def _prepare(self, rpc: str, fields: dict[str, Any]) -> tuple[Callable[..., Any], object]:
         return super()._prepare(rpc, GOOD[rpc] | fields)
