@@ -7,14 +7,9 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 
 from peermentor.v1 import assignments_pb2, templates_pb2
+from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
 from support.lua import contract
 
-NEW = {
-    "mentee_id": "user_088",
-    "peer_mentor_id": "user_042",
-    "coordinator_id": "user_007",
-    "org_id": "org_03",
-}
 NULLABLE = ("last_contact_date", "days_since_contact", "reminder_sent_at", "escalation_sent_at")
 FIELDS = {field.name for field in assignments_pb2.Assignment.DESCRIPTOR.fields}
 
@@ -58,7 +53,7 @@ def test_a_key_to_insert_before_stands_in_every_assignment_and_in_no_other_answe
 
 
 def test_a_new_assignment_has_every_nullable_field_as_null(rest: httpx.Client) -> None:
-    created = rest.post("/api/v1/assignments", json=NEW).json()
+    created = rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT).json()
     assert {name for name, value in created.items() if value is None} == set(NULLABLE)
     assert created.keys() == FIELDS
     assert rest.get("/api/v1/assignments/asgn_001").json() == created
@@ -67,7 +62,7 @@ def test_a_new_assignment_has_every_nullable_field_as_null(rest: httpx.Client) -
 
 
 def test_a_set_field_is_printed_once_and_the_others_stay_null(rest: httpx.Client) -> None:
-    rest.post("/api/v1/assignments", json=NEW)
+    rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT)
     body = {"contact_date": "2026-03-26T09:45:00Z", "contact_type": "call"}
     answer = rest.put("/api/v1/assignments/asgn_001/last-contact", json=body)
     assert answer.text.count('"last_contact_date"') == 1
@@ -79,7 +74,7 @@ def test_a_set_field_is_printed_once_and_the_others_stay_null(rest: httpx.Client
 
 def test_each_of_many_assignments_gets_its_own_nulls(rest: httpx.Client) -> None:
     for number in range(30):
-        rest.post("/api/v1/assignments", json=NEW | {"mentee_id": f"user_{number}"})
+        rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT | {"mentee_id": f"user_{number}"})
         if number % 3 == 0:
             path = f"/api/v1/assignments/asgn_{number + 1:03d}/last-contact"
             rest.put(path, json={"contact_date": "2026-03-20T09:45:00Z"})
@@ -108,11 +103,13 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_any_text_comes_through_unchanged(text: str, rest: httpx.Client) -> None:
-    created = rest.post("/api/v1/assignments", json=NEW | {"mentee_name": text})
+    created = rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT | {"mentee_name": text})
     assert created.status_code == 200, created.text
     assert created.json()["mentee_name"] == text
     assert created.json().keys() == FIELDS
-    rest.post("/api/v1/assignments", json=NEW | {"mentee_id": "other", "mentee_name": text})
+    rest.post(
+        "/api/v1/assignments", json=NEW_ASSIGNMENT | {"mentee_id": "other", "mentee_name": text}
+    )
     listed = rest.get("/api/v1/assignments").json()
     assert [row["mentee_name"] for row in listed["data"]] == [text, text]
     assert [row.keys() for row in listed["data"]] == [FIELDS, FIELDS]
@@ -120,15 +117,7 @@ def test_any_text_comes_through_unchanged(text: str, rest: httpx.Client) -> None
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_templates_get_no_nulls_and_keep_their_texts(text: str, rest: httpx.Client) -> None:
-    body = {
-        "coordinator_id": "coord-119",
-        "organization_id": "org-44",
-        "name": text,
-        "activity_type": "workshop",
-        "recurrence_rule": "FREQ=DAILY",
-        "duration_minutes": 5,
-        "notes_template": text,
-    }
+    body = NEW_TEMPLATE | {"name": text, "mentor_ids": [], "notes_template": text}
     created = rest.post("/api/v1/recurring-templates", json=body)
     assert created.status_code == 200, created.text
     answer = created.json()

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from peermentor import Client, NotFound, ResourceExhausted
 from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
+from support.factories import NEW_ASSIGNMENT
 from support.flood import flood
 from support.serving import Running, served
 from support.torture import either, measured
@@ -28,7 +29,6 @@ SLOW_INSERTS = (
     ),
     "CREATE TRIGGER slow BEFORE INSERT ON assignments FOR EACH ROW EXECUTE FUNCTION slow()",
 )
-PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "x")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def creates(address: str, callers: int) -> list[bytes]:
 
 
 def create(address: str, mentee_id: str) -> bytes:
-    body = json.dumps(PEOPLE | {"mentee_id": mentee_id})
+    body = json.dumps(NEW_ASSIGNMENT | {"mentee_id": mentee_id})
     return (
         f"POST /api/v1/assignments HTTP/1.1\r\nHost: {address}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"

@@ -32,7 +32,6 @@ from support.factories import STORED_ASSIGNMENT
 from support.ports import free_ports
 
 NOW = CONTRACT_DAY
-PAIR = STORED_ASSIGNMENT
 PRIVATE = "Bjørn-Solberg-was-here"
 
 
@@ -123,7 +122,7 @@ def test_a_write_is_stored_when_its_block_ends(database: Database, second: Datab
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
     def write() -> None:
         with database.write() as connection:
-            row = assignments.add(connection, PAIR, "Bjørn Solberg", NOW)
+            row = assignments.add(connection, STORED_ASSIGNMENT, "Bjørn Solberg", NOW)
             assignments.record_contact(connection, row.id, NOW, "call", NOW)
             raise ZeroDivisionError
 
@@ -150,7 +149,7 @@ def test_foreign_keys_hold(database: Database) -> None:
 
 def test_a_read_leaves_no_transaction_open(database: Database, second: Database) -> None:
     with second.write() as connection:
-        assignments.add(connection, PAIR, "Bjørn Solberg", NOW)
+        assignments.add(connection, STORED_ASSIGNMENT, "Bjørn Solberg", NOW)
     with database.read() as connection:
         assignments.list_page(connection, {}, Page())
         _assert_no_transaction(second)
@@ -258,7 +257,7 @@ def test_a_refused_constraint_is_a_fault_without_values(database: Database) -> N
 
 def test_a_refused_check_is_a_fault_without_values(database: Database) -> None:
     with database.write() as connection:
-        assignments.add(connection, PAIR, PRIVATE, NOW)
+        assignments.add(connection, STORED_ASSIGNMENT, PRIVATE, NOW)
     with pytest.raises(InternalFault) as raised:
         _write(database, update(assignments_table).values(status=PRIVATE))
     _assert_silent(raised.value)
@@ -496,7 +495,7 @@ def _instants() -> list[datetime]:
 
 def _stored(connection: Connection, instants: list[datetime]) -> list[datetime]:
     """Store instants, and return them in the order that the database puts them in."""
-    key = assignments.add(connection, PAIR, "", NOW).id
+    key = assignments.add(connection, STORED_ASSIGNMENT, "", NOW).id
     rows = [
         {"assignment_id": key, "contact_date": it, "contact_type": "", "recorded_at": it}
         for it in instants

@@ -15,25 +15,15 @@ from peermentor_server.storage.tables import idempotency_keys as keys_table
 from peermentor_server.storage.tables import templates as templates_table
 from peermentor_server.storage.templates import TemplateRow
 from support.clock import CONTRACT_DAY
+from support.factories import STORED_TEMPLATE
 from support.racing import at_once, errors
 
 NOW = CONTRACT_DAY
 REQUEST = Request("CreateTemplate", "one", idempotency_keys.digest({"name": "Name"}))
-TEMPLATE: dict[str, Any] = {
-    "coordinator_id": "coord-119",
-    "organization_id": "org-44",
-    "name": "Name",
-    "activity_type": "review",
-    "recurrence_rule": "FREQ=DAILY",
-    "duration_minutes": 60,
-    "mentor_ids": [],
-    "notes_template": "",
-    "is_active": True,
-}
 
 
 def create(connection: Connection, request: Request = REQUEST, now: datetime = NOW) -> TemplateRow:
-    make = partial(templates.add, values=TEMPLATE, now=now)
+    make = partial(templates.add, values=STORED_TEMPLATE, now=now)
     row = idempotency_keys.once(connection, request, now, make=make, find=templates.get)
     assert row is not None
     return row

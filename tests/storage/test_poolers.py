@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import date
 
 import psycopg
 import pytest
@@ -16,13 +15,12 @@ from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
 from support.commands import run
 from support.databases import Postgres
-from support.factories import NEW_ASSIGNMENT
+from support.factories import STORED_ASSIGNMENT
 from support.poolers import running_pooler
 from support.racing import at_once, errors
 from support.waiting import wait_until
 
 NOW = CONTRACT_DAY
-PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 5)}
 # Fewer sessions than clients: each is given from one to the other all the time.
 TRANSACTIONS = {"pool_mode": "transaction", "default_pool_size": "2"}
 
@@ -52,7 +50,7 @@ def database(pooled: str) -> Iterator[Database]:
 def _live(database: Database, number: int) -> None:
     """Create, change, read and delete an assignment, again and again."""
     for turn in range(25):
-        pair = PAIR | {"mentee_id": f"user_{number}_{turn}"}
+        pair = STORED_ASSIGNMENT | {"mentee_id": f"user_{number}_{turn}"}
         with database.write() as connection:
             key = assignments.add(connection, pair, "Łukasz", NOW).id
         with database.read() as connection:
@@ -124,11 +122,11 @@ def test_values_are_written_as_the_service_reads_them_whatever_others_set(
 
 def _live_once(database: Database) -> None:
     with database.write() as connection:
-        key = assignments.add(connection, PAIR, "Łukasz", NOW).id
+        key = assignments.add(connection, STORED_ASSIGNMENT, "Łukasz", NOW).id
     with database.read() as connection:
         found = assignments.get(connection, key)
     assert found is not None
-    assert (found.start_date, found.created_at) == (PAIR["start_date"], NOW)
+    assert (found.start_date, found.created_at) == (STORED_ASSIGNMENT["start_date"], NOW)
 
 
 def test_limits_hold_in_each_transaction(database: Database) -> None:

@@ -25,7 +25,7 @@ from peermentor_server.storage.tables import contacts, mentees
 from peermentor_server.storage.tables import templates as templates_table
 from support.clock import CONTRACT_DAY
 from support.databases import Postgres
-from support.factories import STORED_ASSIGNMENT
+from support.factories import STORED_ASSIGNMENT, STORED_TEMPLATE
 from support.racing import at_once, errors
 from support.waiting import wait_until
 
@@ -151,17 +151,7 @@ def test_changes_of_different_fields_of_a_template_both_stand(racers: Racers) ->
 
 
 def _create_template(database: Database) -> int:
-    values = {
-        "coordinator_id": "coord-119",
-        "organization_id": "org-44",
-        "name": "Weekly Peer Session Template",
-        "activity_type": "peer_session",
-        "recurrence_rule": "RRULE:FREQ=WEEKLY;BYDAY=MO",
-        "duration_minutes": 1,
-        "mentor_ids": [],
-        "notes_template": "",
-        "is_active": True,
-    }
+    values = STORED_TEMPLATE | {"duration_minutes": 1}
     with database.write() as connection:
         key: int = templates.add(connection, values, NOW).id
         return key

@@ -1,7 +1,7 @@
 """A session of PostgreSQL: as the service relies on it, whatever server and surroundings say."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -14,10 +14,9 @@ from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
 from support.databases import Postgres, migrated, url_of
-from support.factories import NEW_ASSIGNMENT
+from support.factories import STORED_ASSIGNMENT
 
 NOW = datetime(2026, 3, 6, 10, tzinfo=UTC)
-PAIR = NEW_ASSIGNMENT | {"start_date": date(2026, 3, 5)}
 # Each reads or writes values in another way than the service.
 HOSTILE = {
     "datestyle": "SQL, DMY",
@@ -48,12 +47,13 @@ def _shown(connection: Connection, *names: str) -> dict[str, str]:
 def _assert_works(url: str) -> None:
     database = Database(url)
     with database.write() as connection:
-        created = assignments.add(connection, PAIR, "Łukasz Ωmega 李", NOW)
+        created = assignments.add(connection, STORED_ASSIGNMENT, "Łukasz Ωmega 李", NOW)
         assignments.record_contact(connection, created.id, NOW, "call", NOW)
     with database.read() as connection:
         found = assignments.get(connection, created.id)
         assert found is not None
-        assert (found.mentee_name, found.start_date) == ("Łukasz Ωmega 李", date(2026, 3, 5))
+        assert found.mentee_name == "Łukasz Ωmega 李"
+        assert found.start_date == STORED_ASSIGNMENT["start_date"]
         assert (found.last_contact_date, found.created_at) == (NOW, NOW)
     database.close()
 

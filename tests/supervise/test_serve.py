@@ -30,6 +30,7 @@ from peermentor_server.supervise import ports, supervisor
 from peermentor_server.supervise.children import Child
 from support.commands import PROGRAM, run, start
 from support.databases import migrated, url_of
+from support.factories import NEW_ASSIGNMENT
 from support.flood import flood
 from support.ports import free_ports
 from support.serving import (
@@ -588,10 +589,9 @@ def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
     each_environment: dict[str, str],
 ) -> None:
     environment = each_environment
-    body = dict.fromkeys(("mentee_id", "peer_mentor_id", "coordinator_id", "org_id"), "x")
     rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
     with serving(environment) as running:
-        created = httpx.post(rest, json=body).json()
+        created = httpx.post(rest, json=NEW_ASSIGNMENT).json()
         os.kill(running.named("worker")[0].pid, signal.SIGKILL)
     with serving(environment):
         assert httpx.get(f"{rest}/{created['assignment_id']}").json() == created
@@ -602,8 +602,7 @@ def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
 
 def create_one(environment: dict[str, str]) -> int:
     rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
-    body = dict.fromkeys(("mentee_id", "peer_mentor_id", "coordinator_id", "org_id"), "x")
-    return httpx.post(rest, json=body).status_code
+    return httpx.post(rest, json=NEW_ASSIGNMENT).status_code
 
 
 def test_a_log_that_nobody_reads_any_more_fails_no_call(environment: dict[str, str]) -> None:

@@ -42,8 +42,9 @@ NEW_TEMPLATE: dict[str, Any] = {
     "mentor_ids": ["mentor-482", "mentor-521", "mentor-533"],
     "notes_template": "Bi-weekly skills workshop",
 }
-# The assignment as storage takes it.
+# The same as storage takes them.
 STORED_ASSIGNMENT = NEW_ASSIGNMENT | {"start_date": CONTRACT_DAY.date()}
+STORED_TEMPLATE = NEW_TEMPLATE | {"is_active": True}
 
 
 def instant(text: str) -> Timestamp:
