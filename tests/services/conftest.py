@@ -1,9 +1,10 @@
-"""Each resource and each list, for the tests of what they do alike."""
+"""Each resource, each list and each RPC, for the tests of what they do alike."""
 
 import grpc
 import pytest
 
 from support.resources import KINDS, LISTS, Pages, Resource
+from support.rpcs import GoodRequests
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.noun)
@@ -22,3 +23,12 @@ def pages(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
 def filtered(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
     """One of the four lists that can be filtered."""
     return Pages(request.param, channel)
+
+
+@pytest.fixture
+def service(channel: grpc.Channel) -> GoodRequests:
+    """A service that has asgn_001 and rt-001."""
+    service = GoodRequests(channel)
+    service.call("CreateAssignment")
+    service.call("CreateTemplate")
+    return service

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -112,11 +111,11 @@ def test_an_update_of_other_content_is_another_one(update: Update) -> None:
 
 def test_keys_are_remembered_for_a_minute(update: Update, clock: SettableClock) -> None:
     first = update.make(update.first, metadata=KEY)
-    clock.set(clock() + timedelta(seconds=59))
+    clock.advance(seconds=59)
     update.make(update.others)
     again = update.make(update.first, metadata=KEY)
     assert again.updated_at == first.updated_at
-    clock.set(clock() + timedelta(seconds=62))
+    clock.advance(seconds=62)
     update.make(update.others)
     anew = update.make(update.first, metadata=KEY)
     assert anew.updated_at != first.updated_at
