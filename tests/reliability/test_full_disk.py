@@ -15,10 +15,9 @@ from peermentor.v1.assignments_pb2 import (
     ListAssignmentsRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.rpc.app import App
-from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
+from support.apps import own_server
 from support.disks import (
     SQLITE_FULL,
     SQLITE_IOERR_FSYNC,
@@ -69,11 +68,8 @@ def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     with passing_by(disk, tmp_path):
         database = Database(f"sqlite:///{tmp_path}/own.db")
         schema.migrate(database)
-        app = App(Settings(grpc_address=Address("127.0.0.1", 0)), database)
-        app.start()
-        with grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+        with own_server(database) as channel:
             yield Stand(disk, database, AssignmentServiceStub(channel), tmp_path / "own.db")
-        app.stop()
         database.close()
 
 

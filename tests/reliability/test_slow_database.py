@@ -13,12 +13,11 @@ import pytest
 
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.rpc.app import THREADS, App
-from peermentor_server.settings import Address, Settings
+from peermentor_server.rpc.app import THREADS
 from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
+from support.apps import own_server
 from support.factories import NEW_ASSIGNMENT
-from support.ports import free_ports
 from support.replication import Node, Template, running_single
 from support.serving import Running, served
 from support.torture import either, measured
@@ -151,10 +150,7 @@ def _wait_until_well(stub: AssignmentServiceStub) -> None:
 
 def test_calls_end_while_no_connection_is_free(server: Node) -> None:
     database = Database(server.url, pool_size=1)
-    [port] = free_ports(1)
-    app = App(Settings(grpc_address=Address("127.0.0.1", port)), database)
-    app.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with own_server(database) as channel:
         stub = AssignmentServiceStub(channel)
         request = CreateAssignmentRequest(**NEW_ASSIGNMENT)
         with database.read():
@@ -168,5 +164,4 @@ def test_calls_end_while_no_connection_is_free(server: Node) -> None:
         assert codes == {grpc.StatusCode.UNAVAILABLE}
         _wait_until_well(stub)
     assert server.execute("SELECT count(*) FROM assignments") == [(1,)]
-    app.stop()
     database.close()

@@ -12,9 +12,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from peermentor_server.rpc.app import App
-from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
-from support.ports import free_ports
+from support.apps import running_app
 
 # Far longer than anything here takes: whoever waits for the end of it has hung.
 GRACE_S = 30.0
@@ -23,17 +22,14 @@ GRACE_S = 30.0
 @pytest.fixture
 def app(database: Database) -> Iterator[App]:
     """A running server of the test's own; the test stops it."""
-    (port,) = free_ports(1)
-    server = App(Settings(grpc_address=Address("127.0.0.1", port)), database)
-    server.start()
-    yield server
-    server.stop()
+    with running_app(database) as server:
+        yield server
 
 
 @pytest.fixture
 def own_channel(app: App) -> Iterator[grpc.Channel]:
     """A channel to that server."""
-    with grpc.insecure_channel(app.address) as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel:
         yield channel
 
 

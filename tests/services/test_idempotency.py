@@ -14,13 +14,11 @@ from peermentor.v1.assignments_pb2 import (
     UpdateAssignmentRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.rpc.app import App
 from peermentor_server.services.idempotency import ALWAYS, WITH_KEY, is_repeatable
-from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
+from support.apps import own_server
 from support.factories import NEW_ASSIGNMENT, contents, refused
 from support.lua import contract
-from support.ports import free_ports
 
 SERVICE = "/peermentor.v1.AssignmentService"
 NEW = CreateAssignmentRequest(**NEW_ASSIGNMENT)
@@ -80,12 +78,8 @@ def test_the_gateway_repeats_the_same_calls() -> None:
 @pytest.fixture
 def stub(postgresql: Database) -> Iterator[AssignmentServiceStub]:
     """Calls the service on a database whose commits can be told to fail."""
-    [port] = free_ports(1)
-    app = App(Settings(grpc_address=Address("127.0.0.1", port)), postgresql)
-    app.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with own_server(postgresql) as channel:
         yield AssignmentServiceStub(channel)
-    app.stop()
 
 
 # Sequences keep counting in transactions that are undone.

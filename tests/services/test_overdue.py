@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import grpc
 import pytest
 
 from peermentor.v1.assignments_pb2 import (
@@ -10,13 +9,11 @@ from peermentor.v1.assignments_pb2 import (
     ListOverdueAssignmentsRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.rpc.app import App
-from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
+from support.apps import own_server
 from support.assignments import ids, overdue
 from support.clock import CONTRACT_DAY, SettableClock
 from support.factories import new_assignment, refused
-from support.ports import free_ports
 
 
 def test_the_longest_silent_come_first_and_the_never_contacted_before_all(
@@ -99,14 +96,9 @@ def test_the_default_cutoff_is_a_setting_of_the_server(
 ) -> None:
     new_assignment(assignments, last_contact="2026-03-22T23:59:59Z")
     new_assignment(assignments, last_contact="2026-03-23T00:00:00Z")
-    (port,) = free_ports(1)
-    settings = Settings(grpc_address=Address("127.0.0.1", port), overdue_after_days=3)
-    app = App(settings, database, clock)
-    app.start()
 
-    with grpc.insecure_channel(str(settings.grpc_address)) as channel:
+    with own_server(database, clock, overdue_after_days=3) as channel:
         found = overdue(AssignmentServiceStub(channel))
-    app.stop()
 
     assert found == ["asgn_001"]
 

@@ -8,13 +8,11 @@ import grpc
 import pytest
 from sqlalchemy import func, select
 
-from peermentor_server.rpc.app import App
-from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import tables
 from peermentor_server.storage.engine.database import Database
+from support.apps import own_server
 from support.clock import CONTRACT_DAY, SettableClock
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, RefusedCall, contents
-from support.ports import free_ports
 from support.racing import at_once, errors
 from support.resources import ASSIGNMENT, KINDS, TEMPLATE, Resource
 
@@ -277,17 +275,11 @@ def test_bad_metadata_is_refused_by_the_name_of_the_field(
 
 
 @pytest.fixture
-def other_channel(
-    settings: Settings, database: Database, clock: SettableClock
-) -> Iterator[grpc.Channel]:
+def other_channel(database: Database, clock: SettableClock) -> Iterator[grpc.Channel]:
     """A channel to another server, on the same database as the first."""
-    address = Address("127.0.0.1", free_ports(1)[0])
     own = Database(database.engine.url.render_as_string(hide_password=False))
-    app = App(settings.model_copy(update={"grpc_address": address}), own, clock)
-    app.start()
-    with grpc.insecure_channel(str(address)) as other:
+    with own_server(own, clock) as other:
         yield other
-    app.stop()
     own.close()
 
 

@@ -1,0 +1,35 @@
+"""Servers of a test's own, in its process."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from peermentor_server.rpc.app import App
+from peermentor_server.rules.clock import Clock, system_clock
+from peermentor_server.settings import Address, Settings
+from peermentor_server.storage.engine.database import Database
+
+
+@contextmanager
+def running_app(database: Database, clock: Clock = system_clock, **settings: Any) -> Iterator[App]:
+    """Serve a database on a free port, until the end of the block."""
+    app = App(Settings(grpc_address=Address("127.0.0.1", 0), **settings), database, clock)
+    app.start()
+    try:
+        yield app
+    finally:
+        app.stop()
+
+
+@contextmanager
+def own_server(
+    database: Database, clock: Clock = system_clock, **settings: Any
+) -> Iterator[grpc.Channel]:
+    """Serve a database, and give a channel to that server."""
+    with (
+        running_app(database, clock, **settings) as app,
+        grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
+        yield channel
