@@ -5,7 +5,7 @@ kind of database, on empty tables and at CONTRACT_DAY.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -68,6 +68,17 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def new_url(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[], str]:
+    """Make a database without any tables, and return its URL."""
+    if kind == "sqlite":
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/own.db"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.new_database
+
+
 @pytest.fixture
 def empty_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """The URL of a database of the test's own, without any tables."""
@@ -85,14 +96,9 @@ def own(empty_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def database_url(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> str:
+def database_url(new_url: Callable[[], str]) -> str:
     """The URL of the database that most tests share."""
-    if kind == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/shared.db"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.new_database()
+    return new_url()
 
 
 @pytest.fixture(scope="session")

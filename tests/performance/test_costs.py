@@ -18,7 +18,7 @@ from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, mentees, templates
 from support.clock import CONTRACT_DAY, SettableClock
 from support.costs import Cost, Costs, Meter, changes
-from support.databases import Postgres, empty
+from support.databases import empty
 from support.direct_calls import DirectCalls
 from support.rpc_forms import FORMS, Form
 
@@ -79,16 +79,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def shared_bench(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Bench]:
+def shared_bench(new_url: Callable[[], str]) -> Iterator[Bench]:
     """A bench for all tests of the module."""
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('costs')}/costs.db"
-    else:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.new_database()
-    bench = Bench(url)
+    bench = Bench(new_url())
     yield bench
     bench.database.close()
 

@@ -17,7 +17,6 @@ from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
 from support import crowds
 from support.clock import CONTRACT_DAY, SettableClock
-from support.databases import Postgres
 from support.direct_calls import DirectCalls
 from support.rpc_forms import FILTERED, FORMS, Form
 
@@ -36,16 +35,9 @@ Statement = tuple[str, Any]
 
 
 @pytest.fixture(scope="module")
-def crowded(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Database]:
+def crowded(kind: str, new_url: Callable[[], str]) -> Iterator[Database]:
     """A database with a hundred thousand rows in each table."""
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('crowded')}/crowded.db"
-    else:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.new_database()
-    database = Database(url)
+    database = Database(new_url())
     schema.migrate(database)
     with database.write() as connection:
         crowds.fill(connection, NOW)
