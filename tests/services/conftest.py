@@ -3,23 +3,30 @@
 import grpc
 import pytest
 
-from support.resources import KINDS, LISTS, Pages, Resource
+from support.resources import KINDS, LISTS, Kind, ListForm, Pages, Resource
 from support.rpcs import GoodRequests
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.noun)
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name tests by the resource or the list that they are about."""
+    if isinstance(val, Kind):
+        return val.noun
+    return val.rpc if isinstance(val, ListForm) else None
+
+
+@pytest.fixture(params=KINDS)
 def resource(request: pytest.FixtureRequest, channel: grpc.Channel) -> Resource:
     """Assignments, or templates."""
     return Resource(request.param, channel)
 
 
-@pytest.fixture(params=LISTS, ids=lambda form: form.rpc)
+@pytest.fixture(params=LISTS)
 def pages(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
     """One of the five lists."""
     return Pages(request.param, channel)
 
 
-@pytest.fixture(params=[form for form in LISTS if form.filter], ids=lambda form: form.rpc)
+@pytest.fixture(params=[form for form in LISTS if form.filter])
 def filtered(request: pytest.FixtureRequest, channel: grpc.Channel) -> Pages:
     """One of the four lists that can be filtered."""
     return Pages(request.param, channel)

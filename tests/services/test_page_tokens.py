@@ -201,7 +201,7 @@ OTHER_FILTERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("pages", LISTS[:2], indirect=True, ids=lambda form: form.rpc)
+@pytest.mark.parametrize("pages", LISTS[:2], indirect=True)
 def test_a_token_is_refused_with_other_filters_than_its_own(pages: Pages) -> None:
     pages.resource.fill(2)
     token = pages(limit=1, org_id="org_03").next_page_token

@@ -165,7 +165,7 @@ def test_false_named_by_the_mask_is_a_value(templates: TemplateServiceStub) -> N
 
 # --- The three lists ---
 
-OF_ONE = [pytest.param(form, id=form.rpc) for form in LISTS if form.needs]
+OF_ONE = [form for form in LISTS if form.needs]
 
 
 def test_all_templates_are_listed_active_or_not(templates: TemplateServiceStub) -> None:

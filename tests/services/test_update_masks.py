@@ -6,16 +6,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from support.resources import KINDS, Resource
 
-CLEARABLE = [
-    pytest.param(kind, field, id=f"{kind.noun}-{field}")
-    for kind in KINDS
-    for field in kind.clearable
-]
-REQUIRED = [
-    pytest.param(kind, field, id=f"{kind.noun}-{field}")
-    for kind in KINDS
-    for field in kind.required
-]
+CLEARABLE = [(kind, field) for kind in KINDS for field in kind.clearable]
+REQUIRED = [(kind, field) for kind in KINDS for field in kind.required]
 
 
 def mask(*paths: str) -> FieldMask:
