@@ -77,15 +77,16 @@ class AsyncBaseClient:
     ) -> None:
         """Say where the server is; nothing is sent before the first call.
 
-        `address` is `host:port`; several IP addresses, in a sequence or with commas between,
-        take turns. Default: the environment variable PEERMENTOR_ADDRESS, or 127.0.0.1:50051.
+        `address` is `host:port`. Several IP addresses, as a sequence or separated by commas, are
+        used in turn. Default: the environment variable PEERMENTOR_ADDRESS, or 127.0.0.1:50051.
 
-        `tls` checks the server against `ca_certificate` (default: well-known authorities) and
-        `server_name` (default: the host); a server that asks for it is shown
-        `client_certificate`, with its `client_key`. Each is the path of a PEM file, or its bytes.
+        `tls` encrypts, and checks the server's certificate against `ca_certificate` (default:
+        well-known authorities) and `server_name` (default: the host). `client_certificate`, with
+        its `client_key`, is for servers that ask for one. Each is the path of a PEM file, or its
+        bytes.
 
-        `token` is sent as a bearer token, and `metadata` as it is, with each call. A function
-        is asked for the token each time.
+        `token` is sent as a bearer token with each call, and `metadata` as headers. If `token` is
+        a function, it is called for each call.
 
         `timeout` is how many seconds a call may take with all its repetitions. `retries` is
         how often at most a call that is safe to repeat is repeated; default: until its deadline.
