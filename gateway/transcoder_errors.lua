@@ -13,7 +13,7 @@ local EXPECTED = {
   TYPE_BOOL = "must be true or false",
   ["type.googleapis.com/google.protobuf.Timestamp"] = words.NO_INSTANT,
   ["type.googleapis.com/google.protobuf.FieldMask"] =
-    "must be names of fields, with commas in between",
+    "must be names of fields, separated by commas",
 }
 for name, values in pairs(contract.enums) do
   EXPECTED["type.googleapis.com/" .. name] = "is not a known value; must be one of " .. values

@@ -125,7 +125,7 @@ def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Pa
         "import-mentees", str(file), PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/own.db"
     )
     assert result.returncode == 1
-    assert "nothing imported\nline 3: mentee_id: must be of ASCII" in result.stderr
+    assert "nothing imported\nline 3: mentee_id: must be ASCII" in result.stderr
     assert "Ann" not in result.stderr
 
 
@@ -149,7 +149,7 @@ def test_backup_replaces_no_file(tmp_path: Path) -> None:
         file.write_text("dear")
     result = run("backup", str(file), PEERMENTOR_DATABASE_URL=url)
     assert result.returncode == 1
-    assert result.stderr == f"peermentor-server: {file} is there already; name a file that is not\n"
+    assert result.stderr == f"peermentor-server: {file} exists already; name a new file\n"
     assert file.read_text() == "dear"
 
 
@@ -195,7 +195,7 @@ def test_postgresql_with_an_older_schema_is_left_to_migrate(
 ) -> None:
     result = run(command, **settings_for(postgres.new_database(), free_ports(3)))
     assert result.returncode == 1
-    assert "is behind; run: peermentor-server migrate" in result.stderr
+    assert "is out of date; run: peermentor-server migrate" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["migrate", "demo", "serve --no-gateway"])
@@ -253,7 +253,7 @@ def test_check_tells_programs_the_same(own: Database, tmp_path: Path) -> None:
     }
     url = f"sqlite:///{tmp_path}/new.db"
     result = run("check", "--json", PEERMENTOR_DATABASE_URL=url)
-    note = f"{url} is not there yet; serve will make it"
+    note = f"{url} does not exist yet; serve will create it"
     assert json.loads(result.stdout)["parts"]["database"] == well | {"note": note}
 
 
@@ -290,13 +290,13 @@ def test_check_recognises_a_pooler(postgresql: Database) -> None:
 def test_check_makes_no_file(tmp_path: Path) -> None:
     result = run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
     assert result.returncode == 0
-    assert "new.db is not there yet; serve will make it" in result.stdout
+    assert "new.db does not exist yet; serve will create it" in result.stdout
     assert list(tmp_path.iterdir()) == []
     empty = tmp_path / "empty.db"
     empty.touch()
     result = run("check", PEERMENTOR_DATABASE_URL=f"sqlite:///{empty}")
     assert result.returncode == 0
-    assert "empty.db is empty; serve will make its tables" in result.stdout
+    assert "empty.db is empty; serve will create its tables" in result.stdout
     assert empty.stat().st_size == 0
 
 
@@ -321,7 +321,7 @@ def test_check_says_what_is_wrong_with_a_database(postgres: Postgres, tmp_path: 
         UNREACHABLE: "cannot use postgresql://user:***@127.0.0.1:1/name",
         f"sqlite:///{tmp_path}/none/own.db": f"there is no directory {tmp_path}/none",
         f"sqlite:///{damaged}": "SQLITE_NOTADB",
-        postgres.new_database(): "is behind; run: peermentor-server migrate",
+        postgres.new_database(): "is out of date; run: peermentor-server migrate",
     }.items():
         result = run("check", PEERMENTOR_DATABASE_URL=url)
         assert result.returncode == 1

@@ -202,7 +202,7 @@ def test_a_wrong_line_is_told_with_its_number(file: Path, line: str, problem: st
 
 def test_a_mentee_must_not_stand_twice(file: Path) -> None:
     content = HEADER + "user_088,Ann\nuser_001,Bob\nuser_088,Bjørn Solberg\n"
-    assert _refusal(file, content) == ["line 4: mentee_id: stands on an earlier line too"]
+    assert _refusal(file, content) == ["line 4: mentee_id: is on an earlier line too"]
 
 
 def test_all_problems_are_told_at_once(file: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_broken_encoding_is_told(file: Path) -> None:
 @pytest.mark.parametrize("encoding", ["nonsense", "base64", "\0", "../x"])
 def test_an_encoding_that_there_is_not_is_told(file: Path, encoding: str) -> None:
     [told] = _refusal(file, HEADER, encoding)
-    assert told.startswith("there is no encoding ")
+    assert told.startswith("unknown encoding ")
 
 
 def test_a_file_must_be_there(file: Path) -> None:

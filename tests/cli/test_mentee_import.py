@@ -194,13 +194,13 @@ def test_a_dry_run_checks_the_file_and_touches_no_database(file: Path, tmp_path:
     file.write_text(HEADER + "user_1,Ann\nuser_2,Bob\n")
     result = run("import-mentees", "--dry-run", str(file), PEERMENTOR_DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "nothing imported, as asked for; 2 names could be\n"
+    assert result.stdout == "dry run, nothing imported; 2 names could be\n"
 
     file.write_text(HEADER + "user_1,Ann\nuser_1,Bob\n")
     result = run("import-mentees", str(file), "--dry-run", PEERMENTOR_DATABASE_URL=url)
     assert result.returncode == 1
     assert result.stderr.endswith(
-        "nothing imported\nline 3: mentee_id: stands on an earlier line too\n"
+        "nothing imported\nline 3: mentee_id: is on an earlier line too\n"
     )
     assert list(tmp_path.iterdir()) == [file]
 
@@ -251,7 +251,7 @@ def test_a_full_temporary_directory_is_told(file: Path, tmp_path: Path) -> None:
     )
     told = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 1
-    assert "the temporary directory does not take the names: " in told
+    assert "cannot write the names to the temporary directory: " in told
     # That of coverage, which cannot write either, is not ours.
     assert "peermentor_server" not in told.partition("Traceback")[2]
 
@@ -285,7 +285,7 @@ def test_a_mentee_with_assignments_is_not_forgotten(own: Database, count: int) -
     assert result.returncode == 1
     assert result.stderr == (
         f"peermentor-server: nothing forgotten: mentee user_1 has {count} "
-        f"assignment{'s' * (count - 1)}; the name goes when the last one is deleted\n"
+        f"assignment{'s' * (count - 1)}; the name is deleted with the last one\n"
     )
     assert stored(own) == {"user_1": "Ann"}
 

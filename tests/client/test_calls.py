@@ -124,8 +124,8 @@ def test_wrong_types_are_named_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"status": "late"}, "status: 'late' is none of active, paused, completed, cancelled$"),
-        ({"status": AssignmentStatus.UNSPECIFIED}, "status: 'unspecified' is none of active,"),
+        ({"status": "late"}, "status: 'late' is not one of active, paused, completed, cancelled$"),
+        ({"status": AssignmentStatus.UNSPECIFIED}, "status: 'unspecified' is not one of active,"),
         ({"org_id": "\ud800"}, "org_id: .*surrogates not allowed"),
         ({"limit": 2**40}, "limit: Value out of range"),
         ({"cutoff_date": datetime(2026, 3, 1)}, "cutoff_date: the datetime has no time zone"),  # noqa: DTZ001
@@ -153,9 +153,9 @@ def test_wrong_times_and_lists_are_named(client: Any) -> None:
             client.templates.create(**{**NEW_TEMPLATE, "mentor_ids": mentors})
     with pytest.raises(TypeError, match="mentor_ids: a str is needed, not int"):
         client.templates.create(**{**NEW_TEMPLATE, "mentor_ids": [482]})
-    with pytest.raises(TypeError, match="assignment_id: None is no value"):
+    with pytest.raises(TypeError, match="assignment_id: None is not allowed"):
         client.assignments.get(None)
-    with pytest.raises(TypeError, match="mentee_name: None is no value"):
+    with pytest.raises(TypeError, match="mentee_name: None is not allowed"):
         client.assignments.create(**NEW_ASSIGNMENT, mentee_name=None)
 
 

@@ -375,7 +375,7 @@ DESCRIBED = {
     # Over, or over before it begins.
     "FREQ=DAILY;UNTIL=20260106": "UNTIL is in the past.",
     "FREQ=DAILY;UNTIL=20260107T085959Z": "UNTIL is in the past.",
-    "FREQ=WEEKLY;BYDAY=MO;UNTIL=20260111": "UNTIL is before the next moment that the rule names.",
+    "FREQ=WEEKLY;BYDAY=MO;UNTIL=20260111": "UNTIL is before the next occurrence.",
     # Blanks, as people write them, and a semicolon too many.
     "FREQ=WEEKLY;BYDAY=MO, TU": "BYDAY has a blank in its value; {none}.",
     "FREQ=WEEKLY;BYDAY=MO ,TU": "BYDAY has a blank in its value; {none}.",
@@ -384,16 +384,16 @@ DESCRIBED = {
     "FREQ=MONTHLY;BYMONTHDAY=1,\t15": "BYMONTHDAY has a blank in its value; {none}.",
     "FREQ=DAILY;UNTIL=20261231 T235959Z": "UNTIL has a blank in its value; {none}.",
     "FREQ=DAILY ": "FREQ has a blank in its value; {none}.",
-    "FREQ=DAILY; COUNT=2": "A rule has no blanks, and here is one beside COUNT.",
-    "FREQ=DAILY;COUNT =2": "A rule has no blanks, and here is one beside COUNT.",
-    " FREQ=DAILY": "A rule has no blanks, and here is one beside FREQ.",
-    "RRULE: FREQ=DAILY": "A rule has no blanks, and here is one beside FREQ.",
-    "FREQ=DAILY;": "A rule does not end with a semicolon.",
-    "FREQ=DAILY; ": "A rule does not end with a semicolon.",
+    "FREQ=DAILY; COUNT=2": "A rule must not have blanks; there is one beside COUNT.",
+    "FREQ=DAILY;COUNT =2": "A rule must not have blanks; there is one beside COUNT.",
+    " FREQ=DAILY": "A rule must not have blanks; there is one beside FREQ.",
+    "RRULE: FREQ=DAILY": "A rule must not have blanks; there is one beside FREQ.",
+    "FREQ=DAILY;": "A rule must not end with a semicolon.",
+    "FREQ=DAILY; ": "A rule must not end with a semicolon.",
     # What UNTIL is in another rule.
-    "FREQ=DAILY;UNTIL=20300430T140000": "UNTIL is a local time, of a zone that is not known; "
+    "FREQ=DAILY;UNTIL=20300430T140000": "UNTIL is a local time, and its time zone is not known; "
     "give it in UTC: 20300430T140000Z, if that is UTC.",
-    "FREQ=DAILY;UNTIL=20300230T140000": "UNTIL is no date or time of the calendar.",
+    "FREQ=DAILY;UNTIL=20300230T140000": "UNTIL is not a valid date or time.",
     "FREQ=DAILY;BYHOUR=9;UNTIL=20271231": "UNTIL is a date; "
     "with BYHOUR it is a time, such as 20271231T235959Z.",
     "FREQ=WEEKLY;BYMINUTE=30;UNTIL=20271231": "UNTIL is a date; "
@@ -405,7 +405,7 @@ DESCRIBED = {
 
 @pytest.mark.parametrize("rule", DESCRIBED, ids=ascii)
 def test_a_refusal_says_what_to_change(rule: str) -> None:
-    none = "a rule has none, not after commas either"
+    none = "a rule must have none, not even after commas"
     refused = refusal(rule, START)
     assert refused is not None
     assert refused.description == DESCRIBED[rule].format(none=none)

@@ -62,13 +62,13 @@ def import_mentees(
 
     try:
         if database is None:
-            return f"nothing imported, as asked for; {load()} names could be"
+            return f"dry run, nothing imported; {load()} names could be"
         return f"imported {opening.use(database, load)} names into {database.location}{new}"
     except InvalidFile as invalid:
         raise CommandFailed(f"nothing imported\n{invalid}") from None
     except names.NoRoom as full:
         raise CommandFailed(
-            f"nothing imported\nthe temporary directory does not take the names: {full}; "
+            f"nothing imported\ncannot write the names to the temporary directory: {full}; "
             "TMPDIR may name another one"
         ) from None
 
@@ -89,7 +89,7 @@ def forget_mentee(configured: Settings, mentee_id: str) -> str:
     if count:
         raise CommandFailed(
             f"nothing forgotten: mentee {mentee_id} has {count} assignment{'s' * (count > 1)}; "
-            "the name goes when the last one is deleted"
+            "the name is deleted with the last one"
         )
     return f"forgot mentee {mentee_id} in {database.location}"
 
@@ -110,7 +110,7 @@ def back_up(configured: Settings, file: Path) -> str:
     try:
         counts = opening.use(database, lambda: backup.write(database, file))
     except FileExistsError:
-        raise CommandFailed(f"{file} is there already; name a file that is not") from None
+        raise CommandFailed(f"{file} exists already; name a new file") from None
     except OSError as error:
         raise CommandFailed(f"cannot write {file}: {error.strerror}") from None
     except backup.NoRoom:

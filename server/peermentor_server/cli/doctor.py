@@ -80,9 +80,13 @@ def _database(settings: Settings) -> Finding:
     file = database.file
     # To connect would make it, or fill it.
     if file is not None and not file.exists():
-        return Finding("database", note=f"{database.location} is not there yet; serve will make it")
+        return Finding(
+            "database", note=f"{database.location} does not exist yet; serve will create it"
+        )
     if file is not None and file.stat().st_size == 0:
-        return Finding("database", note=f"{database.location} is empty; serve will make its tables")
+        return Finding(
+            "database", note=f"{database.location} is empty; serve will create its tables"
+        )
     try:
         return _look_into(database)
     except DomainError as error:
@@ -97,7 +101,9 @@ def _look_into(database: Database) -> Finding:
     if state is schema.State.UNKNOWN:
         return Finding("database", (*damage, unknown_schema(database)))
     if state is schema.State.BEHIND and database.file is None:
-        problem = f"the schema of {database.location} is behind; run: peermentor-server migrate"
+        problem = (
+            f"the schema of {database.location} is out of date; run: peermentor-server migrate"
+        )
         return Finding("database", (problem,))
     if state is schema.State.CURRENT:
         database.ping()

@@ -48,7 +48,7 @@ def read(file: BinaryIO, encoding: str | None = None) -> Iterator[Row]:
     try:
         text = io.TextIOWrapper(file, named, newline="")
     except (LookupError, ValueError):
-        raise InvalidFile(f"there is no encoding {texts.shown_id(named)}") from None
+        raise InvalidFile(f"unknown encoding {texts.shown_id(named)}") from None
     try:
         yield from _rows(text)
     except UnicodeError:

@@ -39,7 +39,7 @@ def read(file: Path | None, encoding: str | None, spool: NameSpool, progress: Pr
             progress("reading", opened.tell() / size)
     repeated = spool.repeated()
     count += len(repeated)
-    refused += [(line, "mentee_id: stands on an earlier line too") for line in repeated]
+    refused += [(line, "mentee_id: is on an earlier line too") for line in repeated]
     if count:
         raise InvalidFile(_shortened(sorted(refused), count))
     return spool.count()

@@ -68,7 +68,7 @@ class Calls:
             lane = self._choose_lane(call.method, call.request)
             return await lane.run(call)
         except asyncio.CancelledError:
-            # The caller has gone, or asks another worker. What has not been stored is not.
+            # The caller has gone, or asks another worker. From now on nothing is stored.
             call.give_up()
             raise
         except Overloaded as refusal:
@@ -171,7 +171,7 @@ class _Call:
 def tolerant(
     deserialize: Callable[[bytes], Any] | None, otherwise: Callable[[], Any] = MalformedRequest
 ) -> Callable[[bytes], Any]:
-    """Hand something else on for bytes that are no message: an error, which the call then raises.
+    """For bytes that are no message, return an error in its place, which the call then raises.
 
     An exception here would reach the caller as INTERNAL with a text of the library's.
     """
@@ -195,7 +195,7 @@ def _is_printable(value: str) -> bool:
 
 
 def _patience(gateway_ms: str | bytes | None, callers: float | None) -> float:
-    """Return for how many seconds a call may take: as long as somebody waits, and never long."""
+    """Return how many seconds a call may take: as long as its caller waits, up to a limit."""
     patience = limits.CALL_S if callers is None else min(limits.CALL_S, callers)
     if isinstance(gateway_ms, str) and gateway_ms.isdecimal():
         return min(patience, int(gateway_ms) / 1000 - END_S)

@@ -265,7 +265,7 @@ class Lane:
             done, self._done = self._done, []
             for job, _ in done:
                 self._running.remove(job)
-            # Whoever has nothing here any more begins anew: what is left would only pile up.
+            # Nobody waits, so nobody's turn has to be known. Else the names would pile up.
             if not self._waiting:
                 self._served.clear()
         for job, outcome in done:
@@ -362,7 +362,7 @@ class AtOnce:
         finally:
             was_long, self._was_long = self._was_long, time.thread_time() - began > MAX_AT_ONCE_S
             self._ended_at = time.monotonic()
-            # Once is no sign: the first of all connects, and has its statement compiled.
+            # One slow read says little: the first one connects, and compiles its statement.
             if was_long and self._was_long:
                 self._mistrust()
 

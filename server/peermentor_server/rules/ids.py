@@ -1,8 +1,8 @@
 """The only place where ids are built and parsed.
 
 An assignment or template is an integer key in the database, and to callers a prefix with
-that number in at least three digits: `asgn_001`, `rt-001`, `asgn_1000`. A text that is not
-exactly how a key is written names nothing.
+that number in at least three digits: `asgn_001`, `rt-001`, `asgn_1000`. Only the exact spelling
+is accepted: `asgn_1` is no id.
 """
 
 import os

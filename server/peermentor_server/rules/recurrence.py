@@ -49,11 +49,11 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
     moments = _walk(of_any_start, start.replace(day=1))
     first = next((moment for moment in moments if moment >= start), None)
     if first is None:
-        return Refusal("RRULE", f"No moment in the {HORIZON_YEARS} years after the start matches.")
+        return Refusal("RRULE", f"A rule must have an occurrence within {HORIZON_YEARS} years.")
     if parsed.until is not None and parsed.until < start:
         return Refusal("UNTIL", "UNTIL is in the past.")
     if parsed.until is not None and parsed.until < first:
-        return Refusal("UNTIL", "UNTIL is before the next moment that the rule names.")
+        return Refusal("UNTIL", "UNTIL is before the next occurrence.")
     return None
 
 
@@ -126,7 +126,7 @@ def _split(line: str) -> dict[str, str]:
         raise _RefusedError("RRULE", "A rule is one line, without a line break.")
     segments = line[6 if line[:6].upper() == "RRULE:" else 0 :].split(";")
     if len(segments) > 1 and not segments[-1].strip():
-        raise _RefusedError("RRULE", "A rule does not end with a semicolon.")
+        raise _RefusedError("RRULE", "A rule must not end with a semicolon.")
     parts: dict[str, str] = {}
     for name, value in map(_part, segments):
         if name in parts:
@@ -141,13 +141,13 @@ def _part(segment: str) -> tuple[str, str]:
     # ASCII is tested first: some other letters, such as the long s, have an ASCII capital.
     name = text.strip().upper() if text.isascii() else ""
     if not _NAME.fullmatch(name):
-        raise _RefusedError("RRULE", "A rule is NAME=value parts, one semicolon between two.")
+        raise _RefusedError("RRULE", "A rule is NAME=value parts with a semicolon between two.")
     if text != text.strip():
-        raise _RefusedError("RRULE", f"A rule has no blanks, and here is one beside {name}.")
+        raise _RefusedError("RRULE", f"A rule must not have blanks; there is one beside {name}.")
     if name not in {"FREQ", "UNTIL", "BYDAY", "WKST", *_RANGES}:
-        raise _RefusedError(name, "A rule has no part of this name.")
+        raise _RefusedError(name, "A rule has no such part.")
     if any(map(str.isspace, value)):
-        advice = "a rule has none, not after commas either"
+        advice = "a rule must have none, not even after commas"
         raise _RefusedError(name, f"{name} has a blank in its value; {advice}.")
     if not value or not value.isascii():
         raise _RefusedError(name, f"{name} needs a value, in ASCII.")
@@ -158,16 +158,16 @@ def _until(text: str) -> datetime:
     """The last moment of the rule: a date is all of that day; no local time, as in RFC 5545."""
     match = _UNTIL.fullmatch(text)
     if not match:
-        raise _RefusedError("UNTIL", "UNTIL is like 20261231 or, in UTC, 20261231T235959Z.")
+        raise _RefusedError("UNTIL", "UNTIL must be like 20261231 or, in UTC, 20261231T235959Z.")
     clock = (23, 59, 59) if match[4] is None else map(int, match.groups()[3:6])
     try:
         until = datetime.combine(date(*map(int, match.groups()[:3])), time(*clock), UTC)
     except ValueError:
-        raise _RefusedError("UNTIL", "UNTIL is no date or time of the calendar.") from None
+        raise _RefusedError("UNTIL", "UNTIL is not a valid date or time.") from None
     if match[7] == "":
         advice = f"give it in UTC: {text}Z, if that is UTC"
         raise _RefusedError(
-            "UNTIL", f"UNTIL is a local time, of a zone that is not known; {advice}."
+            "UNTIL", f"UNTIL is a local time, and its time zone is not known; {advice}."
         )
     return until
 
@@ -196,7 +196,7 @@ def _byday(parts: dict[str, str]) -> frozenset[tuple[int, int]]:
         match = _BYDAY.fullmatch(text)
         if not match or (match[1] and not 1 <= abs(int(match[1])) <= highest):
             rest = f"alone or after a number, -{highest} to {highest}" if highest else "alone"
-            raise _RefusedError("BYDAY", f"BYDAY takes here {', '.join(_WEEKDAYS)}, {rest}.")
+            raise _RefusedError("BYDAY", f"BYDAY takes {', '.join(_WEEKDAYS)} here, {rest}.")
         days.append((int(match[1] or 0), _WEEKDAYS.index(match[2])))
     if len(set(days)) < len(days):
         raise _RefusedError("BYDAY", "BYDAY names one day twice.")
@@ -205,7 +205,7 @@ def _byday(parts: dict[str, str]) -> frozenset[tuple[int, int]]:
 
 def _check_together(parts: dict[str, str], by: dict[str, frozenset[int]]) -> None:
     if "COUNT" in parts and "UNTIL" in parts:
-        raise _RefusedError("COUNT", "COUNT and UNTIL may not stand in one rule.")
+        raise _RefusedError("COUNT", "COUNT and UNTIL must not be in the same rule.")
     timed = next((part for part in _TIMES if part in parts), None)
     if timed is not None and "T" not in parts.get("UNTIL", "T"):
         # A date there says that the rule names days, of which these parts are none.
@@ -213,7 +213,7 @@ def _check_together(parts: dict[str, str], by: dict[str, frozenset[int]]) -> Non
         raise _RefusedError("UNTIL", f"UNTIL is a date; {advice}.")
     for part, frequencies in _ONLY_IN.items():
         if part in parts and parts["FREQ"] not in frequencies.split():
-            raise _RefusedError(part, f"{part} may not stand with FREQ={parts['FREQ']}.")
+            raise _RefusedError(part, f"{part} must not be in a rule with FREQ={parts['FREQ']}.")
     times = prod(len(by[part]) or 1 for part in _TIMES)
     if times > MAX_TIMES_A_DAY:
         longest = max(_TIMES, key=lambda part: len(by[part]))

@@ -76,7 +76,7 @@ def request_id(check: Checks, context: grpc.ServicerContext) -> str | None:
 def identify(
     check: Checks, rpc: str, given_id: str | None, values: Mapping[str, Any]
 ) -> Request | None:
-    """Return what tells this request from others; None for one without an id.
+    """Return what distinguishes this request from others; None for one without an id.
 
     Only what the caller named counts: a default may be another one the next time, such as a
     start date of today.
@@ -88,7 +88,7 @@ def identify(
 
 
 def write_id(request: Message, context: grpc.ServicerContext) -> str:
-    """Return what tells an update from others, and is the same however often it is made.
+    """Return what distinguishes an update from others; it is the same for all its attempts.
 
     The key that the caller gave it counts together with what is asked for; without one, the
     gateway's number of the call. For storage/recent_writes.

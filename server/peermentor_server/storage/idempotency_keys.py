@@ -43,7 +43,7 @@ class Request:
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """Return what stands for checked values; it depends on nothing else, and tells none."""
+    """Return a hash of checked values. It depends on nothing else, and reveals none of them."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -89,7 +89,7 @@ def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
     statement = upserts.insert(connection, idempotency_keys).values(
         rpc=request.rpc, request_id=request.request_id, digest=request.digest, created_at=now
     )
-    # A repeat writes too, if only what is there: with synchronous replication its commit then
+    # A repeat writes the row too, unchanged: with synchronous replication its commit then
     # waits for the standby, as that of the first did. Else it could answer with a resource
     # that a failover loses.
     kept = statement.on_conflict_do_update(

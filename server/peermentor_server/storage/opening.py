@@ -31,7 +31,7 @@ def require_schema(database: Database) -> None:
         raise CommandFailed(unknown_schema(database))
     if state is schema.State.BEHIND:
         raise CommandFailed(
-            f"the schema of {database.location} is behind; run: peermentor-server migrate "
+            f"the schema of {database.location} is out of date; run: peermentor-server migrate "
             "(or make migrate)"
         )
 

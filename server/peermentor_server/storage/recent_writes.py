@@ -66,8 +66,8 @@ def change_once(
     before = statements.row_type._make(values)
     if write_id and f"\n{write_id} " in recent:
         after, new = _after(write_id, recent, before, statements.table), {}
-        # A repetition writes too, if only what is there: with synchronous replication its
-        # commit then waits for the standby, as that of the first attempt did.
+        # A repetition writes the row too, unchanged: with synchronous replication its commit
+        # then waits for the standby, as that of the first attempt did.
     else:
         new = {**changes(before), "updated_at": now}
         after = before._replace(**new)

@@ -1,8 +1,8 @@
 """The Python client of peermentor.
 
-`Client` and `AsyncClient` call the service. What they give are values such as `Assignment`, and
-what they raise is a `PeermentorError`. `peermentor.v1` holds the generated messages and stubs
-underneath; all else in this package is private.
+`Client` and `AsyncClient` call the service. They return values such as `Assignment`. When a call
+fails, they raise a `PeermentorError`. `peermentor.v1` has the generated messages and stubs that
+they use. Everything else in this package is private.
 """
 
 from peermentor._arguments import UNSET, Unset

@@ -81,7 +81,7 @@ def day_or_instant(value: Any) -> Any:
 def _put(request: Any, field: Any, value: Any) -> None:
     now = getattr(request, field.name)
     if value is None:
-        raise TypeError("None is no value here; leave the argument out")
+        raise TypeError("None is not allowed here; leave the argument out")
     if isinstance(now, Timestamp):
         now.FromDatetime(_aware(value))
     elif hasattr(now, "extend"):
@@ -106,7 +106,7 @@ def _checked(field: Any, value: Any) -> Any:
         return value
     choices = {each.name: each.number for each in field.enum_type.values if each.number}
     if value not in choices:
-        raise ValueError(f"{str(value)!r} is none of {', '.join(choices)}")
+        raise ValueError(f"{str(value)!r} is not one of {', '.join(choices)}")
     return choices[value]
 
 

@@ -1,4 +1,4 @@
-"""What both connections have in common: where the server is, and how it is called.
+"""The code that both connections share: where the server is, and how it is called.
 
 The channel opens with the first call. A process that forks before then is safe. After that,
 gRPC works in the child only with GRPC_ENABLE_FORK_SUPPORT=1, and never after an AsyncClient was
@@ -79,8 +79,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[RequestT, ResponseT]):
-    """An RPC: its path, its messages, and whether it is safe to repeat: for one that writes,
-    thanks to a key by which the server knows the attempts of a call as one, for so many seconds.
+    """An RPC: its path, its messages, and whether it is safe to repeat.
+
+    A write is safe to repeat with a key, by which the server recognises further attempts of the
+    same call. It remembers the key for `key_lasts` seconds.
     """
 
     path: str
@@ -101,7 +103,7 @@ class Call(Generic[RequestT, ResponseT]):
 
 
 class BaseConnection:
-    """What both connections have in common: all but the waiting."""
+    """The code that the synchronous and the asynchronous connection share."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -171,7 +173,7 @@ class Resource(Generic[ConnectionT]):
         self._connection = connection
 
     def __repr__(self) -> str:
-        """Tell whose part this is."""
+        """Show the connection that it uses."""
         return f"<{type(self).__name__} of {self._connection!r}>"
 
 

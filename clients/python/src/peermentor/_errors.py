@@ -28,19 +28,19 @@ class PeermentorError(Exception):
     """A call that failed: one tree, by the codes of gRPC.
 
         PeermentorError
-        ├── InvalidArgument       fields that are refused, all at once in `field_violations`
+        ├── InvalidArgument       fields are wrong; `field_violations` lists all of them
         ├── OutOfRange            a position past the end
-        ├── NotFound              nothing has this id
-        ├── AlreadyExists         there is one already, or a request id was used for another request
+        ├── NotFound              there is nothing with this id
+        ├── AlreadyExists         it exists already, or the request id was used for another request
         ├── FailedPrecondition    not in the state that the call needs
-        ├── Aborted               somebody else was quicker; begin anew
+        ├── Aborted               another caller was faster; start again
         ├── PermissionDenied      the caller may not do this
         ├── Unauthenticated       the caller is not known; check the token
-        ├── ResourceExhausted     too much at once; `retry_after` may say when to come back
-        ├── Cancelled             given up by the caller, such as by `close()`
-        ├── DeadlineExceeded      no answer within `timeout`; it may have happened all the same
+        ├── ResourceExhausted     too many calls; `retry_after` may say when to try again
+        ├── Cancelled             cancelled by the caller, such as by `close()`
+        ├── DeadlineExceeded      no answer within `timeout`; the call may still have succeeded
         ├── Unavailable           no server answers, or its database does not; try again
-        │   └── Untrusted         TLS does not come about; it does not help to try again
+        │   └── Untrusted         the TLS handshake failed; trying again does not help
         ├── Unimplemented         the server does not know this call; it is older than this package
         └── Internal              a fault of the server (INTERNAL, UNKNOWN, DATA_LOSS)
 
@@ -54,11 +54,11 @@ class PeermentorError(Exception):
     message: str
     """Why, for people."""
     request_id: str
-    """Under which the log of the server has the call; empty when no server answered."""
+    """The id of the call in the server's log; empty when no server answered."""
     retry_after: float | None
-    """After how many seconds the server asks to try again, if it does."""
+    """The seconds after which the server asks to try again; None if it does not."""
     field_violations: tuple[FieldViolation, ...]
-    """Every refused field, of an InvalidArgument."""
+    """All wrong fields, when the error is an InvalidArgument."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -78,7 +78,7 @@ class PeermentorError(Exception):
 
 
 class InvalidArgument(PeermentorError):
-    """Fields are refused; `field_violations` has each."""
+    """Fields are wrong; `field_violations` lists all of them."""
 
 
 class OutOfRange(PeermentorError):
@@ -86,11 +86,11 @@ class OutOfRange(PeermentorError):
 
 
 class NotFound(PeermentorError):
-    """Nothing has this id."""
+    """There is nothing with this id."""
 
 
 class AlreadyExists(PeermentorError):
-    """There is one already, or a request id was used for another request."""
+    """It exists already, or the request id was used for another request."""
 
 
 class FailedPrecondition(PeermentorError):
@@ -98,7 +98,7 @@ class FailedPrecondition(PeermentorError):
 
 
 class Aborted(PeermentorError):
-    """Somebody else was quicker; begin anew."""
+    """Another caller was faster; start again."""
 
 
 class PermissionDenied(PeermentorError):
@@ -110,15 +110,15 @@ class Unauthenticated(PeermentorError):
 
 
 class ResourceExhausted(PeermentorError):
-    """Too much at once; `retry_after` may say when to come back."""
+    """Too many calls; `retry_after` may say when to try again."""
 
 
 class Cancelled(PeermentorError):
-    """Given up by the caller."""
+    """Cancelled by the caller."""
 
 
 class DeadlineExceeded(PeermentorError):
-    """No answer within `timeout`; it may have happened all the same."""
+    """No answer within `timeout`; the call may still have succeeded."""
 
 
 class Unavailable(PeermentorError):
@@ -126,7 +126,7 @@ class Unavailable(PeermentorError):
 
 
 class Untrusted(Unavailable):
-    """TLS does not come about, such as by a wrong certificate; it does not help to try again."""
+    """The TLS handshake failed, such as by a wrong certificate; trying again does not help."""
 
 
 class Unimplemented(PeermentorError):

@@ -51,7 +51,7 @@ def place(given: str | Sequence[str] | None) -> Place:
     if kinds not in ({4}, {6}):
         raise ValueError(
             "several addresses must be IP addresses of one kind, such as 10.0.0.1:50051; "
-            "one name that stands for several servers does as well"
+            "or give one name that stands for several servers"
         )
     return Place(", ".join(addresses), f"ipv{kinds.pop()}:{','.join(addresses)}", proxied=False)
 
@@ -63,7 +63,7 @@ def _host(address: str) -> Any:
             return found["name"] or ip_address(found["four"] or found["six"])
     except ValueError:
         pass  # it looks like an IP address, and is none
-    raise ValueError(f"{address!r} is no address such as 127.0.0.1:50051")
+    raise ValueError(f"{address!r} is not an address such as 127.0.0.1:50051")
 
 
 def certificates(
@@ -76,7 +76,7 @@ def certificates(
         expect(each, given, str | os.PathLike | bytes | None, "a path or bytes")
     expect("server_name", name, str | None, "a str")
     if name is not None and not _SERVER_NAME.fullmatch(name):
-        raise ValueError(f"server_name: {name!r} is no name of a host")
+        raise ValueError(f"server_name: {name!r} is not a host name")
     if not tls and any(each is not None for each in (*names.values(), name)):
         raise ValueError("certificates and server_name are for TLS: give tls=True with them")
     # gRPC ends the whole process when it has one without the other.
@@ -89,7 +89,7 @@ def certificates(
 def _pem(name: str, given: str | Path | bytes) -> bytes:
     content = given if isinstance(given, bytes) else Path(given).read_bytes()
     if b"-----BEGIN " not in content:
-        raise ValueError(f"{name} is empty or no PEM, which has a line -----BEGIN ...")
+        raise ValueError(f"{name} is not PEM: it has no line -----BEGIN ...")
     return content
 
 
@@ -121,8 +121,8 @@ def _header(what: str, key: Any, value: Any, scheme: str = "") -> tuple[str, str
     expect(what, value, str, "a str")
     if not _KEY.fullmatch(key.lower()) or not _VALUE.fullmatch(scheme + value):
         raise ValueError(
-            f"{what}: only printable ASCII can be sent, and no blanks around it; names that "
-            "begin with grpc- or end with -bin are not for it"
+            f"{what}: only printable ASCII can be sent, without blanks at either end; names that "
+            "begin with grpc- or end with -bin are reserved"
         )
     return key.lower(), scheme + value
 

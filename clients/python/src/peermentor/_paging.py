@@ -24,11 +24,11 @@ class Page(Sequence[ModelT], Value):
     number: int
     """The number of this page, from 1."""
     limit: int
-    """How many items a page has."""
+    """How many items a page has at most."""
     total: int
     """How many items the whole list had when this page was fetched."""
     next_page_token: str
-    """Where the next page begins, for `page_token`; empty on the last page."""
+    """The `page_token` that asks for the next page; empty on the last page."""
 
     @overload
     def __getitem__(self, index: int) -> ModelT: ...
@@ -52,7 +52,7 @@ class Page(Sequence[ModelT], Value):
 
 
 class BaseListing(Generic[ModelT]):
-    """What both listings have in common: all but the waiting."""
+    """The code that the synchronous and the asynchronous listing share."""
 
     def __init__(
         self, connection: Any, call: Call[Any, Any], request: Any, kind: type[ModelT]

@@ -1,7 +1,7 @@
-"""When a call that failed is made again.
+"""Decides when a failed call is repeated.
 
-Only calls that are safe to repeat are: those that change nothing, and those that carry a key
-by which the server knows them again. Others are when their caller says how often.
+Only calls that are safe to repeat are repeated: those that change nothing, and those with a key by
+which the server recognises them. Other calls are repeated only if their caller gives `retries`.
 """
 
 import random
@@ -19,10 +19,10 @@ LAST_ATTEMPT = 0.3
 
 @dataclass(slots=True)
 class Schedule:
-    """The attempts of one call, which share its deadline; `made` counts those that failed.
+    """The attempts of one call, which share its deadline; `made` counts the failed ones.
 
-    Without a number of `retries`, the deadline ends them. So does the time for which the server
-    knows their key, if they have one.
+    They end after `retries` repetitions, if that is given, and at the deadline. If they have a key,
+    they also end when the server may have forgotten it.
     """
 
     timeout: float

@@ -1,8 +1,8 @@
 # Derived by clients/generator/synchronous.py from _async.py. Do not edit.
-"""What waits in the synchronous client: its connection and its lists.
+"""The parts of the synchronous client that wait: its connection and its lists.
 
-Both clients are one text, and `make generate` derives one from the other. In `_threads` is what
-differs.
+`make generate` derives one client from the other by replacing words. Code that differs in more than
+words is in `_threads`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,14 +53,14 @@ class Connection(BaseConnection):
             self._check_open()
 
     def close(self) -> None:
-        """Give up the calls that still run, and close the channel for good."""
+        """Cancel the calls that still run, and close the channel for good."""
         self._closing.set()
         if channel := self._channels.take():
             channel.close()
 
 
 class BaseClient:
-    """A client but for its parts, which come from the protos."""
+    """A client without the methods of the services, which are generated from the protos."""
 
     def __init__(  # noqa: PLR0913 - all by keyword
         self,
@@ -76,20 +76,21 @@ class BaseClient:
         timeout: float = DEFAULT_TIMEOUT,
         retries: int | None = None,
     ) -> None:
-        """Say where the server is; nothing is sent before the first call.
+        """Set where the server is. Nothing is sent before the first call.
 
-        `address` is `host:port`; several IP addresses, in a sequence or with commas between,
-        take turns. Default: the environment variable PEERMENTOR_ADDRESS, or 127.0.0.1:50051.
+        `address` is `host:port`. Several IP addresses, as a sequence or separated by commas, are
+        used in turn. Default: the environment variable PEERMENTOR_ADDRESS, or 127.0.0.1:50051.
 
-        `tls` checks the server against `ca_certificate` (default: well-known authorities) and
-        `server_name` (default: the host); a server that asks for it is shown
-        `client_certificate`, with its `client_key`. Each is the path of a PEM file, or its bytes.
+        `tls` encrypts, and checks the server's certificate against `ca_certificate` (default:
+        well-known authorities) and `server_name` (default: the host). `client_certificate`, with
+        its `client_key`, is for servers that ask for one. Each is the path of a PEM file, or its
+        bytes.
 
-        `token` is sent as a bearer token, and `metadata` as it is, with each call. A function
-        is asked for the token each time.
+        `token` is sent as a bearer token with each call, and `metadata` as headers. If `token` is
+        a function, it is called for each call.
 
-        `timeout` is how many seconds a call may take with all its repetitions. `retries` is
-        how often at most a call that is safe to repeat is repeated; default: until its deadline.
+        `timeout` is how many seconds a call may take, with all its attempts. `retries` is how often
+        a call that is safe to repeat is repeated at most; default: until its deadline.
         """
         self._connection = Connection(
             Setup(
@@ -125,7 +126,7 @@ class BaseClient:
         return f"{type(self).__name__}({self.address!r})"
 
     def close(self) -> None:
-        """Give up the calls that still run, and close the connection for good."""
+        """Cancel the calls that still run, and close the connection for good."""
         self._connection.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What all values have in common: they become the JSON of the API, as REST gives it."""
+"""The code that all values share: they convert to the JSON of REST answers and back."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from peermentor._options import expect
 
 
 class Value:
-    """A frozen dataclass that becomes JSON."""
+    """A frozen dataclass that can be converted to JSON."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ class Value:
 
 
 class Model(Value):
-    """A value that is also a message of peermentor.v1."""
+    """A value that corresponds to a message of peermentor.v1."""
 
     __slots__ = ()
     _message: ClassVar[type[Message]]
@@ -42,7 +42,7 @@ class Model(Value):
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        """Read an object of the API's JSON. As from a server, what is not known is ignored."""
+        """Read an object of the API's JSON. Unknown fields are ignored, as in a server's answer."""
         expect("given", given, Mapping, "a mapping such as that of to_dict()")
         if not given.keys() & cls._message.DESCRIPTOR.fields_by_name.keys():
             raise ValueError(f"{cls.__name__}: none of its fields is there")
