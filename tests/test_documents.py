@@ -241,11 +241,10 @@ print('mentees', s.connect('peermentor.db').execute('SELECT count(*) FROM mentee
     assert "mentees 48\n" in printed
 
 
-def test_the_url_of_several_servers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_url_of_several_servers_is_taken() -> None:
     (export,) = texts(STANDBY)
     url = shell(f'{export}echo "$PEERMENTOR_DATABASE_URL"', {}).strip()
-    monkeypatch.setenv("PEERMENTOR_DATABASE_URL", url)
-    assert settings.load().database_url == url
+    assert settings.load({"PEERMENTOR_DATABASE_URL": url}).database_url == url
 
 
 def test_postgresql_is_set_up_backed_up_and_restored_from_nothing(tmp_path: Path) -> None:

@@ -13,8 +13,13 @@ from peermentor_server.settings import Address, InvalidSettings, Settings
 OPERATIONS = Path(__file__).parents[1] / "docs/operations.md"
 
 
+def given(**values: str) -> dict[str, str]:
+    """Return an environment with these settings."""
+    return {f"PEERMENTOR_{name}": value for name, value in values.items()}
+
+
 def test_every_setting_has_a_default() -> None:
-    loaded = settings.load()
+    loaded = settings.load({})
     assert loaded.database_url == "sqlite:///peermentor.db"
     assert str(loaded.grpc_address) == "127.0.0.1:50051"
     assert str(loaded.rest_address) == "127.0.0.1:8080"
@@ -24,12 +29,14 @@ def test_every_setting_has_a_default() -> None:
     assert (loaded.log_level, loaded.log_format) == ("info", "auto")
 
 
-def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEERMENTOR_GRPC_ADDRESS", "[::1]:7000")
-    monkeypatch.setenv("PEERMENTOR_REST_ADDRESS", "localhost:7001")
-    monkeypatch.setenv("PEERMENTOR_OVERDUE_AFTER_DAYS", "30")
-    monkeypatch.setenv("PEERMENTOR_CORS_ORIGINS", "https://a.example, http://localhost:3000")
-    loaded = settings.load()
+def test_settings_come_from_an_environment() -> None:
+    environment = given(
+        GRPC_ADDRESS="[::1]:7000",
+        REST_ADDRESS="localhost:7001",
+        OVERDUE_AFTER_DAYS="30",
+        CORS_ORIGINS="https://a.example, http://localhost:3000",
+    )
+    loaded = settings.load(environment)
     assert str(loaded.grpc_address) == "[::1]:7000"
     assert str(loaded.rest_address) == "127.0.0.1:7001"
     assert loaded.overdue_after_days == 30
@@ -73,17 +80,14 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_a_bad_value_is_refused_by_the_name_of_its_variable(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(f"PEERMENTOR_{name}", value)
+def test_a_bad_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:
     with pytest.raises(InvalidSettings, match=rf"^PEERMENTOR_{name}: \w+") as refused:
-        settings.load()
+        settings.load(given(**{name: value}))
     assert "secret" not in str(refused.value)
 
 
-def test_refusals_are_in_words_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
+def test_refusals_are_in_words_of_our_own() -> None:
+    values = {
         "WORKERS": "3.0",
         "OVERDUE_AFTER_DAYS": "9" * 5000,
         "GRPC_ADDRESS": "127.0.0.1:" + "9" * 5000,
@@ -92,10 +96,9 @@ def test_refusals_are_in_words_of_our_own(monkeypatch: pytest.MonkeyPatch) -> No
         "CORS_ORIGINS": "https://a.example:http",
         "LOG_LEVEL": "loud",
         "LOG_FORMAT": "xml",
-    }.items():
-        monkeypatch.setenv(f"PEERMENTOR_{name}", value)
+    }
     with pytest.raises(InvalidSettings) as refused:
-        settings.load()
+        settings.load(given(**values))
     ip_address = "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"
     assert str(refused.value).splitlines() == [
         "PEERMENTOR_GRPC_ADDRESS: must end in a port from 1 to 65535, such as 127.0.0.1:8080",
@@ -114,21 +117,22 @@ def test_refusals_are_in_words_of_our_own(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
-def test_what_is_empty_is_not_set(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.setenv(f"PEERMENTOR_{name.upper()}", empty)
-    assert settings.load() == Settings()
+def test_what_is_empty_is_not_set(empty: str) -> None:
+    environment = given(**dict.fromkeys(map(str.upper, Settings.model_fields), empty))
+    assert settings.load(environment) == Settings()
 
 
-def test_words_may_be_in_any_case_and_have_blanks_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEERMENTOR_LOG_LEVEL", "INFO")
-    monkeypatch.setenv("PEERMENTOR_LOG_FORMAT", "Json\n")
-    monkeypatch.setenv("PEERMENTOR_WORKERS", " 3 ")
-    monkeypatch.setenv("PEERMENTOR_DATABASE_URL", "sqlite:///own.db\n")
-    loaded = settings.load()
+def test_words_may_be_in_any_case_and_have_blanks_around() -> None:
+    environment = given(
+        LOG_LEVEL="INFO",
+        LOG_FORMAT="Json\n",
+        WORKERS=" 3 ",
+        DATABASE_URL="sqlite:///own.db\n",
+    )
+    loaded = settings.load(environment)
     assert (loaded.log_level, loaded.log_format, loaded.workers) == ("info", "json", 3)
     assert loaded.database_url == "sqlite:///own.db"
-    assert settings.log_format() == "json"
+    assert settings.log_format(environment) == "json"
 
 
 def test_settings_of_its_own_read_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +141,7 @@ def test_settings_of_its_own_read_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("PEERMENTOR_WORKERS=3\n")
     assert Settings() == Settings(overdue_after_days=14)
-    monkeypatch.delenv("PEERMENTOR_LOG_LEVEL")
-    assert settings.load().workers is None
+    assert settings.load({}) == Settings()
 
 
 def test_a_refused_value_is_in_no_message() -> None:
@@ -147,12 +150,10 @@ def test_a_refused_value_is_in_no_message() -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEERMENTOR_REST_ADDRESS", "nowhere")
-    monkeypatch.setenv("PEERMENTOR_LOG_LEVEL", "loud")
-    monkeypatch.setenv("PEERMENTOR_ADMIN_ADDRESS", "127.0.0.1:50051")
+def test_all_bad_values_are_named_at_once() -> None:
+    environment = given(REST_ADDRESS="nowhere", LOG_LEVEL="loud", ADMIN_ADDRESS="127.0.0.1:50051")
     with pytest.raises(InvalidSettings) as refused:
-        settings.load()
+        settings.load(environment)
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
         "PEERMENTOR_REST_ADDRESS",
         "PEERMENTOR_GRPC_ADDRESS, PEERMENTOR_REST_ADDRESS and PEERMENTOR_ADMIN_ADDRESS must differ",
@@ -171,16 +172,14 @@ def test_a_database_may_be_on_several_hosts(url: str) -> None:
     assert Settings(database_url=url).database_url == url
 
 
-def test_addresses_must_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEERMENTOR_REST_ADDRESS", "127.0.0.1:50051")
+def test_addresses_must_differ() -> None:
     with pytest.raises(InvalidSettings, match=r"PEERMENTOR_GRPC_ADDRESS, .* must differ"):
-        settings.load()
+        settings.load(given(REST_ADDRESS="127.0.0.1:50051"))
 
 
-def test_an_address_everywhere_takes_the_port_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PEERMENTOR_GRPC_ADDRESS", "0.0.0.0:8080")
+def test_an_address_everywhere_takes_the_port_of_all() -> None:
     with pytest.raises(InvalidSettings, match=r"PEERMENTOR_GRPC_ADDRESS, .* must differ"):
-        settings.load()
+        settings.load(given(GRPC_ADDRESS="0.0.0.0:8080"))
 
 
 def test_variables_that_only_look_like_settings_are_found() -> None:

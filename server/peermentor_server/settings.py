@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -244,15 +244,15 @@ def _is_origin(text: str) -> bool:
     )
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the settings from the environment, or raise InvalidSettings.
+def load(environment: Mapping[str, str], **overrides: Any) -> Settings:
+    """Read the settings from an environment, or raise InvalidSettings.
 
     What is empty is not set.
     """
     given = {
         name: value
         for name in Settings.model_fields
-        if (value := os.environ.get(f"{PREFIX}{name.upper()}", "")).strip()
+        if (value := environment.get(f"{PREFIX}{name.upper()}", "")).strip()
     }
     try:
         return Settings(**given | overrides)
@@ -260,9 +260,9 @@ def load(**overrides: Any) -> Settings:
         raise InvalidSettings("\n".join(map(_explain, error.errors()))) from None
 
 
-def log_format() -> str:
-    """Read how to log from the environment, as long as it is not known whether all is well."""
-    word = os.environ.get(f"{PREFIX}LOG_FORMAT", "").strip().lower()
+def log_format(environment: Mapping[str, str]) -> str:
+    """Read how to log from an environment, as long as it is not known whether all is well."""
+    word = environment.get(f"{PREFIX}LOG_FORMAT", "").strip().lower()
     return word if word in get_args(LogFormat) else "auto"
 
 

@@ -20,7 +20,7 @@ HOSTS = ["127.0.0.1", "10.1.2.3:8080", "anything.example.org", "[fd00::1]", "a.e
 def own_settings(database_url: str) -> Settings:
     """Settings with free ports, and with names of hosts as people write them."""
     addresses = [Address("127.0.0.1", port) for port in free_ports(3)]
-    settings = load(rest_hosts="Api.example.org, fd00::1, [FD00:0::2], trailing.example.org.")
+    settings = load({}, rest_hosts="Api.example.org, fd00::1, [FD00:0::2], trailing.example.org.")
     return settings.model_copy(
         update={
             "database_url": database_url,

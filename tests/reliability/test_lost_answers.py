@@ -23,10 +23,10 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import CreateTemplateRequest
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
-from peermentor_server.rpc import stalls
 from peermentor_server.rpc.app import THREADS
 from peermentor_server.storage import tables
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL
 from support.clients import opened
 from support.commands import start
 from support.databases import url_of
@@ -196,9 +196,9 @@ def test_what_was_given_up_while_the_server_stood_still_is_not_made(postgresql: 
             server.send_signal(signal.SIGSTOP)
             for call in calls:
                 call.cancel()
-            time.sleep(stalls.STALL_S + 0.5)
+            time.sleep(USUAL.stall_s + 0.5)
         server.send_signal(signal.SIGCONT)
-        time.sleep(2 * stalls.DOUBT_S)
+        time.sleep(2 * USUAL.doubt_s)
         # It serves as before.
         stub.ListAssignments(ListAssignmentsRequest())
     assert counts(postgresql) == {"assignments": 0, "templates": 0, "idempotency_keys": 0}

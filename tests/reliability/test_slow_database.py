@@ -14,8 +14,8 @@ import pytest
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.rpc.app import THREADS
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL
 from support.apps import own_server
 from support.factories import NEW_ASSIGNMENT
 from support.replication import Node, Template, running_single
@@ -160,7 +160,7 @@ def test_calls_end_while_no_connection_is_free(server: Node) -> None:
                 for _ in range(THREADS[database.dialect].writes)
             ]
             codes = {call.exception(timeout=30).code() for call in calls}
-            assert time.monotonic() - started < 2 * limits.POOL_TIMEOUT_S + PATIENCE_S
+            assert time.monotonic() - started < 2 * USUAL.pool_s + PATIENCE_S
         assert codes == {grpc.StatusCode.UNAVAILABLE}
         _wait_until_well(stub)
     assert server.execute("SELECT count(*) FROM assignments") == [(1,)]

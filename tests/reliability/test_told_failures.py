@@ -5,8 +5,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL
 from support.databases import locked, url_of
 from support.load import Failed, RestCaller
 from support.serving import served
@@ -15,7 +15,7 @@ from support.torture import either, measured
 WRITERS = 6
 ROUNDS = int(either(1, 8))
 # Writers give up before that, and try again while it lasts.
-LOCKED_S = 2 * limits.CALL_S
+LOCKED_S = 2 * USUAL.call_s
 
 
 class Writer:
@@ -59,7 +59,7 @@ def test_a_write_that_was_told_to_have_failed_undoes_no_later_one(
             for thread in threads:
                 thread.join(30)
             # Until whatever may still be under way has ended.
-            time.sleep(limits.CALL_S + 1)
+            time.sleep(USUAL.call_s + 1)
             assert [each.found() for each in writers] == [each.acknowledged for each in writers]
             assert all(each.acknowledged.startswith(f"{number}-") for each in writers)
         for each in writers:

@@ -38,9 +38,10 @@ from peermentor_server.rules.errors import (
     DatabaseUnavailable,
     InternalFault,
 )
-from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.driver_errors import DriverError
 from peermentor_server.telemetry import logs
+from peermentor_server.timing import USUAL, Timing
 from support.factories import NEW_ASSIGNMENT, new_assignment
 from support.names import FULL_NAME, assert_no_name_in
 from support.waiting import wait_until
@@ -71,6 +72,7 @@ def _no_change(data: bytes) -> bytes:
 def _serving(
     behaviour: Callable[[bytes, grpc.ServicerContext], bytes],
     read: Callable[[bytes], Any] = _no_change,
+    timing: Timing = USUAL,
 ) -> Iterator[grpc.Channel]:
     """Serve one method, peermentor.v1.Small/Call, as the service's own are served."""
     handler: Any = grpc.unary_unary_rpc_method_handler(behaviour, request_deserializer=read)
@@ -81,7 +83,8 @@ def _serving(
 
     async def serve() -> None:
         server = grpc.aio.server()
-        call = Calls(lambda *_: lane, StallWatch()).surrounded("/peermentor.v1.Small/Call", handler)
+        calls = Calls(lambda *_: lane, StallWatch(), timing)
+        call = calls.surrounded("/peermentor.v1.Small/Call", handler)
         server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("peermentor.v1.Small", {"Call": call})]
         )
@@ -240,9 +243,9 @@ def test_a_call_is_not_run_again_when_that_helps_nobody_or_may_harm(error: Excep
     assert len(moments) == 1
 
 
-def test_a_call_is_run_again_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CALL_S", 0.5)
-    with _serving(_raising(DatabaseUnavailable(passing=True))) as channel:
+def test_a_call_is_run_again_for_a_limited_time() -> None:
+    failing = _raising(DatabaseUnavailable(passing=True))
+    with _serving(failing, timing=Timing(call_s=0.5)) as channel:
         error, _ = _call(channel)
     # After its own time, not after the caller's.
     assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -277,10 +280,7 @@ def test_a_call_has_as_long_as_its_caller_waits_and_never_long(
 
 
 @pytest.mark.parametrize("timeout", [None, 0.5])
-def test_a_call_whose_deadline_has_passed_is_not_started(
-    log: Log, monkeypatch: pytest.MonkeyPatch, timeout: float | None
-) -> None:
-    monkeypatch.setattr(limits, "CALL_S", 0.5)
+def test_a_call_whose_deadline_has_passed_is_not_started(log: Log, timeout: float | None) -> None:
     end = threading.Event()
     started: list[bytes] = []
 
@@ -289,7 +289,7 @@ def test_a_call_whose_deadline_has_passed_is_not_started(
         end.wait(10)
         return b""
 
-    with _serving(behaviour) as channel:
+    with _serving(behaviour, timing=Timing(call_s=0.5)) as channel:
         method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
         running = [method.future(b"running", timeout=10) for _ in range(THREADS)]
         wait_until(lambda: len(started) == THREADS, 5)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,13 @@ from peermentor.v1.assignments_pb2 import (
     ListAssignmentsRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor_server.rpc import health, lanes
 from peermentor_server.rpc.app import SERVICES, App
 from peermentor_server.rpc.lanes import MAX_CALLS
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage import assignments as assignment_storage
 from peermentor_server.storage import schema
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import Timing
 from support.commands import start
 from support.databases import Postgres, migrated, running_postgres, url_of
 from support.factories import NEW_ASSIGNMENT, RefusedCall, refused
@@ -61,11 +61,8 @@ OVERLOADED = RefusedCall(
 )
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the database be asked more often than every second."""
-    monkeypatch.setattr(health, "PING_INTERVAL_S", 0.05)
-    monkeypatch.setattr(health, "PING_TIMEOUT_S", 0.5)
+# The database is asked more often than every second.
+QUICK = Timing(ping_every_s=0.05, ping_s=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +73,18 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 @contextmanager
-def _serving(database: Database) -> Iterator[grpc.Channel]:
-    with _app(database) as (_, channel):
+def _serving(database: Database, timing: Timing = QUICK) -> Iterator[grpc.Channel]:
+    with _app(database, timing) as (_, channel):
         yield channel
 
 
 @contextmanager
-def _app(database: Database) -> Iterator[tuple[App, grpc.Channel]]:
+def _app(database: Database, timing: Timing = QUICK) -> Iterator[tuple[App, grpc.Channel]]:
     addresses = [Address("127.0.0.1", port) for port in free_ports(3)]
     settings = Settings(
         grpc_address=addresses[0], rest_address=addresses[1], admin_address=addresses[2]
     )
-    app = App(settings, database)
+    app = App(settings, database, timing=timing)
     app.start()
     with grpc.insecure_channel(str(settings.grpc_address)) as channel:
         try:
@@ -147,7 +144,6 @@ def test_a_watch_of_an_unknown_service_says_so(channel: grpc.Channel) -> None:
     watch.cancel()
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_watch_tells_every_change(own: Database) -> None:
     with _serving(own) as channel:
         watch = HealthStub(channel).Watch(HealthCheckRequest(service=SERVICES[0]), timeout=20)
@@ -214,7 +210,6 @@ def test_calls_end_while_the_server_does_not_answer(
         assert _list(channel).pagination.total == 0
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_server_that_takes_no_more_writes_is_noticed_and_left(
     own_postgres: Postgres, on_own_postgres: Database
 ) -> None:
@@ -235,7 +230,6 @@ def test_a_server_that_takes_no_more_writes_is_noticed_and_left(
         assert _list(channel).pagination.total == 0
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_server_that_is_gone_is_unavailable_until_it_is_back(
     own_postgres: Postgres, on_own_postgres: Database
 ) -> None:
@@ -282,11 +276,9 @@ def _break_the_one_that_waits(server: Postgres) -> None:
     database.close()
 
 
-def test_writes_are_unavailable_while_another_program_holds_a_sqlite_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 100)
-    database, other = (Database(f"sqlite:///{tmp_path}/own.db") for _ in range(2))
+def test_writes_are_unavailable_while_another_program_holds_a_sqlite_file(tmp_path: Path) -> None:
+    url, timing = f"sqlite:///{tmp_path}/own.db", Timing(lock_s=0.1)
+    database, other = (Database(url, timing=timing) for _ in range(2))
     schema.migrate(database)
     with _serving(database) as channel:
         stub = AssignmentServiceStub(channel)
@@ -327,7 +319,6 @@ def test_a_server_ends_while_its_database_hangs(
     assert server.returncode == 0, errors
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("change", [Path.unlink, lambda log: os.truncate(log, 0)])
 def test_a_log_of_sqlite_that_is_not_whole_is_an_outage(
     change: Callable[[Path], object], tmp_path: Path
@@ -347,14 +338,9 @@ def test_a_log_of_sqlite_that_is_not_whole_is_an_outage(
 # --- Business, and the end ---
 
 
-@pytest.mark.usefixtures("quick")
-def test_health_is_answered_while_every_thread_is_busy(
-    own: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "CALL_S", 30)
-    monkeypatch.setattr(lanes, "MAX_WAIT_S", 30)
+def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
     other = Database(url_of(own))
-    with _serving(own) as channel:
+    with _serving(own, replace(QUICK, call_s=30, lane_wait_s=30)) as channel:
         stub = AssignmentServiceStub(channel)
         with other.write() as connection:
             assignment_storage.name_mentee(connection, "user_088", None)
@@ -381,7 +367,6 @@ def _finds_no_thread(stub: AssignmentServiceStub) -> bool:
     return False
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_server_that_drains_says_not_serving_to_the_end(own: Database) -> None:
     with _app(own) as (app, channel):
         assert _says(channel, SERVING)()

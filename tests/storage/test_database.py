@@ -23,10 +23,10 @@ from peermentor_server.rules.errors import (
 )
 from peermentor_server.rules.pages import Page
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
+from peermentor_server.timing import Timing
 from support.clock import CONTRACT_DAY
 from support.factories import STORED_ASSIGNMENT
 from support.ports import free_ports
@@ -197,11 +197,9 @@ def test_a_read_does_not_wait_for_a_writer(database: Database, second: Database)
             assert _name(elsewhere, "user_088") is None
 
 
-def test_a_sqlite_write_takes_its_turn_before_it_reads(
-    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
-    first, second = (Database(f"sqlite:///{sqlite_file}") for _ in range(2))
+def test_a_sqlite_write_takes_its_turn_before_it_reads(sqlite_file: Path) -> None:
+    url, timing = f"sqlite:///{sqlite_file}", Timing(lock_s=0.05)
+    first, second = (Database(url, timing=timing) for _ in range(2))
     schema.migrate(first)
     with first.write(), pytest.raises(DatabaseUnavailable), second.write():
         pytest.fail("two write transactions at once")
@@ -211,13 +209,10 @@ def test_a_sqlite_write_takes_its_turn_before_it_reads(
     second.close()
 
 
-def test_a_writer_waits_for_another_one(
-    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 200)
+def test_a_writer_waits_for_another_one(database: Database, database_url: str) -> None:
     with database.write() as connection:
         assignments.name_mentee(connection, "user_088", "")
-    impatient = Database(database_url)
+    impatient = Database(database_url, timing=Timing(lock_s=0.2))
     with database.write() as connection:
         assignments.name_mentee(connection, "user_088", PRIVATE)
         started = time.monotonic()
@@ -394,11 +389,8 @@ def test_errors_of_the_block_pass_through_as_they_are(database: Database) -> Non
         raise KeyError("mine")
 
 
-def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
-    database = Database(empty_url, pool_size=1)
+def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(empty_url: str) -> None:
+    database = Database(empty_url, pool_size=1, timing=Timing(pool_s=0.2))
     with database.write():
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable), database.write():
@@ -409,11 +401,8 @@ def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(
     database.close()
 
 
-def test_a_failed_call_gives_its_connection_back(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
-    database = Database(empty_url, pool_size=1)
+def test_a_failed_call_gives_its_connection_back(empty_url: str) -> None:
+    database = Database(empty_url, pool_size=1, timing=Timing(pool_s=0.2))
     for block in (database.read, database.write):
         for _ in range(3):
             with pytest.raises(InternalFault), block() as connection:
@@ -562,11 +551,8 @@ def test_a_text_that_is_no_url_is_refused(url: str) -> None:
         Database(url)
 
 
-def test_the_pool_has_a_connection_for_the_health_check_too(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.2)
-    database = Database(empty_url)
+def test_the_pool_has_a_connection_for_the_health_check_too(empty_url: str) -> None:
+    database = Database(empty_url, timing=Timing(pool_s=0.2))
     schema.migrate(database)
     with ExitStack() as stack:
         for _ in range(8):

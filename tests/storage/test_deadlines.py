@@ -13,10 +13,11 @@ from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage import assignments
-from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.bounded_connection import BoundedConnection
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.deadlines import Deadline
+from peermentor_server.timing import Timing
 from support.databases import migrated, url_of
 from support.factories import contents
 from support.waiting import wait_until
@@ -97,12 +98,11 @@ def test_a_server_that_does_not_even_cancel_is_left(
     postgresql.ping()
 
 
-def test_work_without_a_deadline_takes_its_time(
-    postgresql: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "CANCEL_S", 0)
-    with postgresql.read() as connection:
+def test_work_without_a_deadline_takes_its_time(postgresql: Database) -> None:
+    impatient = Database(url_of(postgresql), timing=Timing(cancel_s=0))
+    with impatient.read() as connection:
         connection.execute(text("SELECT pg_sleep(0.5)"))
+    impatient.close()
 
 
 def test_an_inner_deadline_ends_with_its_block() -> None:
@@ -215,11 +215,10 @@ def test_a_commit_that_the_server_undid_is_certainly_not_stored(postgresql: Data
 
 
 def test_a_row_that_another_one_holds_is_nothing_to_try_again_at_once(
-    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+    postgresql: Database,
 ) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
     _store(postgresql)
-    other = Database(url_of(postgresql))
+    other = Database(url_of(postgresql), timing=Timing(lock_s=0.05))
     with postgresql.write() as connection:
         assignments.name_mentee(connection, "user_088", "")
         with pytest.raises(DatabaseUnavailable) as raised:
@@ -229,10 +228,9 @@ def test_a_row_that_another_one_holds_is_nothing_to_try_again_at_once(
 
 
 def test_a_pool_without_a_free_connection_is_nothing_to_try_again_at_once(
-    postgresql: Database, monkeypatch: pytest.MonkeyPatch
+    postgresql: Database,
 ) -> None:
-    monkeypatch.setattr(limits, "POOL_TIMEOUT_S", 0.1)
-    small = Database(url_of(postgresql), pool_size=1)
+    small = Database(url_of(postgresql), pool_size=1, timing=Timing(pool_s=0.1))
     with small.read(), pytest.raises(DatabaseUnavailable) as raised:
         small.ping()
     assert not raised.value.passing

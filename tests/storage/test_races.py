@@ -18,11 +18,11 @@ from sqlalchemy import Connection, func, select, update
 
 from peermentor_server.rules.errors import InternalFault
 from peermentor_server.storage import assignments, schema, templates
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
 from peermentor_server.storage.tables import templates as templates_table
+from peermentor_server.timing import Timing
 from support.clock import CONTRACT_DAY
 from support.databases import Postgres
 from support.factories import STORED_ASSIGNMENT, STORED_TEMPLATE
@@ -60,11 +60,10 @@ def postgresql_racers(postgres: Postgres) -> Iterator[Racers]:
 
 @contextmanager
 def _two_engines(url: str) -> Iterator[Racers]:
-    first, second = Database(url), Database(url)
-    with pytest.MonkeyPatch.context() as patch:
-        # A slow disk must not decide a race: how long writers wait is tested elsewhere.
-        patch.setattr(limits, "LOCK_TIMEOUT_MS", 60_000)
-        yield first, second
+    # A slow disk must not decide a race: how long writers wait is tested elsewhere.
+    patient = Timing(lock_s=60)
+    first, second = Database(url, timing=patient), Database(url, timing=patient)
+    yield first, second
     first.close()
     second.close()
 

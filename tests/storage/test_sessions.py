@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable, diagnosis
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL
 from support.databases import Postgres, migrated, url_of
 from support.factories import STORED_ASSIGNMENT
 
@@ -136,7 +136,7 @@ def _assert_uses_app(url: str) -> None:
         assert connection.execute(text(query)).scalars().all()[0] == "app"
         assert _shown(connection, "lock_timeout", "statement_timeout") == {
             "lock_timeout": "1234ms",
-            "statement_timeout": f"{limits.STATEMENT_TIMEOUT_MS // 1000}s",
+            "statement_timeout": f"{USUAL.statement_s:.0f}s",
         }
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, event, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault
 from peermentor_server.storage import assignments, schema
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.write_queue import WriteQueue
+from peermentor_server.timing import Timing
 from support import migrations
 
 # Holds the turn until it is killed.
@@ -30,6 +30,9 @@ time.sleep(60)
 """
 
 
+IMPATIENT = Timing(lock_s=0.1)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A place for a database."""
@@ -38,8 +41,8 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own(file: Path) -> Iterator[Database]:
-    """A SQLite database of the test's own."""
-    database = Database(f"sqlite:///{file}")
+    """A SQLite database of the test's own, whose writers do not wait for long."""
+    database = Database(f"sqlite:///{file}", timing=IMPATIENT)
     schema.migrate(database)
     yield database
     database.close()
@@ -118,10 +121,7 @@ def test_a_write_that_fails_ends_its_turn(own: Database, file: Path, work: objec
     _write(own)
 
 
-def test_a_transaction_that_cannot_begin_ends_its_turn(
-    own: Database, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
+def test_a_transaction_that_cannot_begin_ends_its_turn(own: Database, file: Path) -> None:
     own.close()
     other = sqlite.connect(str(file), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -136,8 +136,7 @@ def test_a_transaction_that_cannot_begin_ends_its_turn(
 def test_a_migration_waits_for_another_one_longer_than_a_call_does(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_turn: bool
 ) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 50)
-    database = Database(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}", timing=IMPATIENT)
     schema.migrate(database)
     migrations.add(monkeypatch, tmp_path, "CREATE TABLE later (id INTEGER)")
     queue, other = WriteQueue(file), sqlite.connect(str(file), isolation_level=None)
@@ -165,10 +164,7 @@ def test_a_connection_that_is_thrown_away_ends_its_turn(own: Database, file: Pat
     assert _nobody_has_a_turn(file)
 
 
-def test_a_writer_waits_for_another_process_and_not_for_ever(
-    own: Database, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 100)
+def test_a_writer_waits_for_another_process_and_not_for_ever(own: Database, file: Path) -> None:
     with _holder(file) as holder:
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable) as raised:
@@ -180,10 +176,7 @@ def test_a_writer_waits_for_another_process_and_not_for_ever(
         _write(own)
 
 
-def test_a_writer_waits_for_another_thread_and_not_for_ever(
-    own: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_TIMEOUT_MS", 100)
+def test_a_writer_waits_for_another_thread_and_not_for_ever(own: Database) -> None:
     with own.write(), pytest.raises(DatabaseUnavailable) as raised:
         _write(own)
     assert "did not end in time" in str(raised.value.__cause__)

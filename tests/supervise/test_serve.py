@@ -26,8 +26,10 @@ from structlog.testing import capture_logs
 from peermentor_server.cli import sample_data
 from peermentor_server.settings import Address
 from peermentor_server.storage.engine.database import Database
-from peermentor_server.supervise import ports, supervisor
+from peermentor_server.supervise import ports
 from peermentor_server.supervise.children import Child
+from peermentor_server.supervise.part import Part
+from peermentor_server.timing import Timing
 from support.commands import PROGRAM, run, start
 from support.databases import migrated, url_of
 from support.factories import NEW_ASSIGNMENT
@@ -250,7 +252,7 @@ def answers(url: str) -> bool:
 ONE_BEAT = "import os, sys, time; os.write(int(sys.argv[-1]), b'.'); time.sleep(600)"
 
 
-def tended(part: supervisor.Part) -> Child:
+def tended(part: Part) -> Child:
     """Tend it until there is a child."""
 
     def runs() -> bool:
@@ -263,50 +265,43 @@ def tended(part: supervisor.Part) -> Child:
     return part.child
 
 
-def pauses_of(program: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def pauses_of(program: str) -> list[float]:
     """Let a part die four times, of which none counts as an accident; return its pauses.
 
     One that beats dies once it has been seen to serve.
     """
     # However long a busy machine takes for its start.
-    monkeypatch.setattr(supervisor, "STEADY_S", 3600)
-    part = supervisor.Part("worker 1", [sys.executable, "-c", program], has_pulse=True)
+    never_steady = Timing(steady_s=3600)
+    part = Part("worker 1", [sys.executable, "-c", program], has_pulse=True, timing=never_steady)
     pauses = []
     for _ in range(4):
         child = tended(part)
         wait_until(lambda: child.is_ready() or child.end() is not None, 60)  # noqa: B023
         child.send(signal.SIGKILL)
-        child.await_end()
+        child.await_end(60)
         with capture_logs() as lines:
             part.tend()
         (died,) = [line for line in lines if line["event"] == "died"]
         pauses.append(died["restart_in_s"])
     if part.child is not None:
         part.child.send(signal.SIGKILL)
-        part.child.await_end()
+        part.child.await_end(60)
     return pauses
 
 
-def test_a_worker_that_does_not_even_start_has_to_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_does_not_even_start_has_to_wait(tmp_path: Path) -> None:
     # Any but the first.
     program = f"import os; os.mkdir({str(tmp_path / 'has served')!r}); {ONE_BEAT}"
-    assert pauses_of(program, monkeypatch) == [0, 0.25, 0.5, 1.0]
+    assert pauses_of(program) == [0, 0.25, 0.5, 1.0]
 
 
-def test_a_worker_that_served_is_soon_back_however_often_it_dies(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert pauses_of(ONE_BEAT, monkeypatch) == [0, 0.25, 0.25, 0.25]
+def test_a_worker_that_served_is_soon_back_however_often_it_dies() -> None:
+    assert pauses_of(ONE_BEAT) == [0, 0.25, 0.25, 0.25]
 
 
-def test_a_worker_that_hangs_for_long_is_killed_and_started_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(supervisor, "SILENT_S", 0.2)
-    monkeypatch.setattr(supervisor, "HUNG_S", 5)
-    part = supervisor.Part("worker 1", [sys.executable, "-c", ONE_BEAT], has_pulse=True)
+def test_a_worker_that_hangs_for_long_is_killed_and_started_again() -> None:
+    timing = Timing(silent_s=0.2, hung_s=5)
+    part = Part("worker 1", [sys.executable, "-c", ONE_BEAT], has_pulse=True, timing=timing)
     part.start()
     assert part.child is not None
     hanging = part.child
@@ -318,7 +313,7 @@ def test_a_worker_that_hangs_for_long_is_killed_and_started_again(
     assert events[:3] == ["does not answer", "hangs", "died"]
     if part.child is not None:
         part.child.send(signal.SIGKILL)
-        part.child.await_end()
+        part.child.await_end(60)
 
 
 def test_a_damaged_database_is_said_to_be_the_cause(url: str, tmp_path: Path) -> None:
@@ -372,7 +367,10 @@ def test_nothing_of_a_replaced_worker_stays_open(url: str, tmp_path: Path) -> No
 def test_a_child_leaves_nothing_open_however_it_ends(ends: str) -> None:
     descriptors = psutil.Process().num_fds
     before = descriptors()
-    for end in (Child.await_end, lambda child: wait_until(lambda: child.end() is not None, 20)):
+    for end in (
+        lambda child: child.await_end(60),
+        lambda child: wait_until(lambda: child.end() is not None, 20),
+    ):
         child = Child([sys.executable, "-c", ends], has_pulse=True)
         if ends != "pass":
             child.send(signal.SIGTERM)
@@ -383,13 +381,10 @@ def test_a_child_leaves_nothing_open_however_it_ends(ends: str) -> None:
     assert descriptors() == before
 
 
-def test_a_program_that_is_gone_for_a_while_ends_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_that_is_gone_for_a_while_ends_nothing(tmp_path: Path) -> None:
     """As while another version of it is being installed."""
     program = tmp_path / "program"
-    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.1)
-    part = supervisor.Part("Envoy", [str(program)], has_pulse=False)
+    part = Part("Envoy", [str(program)], has_pulse=False, timing=Timing(last_restart_s=0.1))
     with capture_logs() as lines:
         part.tend()
         assert [line["event"] for line in lines] == ["not started"]
@@ -397,7 +392,7 @@ def test_a_program_that_is_gone_for_a_while_ends_nothing(
         program.chmod(0o700)
         child = tended(part)
     child.send(signal.SIGKILL)
-    child.await_end()
+    child.await_end(60)
 
 
 def test_a_worker_stays_when_its_successor_cannot_start(url: str, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     # gRPC's own lines are neither of our format nor for our readers.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Until all settings are known to be good.
-    logs.configure("info", settings.log_format())
+    logs.configure("info", settings.log_format(os.environ))
     try:
         configured = _load_settings(options)
         return options.run(configured, options) or SUCCESS
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _load_settings(options: argparse.Namespace) -> Settings:
     try:
-        configured = settings.load(**_overrides(options))
+        configured = settings.load(os.environ, **_overrides(options))
         logs.configure(configured.log_level, configured.log_format)
         return configured
     finally:
@@ -91,7 +91,7 @@ def _report(failure: str, options: argparse.Namespace) -> None:
 
 def _is_logged(options: argparse.Namespace) -> bool:
     """Tell whether to speak in lines of the log: as JSON, and among those of `serve`."""
-    style = settings.log_format()
+    style = settings.log_format(os.environ)
     return style == "json" or (options.run is _serve and logs.is_json(style, sys.stderr))
 
 

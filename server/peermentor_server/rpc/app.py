@@ -31,6 +31,7 @@ from peermentor_server.services.assignments import AssignmentService
 from peermentor_server.services.templates import TemplateService
 from peermentor_server.settings import Settings
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL, Timing
 
 # Who reads SQLite waits for nothing but Python's lock, so that threads only make it slower; and
 # it takes one writer at a time. Those of PostgreSQL wait for the server.
@@ -42,11 +43,6 @@ SERVICES = (
     ASSIGNMENTS.services_by_name["AssignmentService"].full_name,
     TEMPLATES.services_by_name["TemplateService"].full_name,
 )
-
-# How long answers that are ready may take to be read when the server stops.
-LAST_WORDS_S = 1.0
-# How long the end of calls that were cut off may take; one that hangs in a database has none.
-END_S = 2.0
 
 _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", 1024 * 1024),
@@ -72,17 +68,19 @@ class App:
         clock: Clock = system_clock,
         *,
         share_port: bool = False,
+        timing: Timing = USUAL,
     ) -> None:
         """Make a server; one that may `share_port` can start before its predecessor has gone."""
         self.address = str(settings.grpc_address)
         self.port = settings.grpc_address.port
         # A port that is taken is an error otherwise, not something to share.
         self._options = [*_OPTIONS, ("grpc.so_reuseport", int(share_port))]
-        self._stalls = StallWatch()
+        self._timing = timing
+        self._stalls = StallWatch(timing)
         self._streams = Streams()
-        self._health = HealthMonitor(database, SERVICES)
+        self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
-        self._lanes = Lanes(THREADS[database.dialect], together)
+        self._lanes = Lanes(THREADS[database.dialect], together, timing)
         self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
         self._templates = TemplateService(database, clock)
         self._loop = uvloop.new_event_loop()
@@ -109,9 +107,9 @@ class App:
             return
         self._grace = grace
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join((grace or 0) + END_S)
-        self._lanes.close(END_S)
-        self._health.close(END_S)
+        self._thread.join((grace or 0) + self._timing.end_s)
+        self._lanes.close(self._timing.end_s)
+        self._health.close(self._timing.end_s)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -137,14 +135,14 @@ class App:
         self._streams.end()
         stopped = asyncio.ensure_future(server.stop(self._grace))
         while not stopped.done():
-            await asyncio.wait({stopped}, timeout=LAST_WORDS_S)
+            await asyncio.wait({stopped}, timeout=self._timing.last_words_s)
             # Whatever stream still holds on, no call does.
             if self._lanes.are_idle():
                 await server.stop(0)
 
     def _server(self) -> "grpc.aio.Server":
         server = grpc.aio.server(options=self._options)
-        own: Any = _Registrar(server, Calls(self._lanes.of, self._stalls).surrounded)
+        own: Any = _Registrar(server, Calls(self._lanes.of, self._stalls, self._timing).surrounded)
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(self._assignments, own)
         templates_pb2_grpc.add_TemplateServiceServicer_to_server(self._templates, own)
         others: Any = _Registrar(server, self._streams.surrounded)

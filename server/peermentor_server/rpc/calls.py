@@ -22,16 +22,15 @@ from peermentor_server.rpc.stalls import StallWatch
 from peermentor_server.rules import ids
 from peermentor_server.rules.errors import DomainError, InternalFault, MalformedRequest, Overloaded
 from peermentor_server.services import idempotency
-from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
+from peermentor_server.timing import USUAL, Timing
 
 REQUEST_ID = "x-request-id"
 # From the gateway: which connection of whom a call has come by, and how long, in milliseconds,
 # it waits for this attempt before it asks another worker or gives up.
 PEER = "x-peermentor-peer"
 PATIENCE_MS = "x-envoy-expected-rq-timeout-ms"
-# So long before that, nothing more may be begun: what is under way then has time to end.
-END_S = 1.0
 _MAX_REQUEST_ID_LENGTH = 64
 
 # Generic for type checkers alone.
@@ -44,15 +43,17 @@ _log = structlog.get_logger("peermentor_server")
 class Calls:
     """Surrounds the RPCs of our own services."""
 
-    def __init__(self, choose_lane: ChooseLane, stalls: StallWatch) -> None:
-        self._choose_lane, self._stalls = choose_lane, stalls
+    def __init__(self, choose_lane: ChooseLane, stalls: StallWatch, timing: Timing = USUAL) -> None:
+        self._choose_lane, self._stalls, self._timing = choose_lane, stalls, timing
 
     def surrounded(self, method: str, handler: Handler) -> Handler:
         """Return the handler of one RPC, which is called once its request is there."""
         behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
 
         async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-            return await self._answer(_Call(method, behaviour, request, context), context)
+            return await self._answer(
+                _Call(method, behaviour, request, context, self._timing), context
+            )
 
         return grpc.unary_unary_rpc_method_handler(
             answer,
@@ -92,6 +93,7 @@ class _Call:
         behaviour: Behaviour,
         request: Any,
         context: "grpc.aio.ServicerContext[Any, Any]",
+        timing: Timing,
     ) -> None:
         self.method, self.request = method, request
         self._behaviour = behaviour
@@ -100,7 +102,9 @@ class _Call:
         given = dict(self._metadata)
         self.request_id = _request_id(given.get(REQUEST_ID))
         self.caller = Caller.of(str(given.get(PEER) or context.peer()))
-        self.deadline = Deadline(_patience(given.get(PATIENCE_MS), context.time_remaining()))
+        self.deadline = Deadline(
+            _patience(given.get(PATIENCE_MS), context.time_remaining(), timing)
+        )
         self._attempts = 0
         self._is_numbered = idempotency.CALL_HEADER in given
 
@@ -194,9 +198,9 @@ def _is_printable(value: str) -> bool:
     return 1 <= len(value) <= _MAX_REQUEST_ID_LENGTH and value.isascii() and value.isprintable()
 
 
-def _patience(gateway_ms: str | bytes | None, callers: float | None) -> float:
+def _patience(gateway_ms: str | bytes | None, callers: float | None, timing: Timing) -> float:
     """Return how many seconds a call may take: as long as its caller waits, up to a limit."""
-    patience = limits.CALL_S if callers is None else min(limits.CALL_S, callers)
+    patience = timing.call_s if callers is None else min(timing.call_s, callers)
     if isinstance(gateway_ms, str) and gateway_ms.isdecimal():
-        return min(patience, int(gateway_ms) / 1000 - END_S)
+        return min(patience, int(gateway_ms) / 1000 - timing.way_back_s)
     return patience

@@ -10,9 +10,7 @@ from grpc_health.v1 import health, health_pb2
 from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
-
-PING_INTERVAL_S = 1.0
-PING_TIMEOUT_S = 2.0
+from peermentor_server.timing import USUAL, Timing
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -22,9 +20,10 @@ _log = structlog.get_logger("peermentor_server")
 class HealthMonitor:
     """Asks the database every second, and sets the health of every service accordingly."""
 
-    def __init__(self, database: Database, services: Iterable[str]) -> None:
+    def __init__(self, database: Database, services: Iterable[str], timing: Timing = USUAL) -> None:
         self.servicer = health.aio.HealthServicer()
         self._database = database
+        self._every_s, self._patience_s = timing.ping_every_s, timing.ping_s
         self._services = ("", *services)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._ping: Future[str | None] | None = None
@@ -33,7 +32,7 @@ class HealthMonitor:
     async def watch(self) -> None:
         """Go on asking until cancelled."""
         while True:
-            await asyncio.sleep(PING_INTERVAL_S)
+            await asyncio.sleep(self._every_s)
             await self.update()
 
     async def update(self) -> None:
@@ -63,7 +62,7 @@ class HealthMonitor:
         # A ping that hangs keeps its thread; no second one starts before it returns.
         if self._ping is None:
             self._ping = self._pool.submit(self._ask)
-        await asyncio.wait({asyncio.wrap_future(self._ping)}, timeout=PING_TIMEOUT_S)
+        await asyncio.wait({asyncio.wrap_future(self._ping)}, timeout=self._patience_s)
         if not self._ping.done():
             return "it takes too long"
         ping, self._ping = self._ping, None
@@ -72,7 +71,7 @@ class HealthMonitor:
     def _ask(self) -> str | None:
         """Say why the database does not answer; None if it does."""
         try:
-            with deadlines.within(PING_TIMEOUT_S):
+            with deadlines.within(self._patience_s):
                 self._database.ping()
         except DomainError as error:
             return diagnosis(error)

@@ -24,6 +24,7 @@ from peermentor_server.rules.errors import Overloaded
 from peermentor_server.rules.pages import DEFAULT_LIMIT
 from peermentor_server.services import idempotency
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
+from peermentor_server.timing import USUAL, Timing
 
 # The calls of a lane, waiting and running. More would only wait for longer.
 MAX_CALLS = 24
@@ -34,9 +35,6 @@ MAX_TOGETHER = 16
 # disk, and several can do that at once.
 LOOK_S = 0.005
 LOOK_AT_WRITES_S = 0.001
-# How long a call waits for a thread: longer than a failover keeps threads waiting, and so that
-# there is time left to work.
-MAX_WAIT_S = 3.0
 # How long work in the event loop may take, during which no other call goes on; and for how long
 # lanes take over when it has taken longer.
 MAX_AT_ONCE_S = 0.01
@@ -122,10 +120,11 @@ class Lane:
         threads: int,
         together: Together | None = None,
         look_s: float = LOOK_S,
+        timing: Timing = USUAL,
     ) -> None:
         """With `together`, a thread takes as many calls at once as are there, to run them so."""
         self.name = name
-        self._look_s = look_s
+        self._look_s, self._wait_s = look_s, timing.lane_wait_s
         self._together = together or one_by_one
         self._at_once = MAX_TOGETHER if together else 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -160,7 +159,7 @@ class Lane:
         if greediest is not None:
             self._refuse(greediest)
         self._dispatch(loop)
-        patience = min(MAX_WAIT_S, work.deadline.remaining())
+        patience = min(self._wait_s, work.deadline.remaining())
         expiry = loop.call_later(patience, self._refuse, job)
         try:
             return await job.answer
@@ -382,11 +381,13 @@ class Threads(NamedTuple):
 class Lanes:
     """The lanes of a worker: a call that waits for others of its kind holds up no other kind."""
 
-    def __init__(self, threads: Threads, together: Together | None = None) -> None:
+    def __init__(
+        self, threads: Threads, together: Together | None = None, timing: Timing = USUAL
+    ) -> None:
         """`together` runs the writes that came to a thread at once."""
-        self._reads = Lane("reads", threads.reads)
-        self._scans = Lane("scans", threads.scans)
-        self._writes = Lane("writes", threads.writes, together, LOOK_AT_WRITES_S)
+        self._reads = Lane("reads", threads.reads, timing=timing)
+        self._scans = Lane("scans", threads.scans, timing=timing)
+        self._writes = Lane("writes", threads.writes, together, LOOK_AT_WRITES_S, timing)
         self._all = (self._reads, self._scans, self._writes)
         self._short_reads: Lane | AtOnce = self._reads
         self._counts: Lane | AtOnce = self._scans

@@ -8,17 +8,16 @@ moment after they have been read, so they have to wait for that moment.
 import asyncio
 import time
 
+from peermentor_server.timing import USUAL, Timing
+
 _TICK_S = 0.25
-# Less than the gateway waits before it asks another worker (envoy.yaml, 4.5 seconds).
-STALL_S = 2.0
-# How long it takes at most, after a stall, to read who has given up.
-DOUBT_S = 0.5
 
 
 class StallWatch:
     """Looks at the clock again and again, in the event loop that reads the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing = USUAL) -> None:
+        self._stall_s, self._doubt_s = timing.stall_s, timing.doubt_s
         self._ticked_at: float | None = None
         self._doubtful_until = 0.0
 
@@ -31,15 +30,15 @@ class StallWatch:
     async def let_pass(self) -> None:
         """Return at once, or, when this process has just stood still, half a second later."""
         if self._is_doubtful():
-            await asyncio.sleep(DOUBT_S)
+            await asyncio.sleep(self._doubt_s)
 
     def _tick(self) -> None:
         if self._is_late():
-            self._doubtful_until = time.monotonic() + DOUBT_S
+            self._doubtful_until = time.monotonic() + self._doubt_s
         self._ticked_at = time.monotonic()
 
     def _is_late(self) -> bool:
-        return self._ticked_at is not None and time.monotonic() - self._ticked_at > STALL_S
+        return self._ticked_at is not None and time.monotonic() - self._ticked_at > self._stall_s
 
     def _is_doubtful(self) -> bool:
         # The call may come before the next tick, or after it.

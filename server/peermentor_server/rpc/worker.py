@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import structlog
 
@@ -12,20 +13,16 @@ from peermentor_server.failures import CommandFailed
 from peermentor_server.rpc.app import App, PortTaken
 from peermentor_server.settings import Settings
 from peermentor_server.storage import opening
+from peermentor_server.timing import USUAL, Timing
 
 _log = structlog.get_logger("peermentor_server")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# How long the gateway, or whoever else asks for our health, has to see that we leave. Several
-# of its checks go by in that time.
-DRAIN_S = 1.0
-# How often a worker says that it is well.
-PULSE_S = 1.0
-# How long calls may go on once the server has been told to stop.
-STOP_GRACE_S = 10
 
 
-def serve_grpc(configured: Settings, *, pulse_fd: int | None = None) -> None:
+def serve_grpc(
+    configured: Settings, *, pulse_fd: int | None = None, timing: Timing = USUAL
+) -> None:
     """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
 
     As a worker it is given `pulse_fd`, where it tells every second that it serves; it then
@@ -36,42 +33,43 @@ def serve_grpc(configured: Settings, *, pulse_fd: int | None = None) -> None:
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    app = App(configured, database, share_port=pulse_fd is not None)
+    app = App(configured, database, share_port=pulse_fd is not None, timing=timing)
     try:
         app.start()
     except PortTaken as taken:
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
     _log.info("serving", address=str(configured.grpc_address), database=database.location)
     if pulse_fd is not None:
-        threading.Thread(target=_beat, args=[pulse_fd], name="pulse", daemon=True).start()
+        beat = partial(_beat, pulse_fd, timing.pulse_every_s)
+        threading.Thread(target=beat, name="pulse", daemon=True).start()
     if signal.sigwait(STOP_SIGNALS) == signal.SIGTERM:
         _log.info("draining")
         app.drain()
-        time.sleep(DRAIN_S)
+        time.sleep(timing.drain_s)
     _log.info("stopping")
-    app.stop(STOP_GRACE_S)
+    app.stop(timing.grace_s)
     database.close()
-    _end_hanging_threads()
+    _end_hanging_threads(timing.last_words_s)
 
 
-def _beat(pulse_fd: int) -> None:
+def _beat(pulse_fd: int, every_s: float) -> None:
     # Nobody reads while the parent itself is held up, or has been killed: what does not fit is
     # not missed.
     os.set_blocking(pulse_fd, False)
     while True:
         with contextlib.suppress(OSError):
             os.write(pulse_fd, b".")
-        time.sleep(PULSE_S)
+        time.sleep(every_s)
 
 
-def _end_hanging_threads() -> None:
+def _end_hanging_threads(patience_s: float) -> None:
     """Leave even while a call hangs in a database that does not answer.
 
     Python itself would wait for the call's thread for as long as it takes.
     """
     main = threading.main_thread()
     others = [each for each in threading.enumerate() if each is not main and not each.daemon]
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + patience_s
     for thread in others:
         thread.join(max(0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in others):

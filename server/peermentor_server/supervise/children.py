@@ -9,8 +9,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-# Longer than a worker takes to finish the calls that run.
-STOP_TIMEOUT_S = 15
 _PR_SET_PDEATHSIG = 1
 
 Process = subprocess.Popen[bytes]
@@ -114,23 +112,23 @@ class Child:
         """Send the process a signal, if it still runs."""
         self._process.send_signal(number)
 
-    def await_end(self) -> None:
+    def await_end(self, patience_s: float) -> None:
         """Wait until the process has ended; make it, when that takes too long."""
         try:
-            self._process.wait(timeout=STOP_TIMEOUT_S)
+            self._process.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self.end()
 
 
-def stop_all(children: Iterable[Child], number: int) -> None:
+def stop_all(children: Iterable[Child], number: int, patience_s: float) -> None:
     """End these children by a signal, all at the same time."""
     children = list(children)
     for child in children:
         child.send(number)
     for child in children:
-        child.await_end()
+        child.await_end(patience_s)
 
 
 def _die_with_parent() -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -23,23 +23,11 @@ from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 from peermentor_server.supervise import gateway, ports, scratch
 from peermentor_server.supervise.children import Child, stop_all
+from peermentor_server.supervise.part import Part
+from peermentor_server.timing import USUAL, Timing
 
-START_TIMEOUT_S = 30
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 REPLACE_SIGNAL = signal.SIGUSR1
-# How long a child must have run for its death to be an accident, after which it is started
-# again at once. One that dies sooner has to wait; as long as it does not even begin to serve,
-# each time twice as long.
-STEADY_S = 10
-FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 10
-# For how long a worker, which has a pulse every second, may be silent before that is logged, and
-# before it is killed and started again. Other workers take its calls much sooner.
-SILENT_S = 5
-HUNG_S = 30
-# After a worker has been replaced, the gateway must have seen the new one's health before the
-# next one leaves: the time of a check that fails, and of the one after it.
-SETTLE_S = 1.0
 _POLL_S = 0.05
 _log = structlog.get_logger("peermentor_server")
 
@@ -56,7 +44,7 @@ class _Stop(Exception):
         self.number = number
 
 
-def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
+def serve(settings: Settings, on_ready: Callable[[], None], timing: Timing = USUAL) -> None:
     """Run until a signal of STOP_SIGNALS; raise ServeFailed when the start fails.
 
     `on_ready` is called once the gateway answers for workers that serve.
@@ -67,7 +55,7 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         directory = stack.enter_context(scratch.directory())
         addresses = stack.enter_context(ports.reserved(settings.worker_count))
         config = gateway.write_configuration(directory, settings, addresses)
-        supervisor = Supervisor(signals, addresses, config)
+        supervisor = Supervisor(signals, addresses, config, timing)
         try:
             supervisor.start(settings)
             on_ready()
@@ -79,98 +67,28 @@ def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
             raise
 
 
-class Part:
-    """A child process that is started again when it dies."""
-
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
-        *,
-        has_pulse: bool,
-    ) -> None:
-        self.name = name
-        self._command, self._environment, self._has_pulse = command, environment, has_pulse
-        self._is_silent = False
-        self._early_deaths = self._failed_starts = 0
-        self._resume_at = 0.0
-        self.child: Child | None = None
-
-    def start(self) -> None:
-        """Start the process."""
-        self.child = self.launch()
-
-    def launch(self) -> Child:
-        """Start a process of this part, beside the one that there is."""
-        child = Child(self._command, self._environment, has_pulse=self._has_pulse)
-        _log.info("started", part=self.name, pid=child.pid)
-        return child
-
-    def tend(self) -> None:
-        """Start the process again when it has died, unless it does so again and again.
-
-        One that hangs is killed: it would never come back by itself.
-        """
-        if self.child is not None:
-            self._watch_pulse(self.child)
-        if self.child is not None and (end := self.child.end()):
-            pause = self._pause_after(self.child)
-            why = {"reason": words} if (words := self.child.last_words()) else {}
-            _log.error(
-                "died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause, **why
-            )
-            self.child, self._resume_at = None, time.monotonic() + pause
-            self._is_silent = False
-        if self.child is None and time.monotonic() >= self._resume_at:
-            self._start_again()
-
-    def _start_again(self) -> None:
-        try:
-            self.start()
-        except OSError as error:
-            # Such as when the program is being replaced, or the machine has no room.
-            self._resume_at = time.monotonic() + LONGEST_PAUSE_S
-            _log.error("not started", part=self.name, reason=error.strerror)
-
-    def _watch_pulse(self, child: Child) -> None:
-        silence = child.silence()
-        was_silent, self._is_silent = self._is_silent, child.is_ready() and silence > SILENT_S
-        if self._is_silent and not was_silent:
-            _log.warning("does not answer", part=self.name, pid=child.pid)
-        elif was_silent and not self._is_silent:
-            _log.warning("answers again", part=self.name, pid=child.pid)
-        if silence > HUNG_S:
-            _log.error("hangs", part=self.name, pid=child.pid)
-            child.send(signal.SIGKILL)
-
-    def _pause_after(self, dead: Child) -> float:
-        steady = time.monotonic() - dead.started > STEADY_S
-        self._early_deaths = 0 if steady else self._early_deaths + 1
-        # One that has served before it died will do so again: callers wait for it.
-        served = dead.is_ready()
-        self._failed_starts = 0 if served else self._failed_starts + 1
-        if self._early_deaths <= 1:
-            return 0
-        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** max(0, self._failed_starts - 1))
-
-
 class Supervisor:
     """The parts of a running service: the workers, and Envoy in front of them."""
 
     def __init__(
-        self, signals: "queue.SimpleQueue[int]", addresses: Sequence[Address], config: Path
+        self,
+        signals: "queue.SimpleQueue[int]",
+        addresses: Sequence[Address],
+        config: Path,
+        timing: Timing,
     ) -> None:
-        self._signals = signals
+        self._signals, self._timing = signals, timing
         self._workers = [
-            Part(f"worker {number}", _worker_command(number, address), has_pulse=True)
+            Part(
+                f"worker {number}", _worker_command(number, address), has_pulse=True, timing=timing
+            )
             for number, address in enumerate(addresses, 1)
         ]
         # It needs nothing of the environment, which may hold the password of the database. (A
         # program in Python starts it.)
         environment = {"PYTHONSAFEPATH": "1"}
         envoy = gateway.command(config, len(addresses))
-        self._envoy = Part("Envoy", envoy, environment, has_pulse=False)
+        self._envoy = Part("Envoy", envoy, environment, has_pulse=False, timing=timing)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
         # Whether that was asked for, be it while all start or while others are being replaced.
@@ -181,7 +99,7 @@ class Supervisor:
         for part in (*self._workers, self._envoy):
             part.start()
         url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + self._timing.start_s
         while not (all(map(_is_ready, self._workers)) and _serves(url)):
             for part in (*self._workers, self._envoy):
                 if part.child and (end := part.child.end()):
@@ -189,7 +107,7 @@ class Supervisor:
                     raise ServeFailed(f"{part.child.last_words()}\n{ended}".lstrip())
             if time.monotonic() > deadline:
                 raise ServeFailed(
-                    f"no answer from {settings.rest_address} in {START_TIMEOUT_S} seconds"
+                    f"no answer from {settings.rest_address} in {self._timing.start_s:.0f} seconds"
                 )
             self._check_signals()
 
@@ -205,8 +123,9 @@ class Supervisor:
         """End all parts. The workers first: the gateway passes on what they still answer."""
         _log.info("stopping")
         running = [part.child for part in self._workers if part.child]
-        stop_all([*running, *self._others], number)
-        stop_all([self._envoy.child] if self._envoy.child else [], signal.SIGTERM)
+        stop_all([*running, *self._others], number, self._timing.stop_s)
+        gateway = [self._envoy.child] if self._envoy.child else []
+        stop_all(gateway, signal.SIGTERM, self._timing.stop_s)
 
     def _tend(self) -> None:
         """Look after all parts once."""
@@ -240,7 +159,9 @@ class Supervisor:
             _log.error("not replaced", part=worker.name, reason=error.strerror)
             return False
         self._others.append(successor)
-        self._wait(lambda: successor.end() is not None or successor.is_ready(), START_TIMEOUT_S)
+        self._wait(
+            lambda: successor.end() is not None or successor.is_ready(), self._timing.start_s
+        )
         if successor.end() or not successor.is_ready():
             reason = successor.last_words()
             _log.error("not replaced", part=worker.name, end=successor.end(), reason=reason)
@@ -252,9 +173,9 @@ class Supervisor:
             _log.info("draining", part=worker.name, pid=predecessor.pid)
             self._others.append(predecessor)
             predecessor.send(signal.SIGTERM)
-            self._wait(lambda: predecessor.end() is not None, START_TIMEOUT_S)
+            self._wait(lambda: predecessor.end() is not None, self._timing.start_s)
             _log.info("drained", part=worker.name, pid=predecessor.pid)
-        self._wait(lambda: False, SETTLE_S)
+        self._wait(lambda: False, self._timing.settle_s)
         return True
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> None:

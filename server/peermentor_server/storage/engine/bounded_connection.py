@@ -18,7 +18,7 @@ import psycopg
 from psycopg.errors import ConnectionTimeout, Diagnostic
 from psycopg.pq import TransactionStatus
 
-from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.driver_errors import UNCONFIRMED_COMMIT
 
 # What psycopg yields while it waits, and is sent once something has come, or nothing has.
@@ -69,6 +69,9 @@ class _Cursor(psycopg.Cursor[Any]):
 
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that cancels what is late, and hangs up when even that does not help."""
+
+    cancel_s: float
+    """How long after the deadline a cancelled statement may take to end."""
 
     pooled = False
     """Whether a pooler stands between: no session outlasts a transaction there."""
@@ -122,7 +125,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             return end.value
 
     def _end(self, *, cancelled: bool) -> None:
-        left = deadlines.remaining() + limits.CANCEL_S
+        left = deadlines.remaining() + self.cancel_s
         if left <= 0:
             self._hang_up()
         elif not cancelled:

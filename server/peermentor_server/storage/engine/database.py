@@ -16,9 +16,13 @@ from sqlalchemy import Connection, Engine
 
 from peermentor_server import database_url
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.backend import Backend
 from peermentor_server.storage.engine.driver_errors import translated
+from peermentor_server.timing import USUAL, Timing
+
+# A connection for each thread that serves calls, and one for the health check.
+POOL_SIZE = 12
 
 
 @dataclass(slots=True)
@@ -39,10 +43,9 @@ class _Own(threading.local):
 class Database:
     """One SQLite file or one PostgreSQL database; InvalidUrl for anything else."""
 
-    # A connection for each thread that serves calls, and one for the health check.
-    def __init__(self, url: str, *, pool_size: int = 12) -> None:
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE, timing: Timing = USUAL) -> None:
         self._url = url
-        self.backend = _backend(url, pool_size)
+        self.backend = _backend(url, pool_size, timing)
         self._own = _Own()
 
     @property
@@ -165,11 +168,11 @@ class Database:
         self.backend.close()
 
 
-def _backend(url: str, pool_size: int) -> Backend:
+def _backend(url: str, pool_size: int, timing: Timing) -> Backend:
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
-        "pool_timeout": limits.POOL_TIMEOUT_S,
+        "pool_timeout": timing.pool_s,
         # Values are names and contact dates: they have no place in an exception's text.
         "hide_parameters": True,
     }
@@ -177,7 +180,7 @@ def _backend(url: str, pool_size: int) -> Backend:
     if database_url.is_sqlite(url):
         from peermentor_server.storage.engine.sqlite import SQLite
 
-        return SQLite(database_url.sqlite_file(url), options)
+        return SQLite(database_url.sqlite_file(url), options, timing)
     from peermentor_server.storage.engine.postgresql import PostgreSQL
 
-    return PostgreSQL(database_url.postgresql_parameters(url), options)
+    return PostgreSQL(database_url.postgresql_parameters(url), options, timing)

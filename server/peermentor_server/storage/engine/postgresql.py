@@ -9,14 +9,14 @@ from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 
-from peermentor_server.storage.engine import deadlines, limits, sessions
+from peermentor_server.storage.engine import deadlines, sessions
 from peermentor_server.storage.engine.bounded_connection import BoundedConnection
 from peermentor_server.storage.engine.driver_errors import READ_ONLY_SERVER, translated
+from peermentor_server.timing import Timing
 
 # What counts where the URL does not say otherwise.
 _PARAMETERS: dict[str, Any] = {
     "application_name": "peermentor",
-    "connect_timeout": limits.CONNECT_TIMEOUT_S,
     # Of several hosts, the primary.
     "target_session_attrs": "read-write",
     # Notices a server that is gone without a word, from where nothing is awaited too.
@@ -34,11 +34,12 @@ class PostgreSQL:
 
     file = None
 
-    def __init__(self, parameters: dict[str, str], options: dict[str, Any]) -> None:
-        wanted = _PARAMETERS | parameters
+    def __init__(self, parameters: dict[str, str], options: dict[str, Any], timing: Timing) -> None:
+        self._timing = timing
+        wanted = _PARAMETERS | {"connect_timeout": int(timing.connect_s)} | parameters
         self.engine = self.reading_engine = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: sessions.open_session(wanted),
+            creator=lambda: sessions.open_session(wanted, timing),
             # Statements alone have no transaction, and need no round trips for it.
             isolation_level="AUTOCOMMIT",
             pool_recycle=300,
@@ -63,7 +64,7 @@ class PostgreSQL:
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
         driver: Any = connection.connection.driver_connection
         if driver.pooled:
-            begin = f"{begin}; {sessions.limits_of_transaction()}"
+            begin = f"{begin}; {sessions.limits_of_transaction(self._timing)}"
         connection.exec_driver_sql(begin)
 
     def begin_staging(self, connection: Connection) -> None:

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
-from peermentor_server.storage.engine import deadlines, limits
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.deadlines import WouldWait
 from peermentor_server.storage.engine.driver_errors import Progress, raise_translated
 from peermentor_server.storage.engine.sqlite_file import OwnFile
@@ -18,9 +18,9 @@ from peermentor_server.storage.engine.sqlite_file import OwnFile
 class Readers:
     """The connections of all threads, each of which has one."""
 
-    def __init__(self, engine: Engine, file: OwnFile) -> None:
-        """Connect by `engine` to this file."""
-        self.engine, self.file = engine, file
+    def __init__(self, engine: Engine, file: OwnFile, lock_s: float) -> None:
+        """Connect by `engine` to this file, and wait as long for those who lock it."""
+        self.engine, self.file, self._lock_s = engine, file, lock_s
         self._own = threading.local()
         self._all: WeakSet[Connection] = WeakSet()
 
@@ -58,7 +58,7 @@ class Readers:
         # The pool may make another one.
         connection.detach()
         self._all.add(connection)
-        patience_ms = limits.LOCK_TIMEOUT_MS if deadlines.may_wait() else 0
+        patience_ms = round(self._lock_s * 1000) if deadlines.may_wait() else 0
         connection.exec_driver_sql(f"PRAGMA busy_timeout={patience_ms}")
         return connection
 

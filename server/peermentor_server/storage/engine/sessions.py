@@ -13,9 +13,9 @@ from typing import Any
 
 from psycopg.errors import ProtocolViolation
 
-from peermentor_server.storage.engine import limits
 from peermentor_server.storage.engine.bounded_connection import BoundedConnection
 from peermentor_server.storage.engine.driver_errors import unusable
+from peermentor_server.timing import Timing
 
 _ENCODING = "UTF8"
 # How values are written. The server tells of a change of these, and so poolers keep them for
@@ -24,23 +24,24 @@ _FORMS = {"DateStyle": "ISO, YMD", "TimeZone": "UTC", "standard_conforming_strin
 _OTHER_FORMS = {"IntervalStyle": "postgres"}
 
 
-def open_session(parameters: Mapping[str, Any]) -> BoundedConnection:
+def open_session(parameters: Mapping[str, Any], timing: Timing) -> BoundedConnection:
     """Connect, and set what the service relies on."""
     wanted = {**parameters, "client_encoding": _ENCODING}
     # Without transactions until it is set up.
     connection = BoundedConnection.connect(**wanted, autocommit=True)
+    connection.cancel_s = timing.cancel_s
     try:
         _require_encoding(connection)
-        _set_up(connection)
+        _set_up(connection, timing)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def limits_of_transaction() -> str:
+def limits_of_transaction(timing: Timing) -> str:
     """Return the statement that limits the transaction it is executed in."""
-    return _assignment(_limits() | _OTHER_FORMS, local=True)
+    return _assignment(_limits(timing) | _OTHER_FORMS, local=True)
 
 
 def _require_encoding(connection: BoundedConnection) -> None:
@@ -52,7 +53,7 @@ def _require_encoding(connection: BoundedConnection) -> None:
         )
 
 
-def _set_up(connection: BoundedConnection) -> None:
+def _set_up(connection: BoundedConnection, timing: Timing) -> None:
     query = f"{_assignment(_FORMS)}, pg_backend_pid()"
     [(*_, process)] = connection.execute(query.encode()).fetchall()
     # Behind a pooler another process answers than the connection began with.
@@ -65,7 +66,7 @@ def _set_up(connection: BoundedConnection) -> None:
                 "and must be set to transaction or session"
             )
     else:
-        _limit_session(connection)
+        _limit_session(connection, timing)
 
 
 def _allows_transactions(connection: BoundedConnection) -> bool:
@@ -80,20 +81,24 @@ def _allows_transactions(connection: BoundedConnection) -> bool:
     return True
 
 
-def _limit_session(connection: BoundedConnection) -> None:
+def _limit_session(connection: BoundedConnection, timing: Timing) -> None:
     # What whoever runs the service has said, by the URL or PGOPTIONS, counts for limits.
     query = b"SELECT name FROM pg_settings WHERE source = 'client'"
     said = {name for (name,) in connection.execute(query).fetchall()}
-    ours = {name: value for name, value in _limits().items() if name not in said}
+    ours = {name: value for name, value in _limits(timing).items() if name not in said}
     connection.execute(_assignment(ours | _OTHER_FORMS).encode())
 
 
-def _limits() -> dict[str, str]:
+def _limits(timing: Timing) -> dict[str, str]:
     return {
-        "lock_timeout": str(limits.LOCK_TIMEOUT_MS),
-        "statement_timeout": str(limits.STATEMENT_TIMEOUT_MS),
-        "idle_in_transaction_session_timeout": str(limits.IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        "lock_timeout": _milliseconds(timing.lock_s),
+        "statement_timeout": _milliseconds(timing.statement_s),
+        "idle_in_transaction_session_timeout": _milliseconds(timing.idle_in_transaction_s),
     }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
 
 
 def _assignment(settings: Mapping[str, str], *, local: bool = False) -> str:

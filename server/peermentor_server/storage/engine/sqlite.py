@@ -13,11 +13,12 @@ from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from peermentor_server.storage.engine import deadlines, limits, sqlite_file
+from peermentor_server.storage.engine import deadlines, sqlite_file
 from peermentor_server.storage.engine.readers import Readers
 from peermentor_server.storage.engine.sqlite_file import OwnFile
 from peermentor_server.storage.engine.write_queue import WriteQueue
 from peermentor_server.storage.tables import VERSION_TABLE
+from peermentor_server.timing import Timing
 
 # SQLite before this version may corrupt a WAL file that several connections share.
 FIRST_SAFE_VERSION = (3, 51, 3)
@@ -26,21 +27,21 @@ FIRST_SAFE_VERSION = (3, 51, 3)
 class SQLite:
     """A file, of which this is the only program's."""
 
-    def __init__(self, file: str, options: dict[str, Any]) -> None:
+    def __init__(self, file: str, options: dict[str, Any], timing: Timing) -> None:
         if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
             raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
-        self.file = Path(file)
+        self.file, self._timing = Path(file), timing
         # Resolved, so that a link to the file leads to the same queue.
         path = self.file.resolve()
         self._own_file = OwnFile(path)
-        self._prepare = partial(_prepare, WriteQueue(path))
+        self._prepare = partial(_prepare, WriteQueue(path), timing.lock_s)
         self.engine = self._make_engine(options)
         event.listen(self.engine, "checkout", self._own_file.check)
         event.listen(self.engine, "handle_error", self._own_file.note_event)
         # Each thread keeps a connection to read: to take one from a pool takes longer.
         without_pool = {"poolclass": NullPool, "hide_parameters": options["hide_parameters"]}
         self.reading_engine = self._make_engine(without_pool)
-        self._readers = Readers(self.reading_engine, self._own_file)
+        self._readers = Readers(self.reading_engine, self._own_file, timing.lock_s)
 
     def _make_engine(self, options: dict[str, Any]) -> Engine:
         def connect() -> Any:
@@ -63,7 +64,7 @@ class SQLite:
     def begin(self, connection: Connection, *, is_patient: bool = False) -> None:
         """See Backend."""
         driver: Any = connection.connection.dbapi_connection
-        driver.begin_turn(limits.MIGRATION_LOCK_TIMEOUT_MS if is_patient else None)
+        driver.begin_turn(self._timing.migration_lock_s if is_patient else None)
         try:
             # IMMEDIATE takes the write lock at once: a transaction that first reads and then
             # writes would otherwise fail as soon as another one writes in between.
@@ -116,24 +117,28 @@ class SQLite:
         self.engine.dispose()
 
 
-def _patience_s(timeout_ms: int | None = None) -> float:
-    if not deadlines.may_wait():
-        return 0.0
-    return max(0.0, min((timeout_ms or limits.LOCK_TIMEOUT_MS) / 1000, deadlines.remaining()))
+def _patience_s(longest_s: float) -> float:
+    return max(0.0, min(longest_s, deadlines.remaining())) if deadlines.may_wait() else 0.0
+
+
+def _busy_timeout(patience_s: float) -> str:
+    return f"busy_timeout={int(patience_s * 1000)}"
 
 
 class _Connection(sqlite.Connection):  # type: ignore[misc]
     """A connection of the driver that ends its turn as a writer along with its transaction."""
 
     queue: WriteQueue
+    lock_s: float
     _has_turn = False
 
-    def begin_turn(self, timeout_ms: int | None = None) -> None:
+    def begin_turn(self, longest_s: float | None = None) -> None:
         """Wait for the other writers of this file, as long as for a call unless said."""
-        self.queue.enter(_patience_s(timeout_ms))
+        longest_s = self.lock_s if longest_s is None else longest_s
+        self.queue.enter(_patience_s(longest_s))
         self._has_turn = True
         # What is left of it, for other programs, which do not wait in turn.
-        self.execute(f"PRAGMA busy_timeout={int(_patience_s(timeout_ms) * 1000)}").close()
+        self.execute(f"PRAGMA {_busy_timeout(_patience_s(longest_s))}").close()
 
     def end_turn(self) -> None:
         """Let the next writer go on."""
@@ -168,12 +173,12 @@ class _Connection(sqlite.Connection):  # type: ignore[misc]
             self.end_turn()
 
 
-def _prepare(queue: WriteQueue, connection: Any, _record: Any) -> None:
-    connection.queue = queue
+def _prepare(queue: WriteQueue, lock_s: float, connection: Any, _record: Any) -> None:
+    connection.queue, connection.lock_s = queue, lock_s
     # The driver's own transactions begin too late and lose updates; _begin does it.
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout={int(_patience_s() * 1000)}",
+        _busy_timeout(_patience_s(lock_s)),
         # An acknowledged write survives a power cut; NORMAL would lose the latest ones.
         "synchronous=FULL",
         "foreign_keys=ON",
@@ -190,7 +195,7 @@ def _switch_to_wal(connection: Any) -> None:
         return
     # The one thing for which SQLite does not wait its turn: when several programs open a new
     # file at the same moment, it refuses all but one of them.
-    deadline = time.monotonic() + _patience_s()
+    deadline = time.monotonic() + _patience_s(connection.lock_s)
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()
