@@ -41,7 +41,16 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own(file: Path) -> Iterator[Database]:
-    """A SQLite database of the test's own, whose writers do not wait for long."""
+    """A SQLite database of the test's own."""
+    database = Database(f"sqlite:///{file}")
+    schema.migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def impatient(file: Path) -> Iterator[Database]:
+    """The same, but its writers do not wait for long."""
     database = Database(f"sqlite:///{file}", timing=IMPATIENT)
     schema.migrate(database)
     yield database
@@ -121,15 +130,15 @@ def test_a_write_that_fails_ends_its_turn(own: Database, file: Path, work: objec
     _write(own)
 
 
-def test_a_transaction_that_cannot_begin_ends_its_turn(own: Database, file: Path) -> None:
-    own.close()
+def test_a_transaction_that_cannot_begin_ends_its_turn(impatient: Database, file: Path) -> None:
+    impatient.close()
     other = sqlite.connect(str(file), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseUnavailable):
-        _write(own)
+        _write(impatient)
     assert _nobody_has_a_turn(file)
     other.close()
-    _write(own)
+    _write(impatient)
 
 
 @pytest.mark.parametrize("in_turn", [True, False])
@@ -164,21 +173,23 @@ def test_a_connection_that_is_thrown_away_ends_its_turn(own: Database, file: Pat
     assert _nobody_has_a_turn(file)
 
 
-def test_a_writer_waits_for_another_process_and_not_for_ever(own: Database, file: Path) -> None:
+def test_a_writer_waits_for_another_process_and_not_for_ever(
+    impatient: Database, file: Path
+) -> None:
     with _holder(file) as holder:
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable) as raised:
-            _write(own)
+            _write(impatient)
         assert time.monotonic() - started >= 0.1
         assert "did not end in time" in str(raised.value.__cause__)
         holder.kill()
         holder.wait()
-        _write(own)
+        _write(impatient)
 
 
-def test_a_writer_waits_for_another_thread_and_not_for_ever(own: Database) -> None:
-    with own.write(), pytest.raises(DatabaseUnavailable) as raised:
-        _write(own)
+def test_a_writer_waits_for_another_thread_and_not_for_ever(impatient: Database) -> None:
+    with impatient.write(), pytest.raises(DatabaseUnavailable) as raised:
+        _write(impatient)
     assert "did not end in time" in str(raised.value.__cause__)
 
 
