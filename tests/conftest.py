@@ -26,8 +26,8 @@ from support.ports import free_ports
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Let one test more run than there are cores: many wait for what they have started."""
-    return (os.cpu_count() or 1) + 1
+    """Let twice as many tests run as there are cores: many wait for what they have started."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(autouse=True)
