@@ -31,6 +31,7 @@ from peermentor_server.services.assignments import AssignmentService
 from peermentor_server.services.templates import TemplateService
 from peermentor_server.settings import Settings
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.storage.engine.deadlines import Deadline
 from peermentor_server.timing import USUAL, Timing
 
 # Who reads SQLite waits for nothing but Python's lock, so that threads only make it slower; and
@@ -44,7 +45,7 @@ SERVICES = (
     TEMPLATES.services_by_name["TemplateService"].full_name,
 )
 
-_OPTIONS: tuple[tuple[str, Any], ...] = (
+OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", 1024 * 1024),
     ("grpc.max_metadata_size", 16 * 1024),
     # What one connection may have open at a time, requests that never end included.
@@ -74,7 +75,7 @@ class App:
         self.address = str(settings.grpc_address)
         self.port = settings.grpc_address.port
         # A port that is taken is an error otherwise, not something to share.
-        self._options = [*_OPTIONS, ("grpc.so_reuseport", int(share_port))]
+        self._options = [*OPTIONS, ("grpc.so_reuseport", int(share_port))]
         self._timing = timing
         self._stalls = StallWatch(timing)
         self._streams = Streams()
@@ -107,9 +108,10 @@ class App:
             return
         self._grace = grace
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join((grace or 0) + self._timing.end_s)
-        self._lanes.close(self._timing.end_s)
-        self._health.close(self._timing.end_s)
+        end = Deadline((grace or 0) + self._timing.end_s)
+        self._thread.join(end.remaining())
+        self._lanes.close(max(0, end.remaining()))
+        self._health.close(max(0, end.remaining()))
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
