@@ -250,13 +250,19 @@ def test_a_thread_that_gets_on_is_not_joined_by_others() -> None:
     async def scene() -> set[str]:
         lane = Lane("four", 4, look_s=60)
         names: set[str] = set()
+        all_there = threading.Event()
 
         def work() -> str:
+            # A thread that finds nothing more to do ends, and is another one the next time.
+            all_there.wait(20)
             names.add(threading.current_thread().name)
             return ""
 
         calls = [Call(ONE, Deadline(60), work) for _ in range(MAX_CALLS)]
-        await asyncio.gather(*(lane.run(call) for call in calls))
+        answers = [asyncio.create_task(lane.run(call)) for call in calls]
+        await asyncio.sleep(0)
+        all_there.set()
+        await asyncio.gather(*answers)
         lane.close()
         return names
 
