@@ -1,21 +1,29 @@
 """The modules of gateway/ alone, in LuaJIT: each rule at its limit and one past it."""
 
 import json as python_json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.lua import ROOT, Lua, to_python
+from support.lua import LINES_RUN, ROOT, Lua, to_python
 
 FILES = sorted((ROOT / "gateway").glob("*.lua"))
 CALL = b"PUT /api/v1/recurring-templates/{id}"
 
 
 @pytest.fixture(scope="module")
-def lua() -> Lua:
-    return Lua()
+def lua() -> Iterator[Lua]:
+    state = Lua()
+    file = os.environ.get(LINES_RUN)
+    if file:
+        state.note_lines()
+    yield state
+    if file:
+        Path(file).write_text(python_json.dumps(state.lines_run()))
 
 
 # --- JSON ---
@@ -167,6 +175,41 @@ def test_an_instant_keeps_its_length(lua: Lua) -> None:
     assert python_json.loads(tidied)["contact_date"] == "2026-03-26T09:45:00Z"
 
 
+def test_what_is_no_instant_is_refused_by_its_field(lua: Lua) -> None:
+    call = lua.module("contract").calls[b"PUT /api/v1/assignments/{assignment_id}/last-contact"]
+    body = b'{"contact_date":"26-3-26T1:0:60Z"}'
+    refusal = lua.refusal(lua.module("body").check, body, call, False)
+    assert refusal is not None
+    assert [each["field"] for each in refusal["violations"]] == ["contact_date"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding", "status"),
+    [
+        ("application/json", None, None),
+        (" Application/JSON ; charset=utf-8", "identity", None),
+        ("application/json", "gzip", 415),
+        ("application/json, text/plain", None, 415),
+        ("text/plain", None, 415),
+        (None, None, 415),
+    ],
+)
+def test_which_types_of_body_there_are(
+    lua: Lua, content_type: str | None, encoding: str | None, status: int | None
+) -> None:
+    call = lua.module("contract").calls[CALL]
+    given = [text and text.encode() for text in (content_type, encoding)]
+    refusal = lua.refusal(lua.module("body").check_type, b"PUT", call, *given)
+    assert (refusal and refusal["status"]) == status
+
+
+def test_what_takes_no_body_refuses_one(lua: Lua) -> None:
+    call = lua.module("contract").calls[b"GET /api/v1/assignments"]
+    refusal = lua.refusal(lua.module("body").check_type, b"GET", call, b"application/json")
+    assert refusal is not None
+    assert refusal["message"] == "GET takes no request body"
+
+
 # --- URLs and headers ---
 
 
@@ -221,6 +264,56 @@ def test_nulls_are_added_where_nothing_is_set(lua: Lua) -> None:
     added = python_json.loads(lua.module("nulls").added(text, nullable))["data"]
     unset: dict[str, Any] = dict.fromkeys(to_python(nullable)["fields"])
     assert added == [unset | row for row in rows]
+
+
+def in_our_words(lua: Lua, message: str) -> Any:
+    """Return the gateway's refusal in its last form."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "peermentor"}
+    info |= {"metadata": {}, "reason": "MALFORMED_REQUEST"}  # type: ignore[dict-item]
+    refusal = {"code": 3, "details": [info], "message": message}
+    json = python_json.dumps(refusal, separators=(",", ":"))
+    return python_json.loads(lua.module("transcoder_errors").in_our_words(json.encode()))
+
+
+TIMESTAMP = "type.googleapis.com/google.protobuf.Timestamp"
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "description"),
+    [
+        ('page: invalid value "x" for type TYPE_INT32', "page", "must be a whole number of at"),
+        (f'contact_date: invalid value "soon" for type {TIMESTAMP}', "contact_date", "must be a"),
+        ('status: invalid value "x" for type TYPE_OTHER', "status", "is not a known value"),
+        ("oneof field '_name' is already set. Cannot set 'x'", "name", "given more than once"),
+        (
+            "The binding value x of the field id is conflicting with the value",
+            "id",
+            "the body contradicts the path",
+        ),
+        ('Could not find field "x" in the type "T".', "x", "there is no such query parameter"),
+        ('Encountered a non-leaf field "x" in the middle', "x", "there is no such query parameter"),
+    ],
+)
+def test_what_the_transcoder_refuses_is_said_by_field(
+    lua: Lua, said: str, field: str, description: str
+) -> None:
+    answer = in_our_words(lua, said)
+    assert [detail.get("reason") for detail in answer["details"]] == ["INVALID_FIELD", None]
+    [violation] = answer["details"][1]["field_violations"]
+    assert violation["field"] == field
+    assert violation["description"].startswith(description)
+    assert field in answer["message"]
+
+
+def test_what_else_the_transcoder_says_is_kept_back(lua: Lua) -> None:
+    assert in_our_words(lua, "protobuf.cc:12 went wrong")["message"] == "malformed request"
+    own = "header names must not have underscores"
+    assert in_our_words(lua, own)["message"] == own
+
+
+def test_what_the_server_refuses_is_left_as_it_is(lua: Lua) -> None:
+    answer = b'{"code":3,"message":"page: must not be negative"}'
+    assert lua.module("transcoder_errors").in_our_words(answer) == answer
 
 
 # --- The files themselves ---

@@ -6,6 +6,8 @@ from typing import Any
 from lupa.luajit21 import LuaRuntime, lua_type
 
 ROOT = Path(__file__).parents[2]
+# Where the tests of the modules leave which lines they have run, if that is set.
+LINES_RUN = "LUA_LINES_RUN"
 
 # Returns the names of the globals that a file's functions read, and of those that they set.
 GLOBALS_OF = b"""
@@ -31,6 +33,35 @@ look(assert(loadfile((...))))
 return {read = found[READ], set = found[SET]}
 """
 
+# Returns the lines on which there is code in a file.
+LINES_OF = b"""
+local util = require("jit.util")
+local lines = {}
+local function look(code)
+  for at = 1, util.funcinfo(code).bytecodes - 1 do
+    lines[util.funcinfo(code, at).currentline] = true
+  end
+  for at = -1, -util.funcinfo(code).gcconsts, -1 do
+    local constant = util.funck(code, at)
+    if type(constant) == "proto" then look(constant) end
+  end
+end
+look(assert(loadfile((...))))
+return lines
+"""
+
+# Notes from now on which lines are run, and returns where: by source, and then by line.
+NOTE_LINES = b"""
+jit.off()
+local seen = {}
+debug.sethook(function(_, line)
+  local source = debug.getinfo(2, "S").source
+  seen[source] = seen[source] or {}
+  seen[source][line] = true
+end, "l")
+return seen
+"""
+
 
 class Lua:
     """A state of its own, which finds the modules below a directory.
@@ -42,6 +73,7 @@ class Lua:
         state = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False)
         self._globals = state.globals()
         self._globals[b"package"][b"path"] = str(root / "?.lua").encode()
+        self._run: Any = {}
 
     def module(self, name: str) -> Any:
         """Return a module of gateway/."""
@@ -61,6 +93,22 @@ class Lua:
         find = self._globals[b"loadstring"](GLOBALS_OF)
         names = to_python(find(str(file).encode()))
         return {how: set(names[how]) for how in ("read", "set")}
+
+    def lines_of(self, file: Path) -> set[int]:
+        """Return the lines of a file on which there is code."""
+        return set(self._globals[b"loadstring"](LINES_OF)(str(file).encode()))
+
+    def note_lines(self) -> None:
+        """Note from now on which lines are run."""
+        self._run = self._globals[b"loadstring"](NOTE_LINES)()
+
+    def lines_run(self) -> dict[str, list[int]]:
+        """Return the lines that have been run since, by the names of their files."""
+        return {
+            Path(source.decode()).name: sorted(lines)
+            for source, lines in self._run.items()
+            if source.startswith(b"@")
+        }
 
 
 def contract(root: Path = ROOT) -> dict[str, Any]:
