@@ -10,7 +10,7 @@ import time
 
 from peermentor_server.timing import USUAL, Timing
 
-_TICK_S = 0.25
+TICK_S = 0.25
 
 
 class StallWatch:
@@ -25,7 +25,7 @@ class StallWatch:
         """Look until cancelled."""
         while True:
             self._tick()
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(TICK_S)
 
     async def let_pass(self) -> None:
         """Return at once, or, when this process has just stood still, half a second later."""

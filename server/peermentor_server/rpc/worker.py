@@ -28,7 +28,7 @@ def serve_grpc(
     As a worker it is given `pulse_fd`, where it tells every second that it serves; it then
     shares its port with the worker that it may replace.
     """
-    database = opening.open_database(configured)
+    database = opening.open_database(configured, timing)
     opening.require_schema(database)
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.

@@ -9,14 +9,15 @@ from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL, Timing
 
 T = TypeVar("T")
 
 
-def open_database(configured: Settings) -> Database:
+def open_database(configured: Settings, timing: Timing = USUAL) -> Database:
     """Return the database of the settings, to which nothing has connected yet."""
     try:
-        return Database(configured.database_url)
+        return Database(configured.database_url, timing=timing)
     except InvalidUrl as invalid:
         raise CommandFailed(f"PEERMENTOR_DATABASE_URL: {invalid}") from None
 
