@@ -196,7 +196,7 @@ def test_a_page_beyond_the_end_costs_no_more_than_the_first(
 )
 def test_a_list_is_not_planned_each_time(crowded: Database, read: Read) -> None:
     if crowded.dialect == "sqlite":
-        # It keeps a statement with its plan.
+        # See test_unseen.
         return
     query = text("SELECT sum(custom_plans) FROM pg_prepared_statements")
     with crowded.read() as connection:

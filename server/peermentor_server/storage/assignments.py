@@ -36,11 +36,11 @@ from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import (
     ACTIVE,
     OPEN,
-    Instant,
     assignments,
     contacts,
     mentees,
 )
+from peermentor_server.storage.unseen import Unseen
 
 
 class AssignmentRow(NamedTuple):
@@ -262,9 +262,10 @@ def _overdue_statement(
     last, key = assignments.c.last_contact_date, assignments.c.id
     conditions = [*_equal(filters, by_status=False), ACTIVE]
     if not with_newcomers:
-        conditions.append(assignments.c.start_date < bindparam("started_before"))
+        started = assignments.c.start_date
+        conditions.append(started < Unseen("started_before", started.type))
     # Two ranges of the index, each of which is counted, and gone through, by itself.
-    never, not_lately = last.is_(None), last < bindparam("cutoff")
+    never, not_lately = last.is_(None), last < Unseen("cutoff", last.type)
     if form is not Form.FOLLOWING:
         ranges = (never, not_lately)
         few = _are_few(filters)
@@ -272,7 +273,7 @@ def _overdue_statement(
             _ROWS, assignments, _LONGEST_SILENT, conditions, *ranges, form=form, are_few=few
         )
     if after_contacted:
-        after = tuple_(bindparam("after_last_contact", type_=Instant), AFTER_KEY)
+        after = tuple_(Unseen("after_last_contact", last.type), AFTER_KEY)
         conditions += [not_lately, tuple_(last, key) > after]
     else:
         conditions += [never, key > AFTER_KEY]
@@ -289,7 +290,8 @@ def _are_few(filters: tuple[str, ...]) -> bool:
 
 def _equal(filters: tuple[str, ...], *, by_status: bool) -> list[ColumnElement[bool]]:
     """Return the conditions of these filters; the index of the status may serve, or may not."""
-    conditions = {name: assignments.c[name] == bindparam(name) for name in filters}
+    columns = {name: assignments.c[name] for name in filters}
+    conditions = {name: each == Unseen(name, each.type) for name, each in columns.items()}
     if "status" in filters and not by_status:
         # As in ACTIVE: SQLite is not to look it up, and sort all that it finds.
         conditions["status"] = conditions["status"].is_(true())

@@ -30,13 +30,14 @@ from sqlalchemy import (
 
 from peermentor_server.rules.pages import MAX_LIMIT, Page
 from peermentor_server.storage.tables import Key
+from peermentor_server.storage.unseen import Unseen
 
 # The columns to order by, the key last. Nulls come first.
 Order = Sequence[str]
 _BY_KEY: Order = ("id",)
 R = TypeVar("R", bound=NamedTuple)
 
-AFTER_KEY: ColumnElement[int] = bindparam("after_key", type_=Key)
+AFTER_KEY: ColumnElement[int] = Unseen("after_key", Key)
 # Not the parameter by itself: SQLite would look at its value, and plan again each time.
 _LIMIT: ColumnElement[int] = bindparam("limit", type_=Integer) + literal_column("0")
 # No page is longer. In the statement itself, so that PostgreSQL reckons with few rows whatever the

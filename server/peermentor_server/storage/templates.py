@@ -15,6 +15,7 @@ from peermentor_server.storage import listing
 from peermentor_server.storage.listing import Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import templates
+from peermentor_server.storage.unseen import Unseen
 
 
 class TemplateRow(NamedTuple):
@@ -79,5 +80,5 @@ def list_page(
 
 @cache
 def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
-    conditions = [templates.c[name] == bindparam(name) for name in filters]
+    conditions = [templates.c[name] == Unseen(name, templates.c[name].type) for name in filters]
     return listing.by_key(_ROWS, templates, conditions, form=form, are_few=bool(filters))
