@@ -9,14 +9,28 @@ ROOT = Path(__file__).parents[2]
 # Where the tests of the modules leave which lines they have run, if that is set.
 LINES_RUN = "LUA_LINES_RUN"
 
+# Looks at the code of a file, and at that of each function in it.
+WALK = b"""
+local util = require("jit.util")
+local function walk(code, look)
+  look(code)
+  for at = -1, -util.funcinfo(code).gcconsts, -1 do
+    local constant = util.funck(code, at)
+    if type(constant) == "proto" then walk(constant, look) end
+  end
+end
+"""
+
 # Returns the names of the globals that a file's functions read, and of those that they set.
-GLOBALS_OF = b"""
-local util, bit = require("jit.util"), require("bit")
+GLOBALS_OF = (
+    WALK
+    + b"""
+local bit = require("bit")
 local function opcode_at(code, at) return bit.band(util.funcbc(code, at), 255) end
 local example = loadstring("set = read")
 local READ, SET = opcode_at(example, 1), opcode_at(example, 2)
 local found = {[READ] = {}, [SET] = {}}
-local function look(code)
+walk(assert(loadfile((...))), function(code)
   for at = 1, util.funcinfo(code).bytecodes - 1 do
     local names = found[opcode_at(code, at)]
     if names then
@@ -24,31 +38,24 @@ local function look(code)
       names[#names + 1] = util.funck(code, constant)
     end
   end
-  for at = -1, -util.funcinfo(code).gcconsts, -1 do
-    local constant = util.funck(code, at)
-    if type(constant) == "proto" then look(constant) end
-  end
-end
-look(assert(loadfile((...))))
+end)
 return {read = found[READ], set = found[SET]}
 """
+)
 
 # Returns the lines on which there is code in a file.
-LINES_OF = b"""
-local util = require("jit.util")
+LINES_OF = (
+    WALK
+    + b"""
 local lines = {}
-local function look(code)
+walk(assert(loadfile((...))), function(code)
   for at = 1, util.funcinfo(code).bytecodes - 1 do
     lines[util.funcinfo(code, at).currentline] = true
   end
-  for at = -1, -util.funcinfo(code).gcconsts, -1 do
-    local constant = util.funck(code, at)
-    if type(constant) == "proto" then look(constant) end
-  end
-end
-look(assert(loadfile((...))))
+end)
 return lines
 """
+)
 
 # Notes from now on which lines are run, and returns where: by source, and then by line.
 NOTE_LINES = b"""
