@@ -76,6 +76,7 @@ def test_settings_come_from_an_environment() -> None:
         ("CORS_ORIGINS", "https://app.example.org/"),
         ("CORS_ORIGINS", "https://app.example.org?x"),
         ("CORS_ORIGINS", "https://user@app.example.org"),
+        ("ACCESS", "closed"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],
@@ -179,7 +180,21 @@ def test_addresses_must_differ() -> None:
 
 def test_an_address_everywhere_takes_the_port_of_all() -> None:
     with pytest.raises(InvalidSettings, match=r"PEERMENTOR_GRPC_ADDRESS, .* must differ"):
-        settings.load(given(GRPC_ADDRESS="0.0.0.0:8080"))
+        settings.load(given(ACCESS="open-everywhere", GRPC_ADDRESS="0.0.0.0:8080"))
+
+
+@pytest.mark.parametrize("name", ["GRPC_ADDRESS", "REST_ADDRESS", "ADMIN_ADDRESS"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "[fd00::1]"])  # noqa: S104
+def test_no_other_machine_is_let_in_by_accident(name: str, host: str) -> None:
+    environment = given(**{name: f"{host}:7000"})
+    with pytest.raises(InvalidSettings, match=rf"^PEERMENTOR_{name}: would let other machines in"):
+        settings.load(environment)
+    assert settings.load(environment | given(ACCESS="Open-Everywhere")).access == "open-everywhere"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "[::1]", "localhost"])
+def test_loopback_is_open(host: str) -> None:
+    assert settings.load(given(REST_ADDRESS=f"{host}:7000")).access == "open"
 
 
 def test_variables_that_only_look_like_settings_are_found() -> None:

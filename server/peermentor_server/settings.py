@@ -31,6 +31,7 @@ from peermentor_server.failures import CommandFailed
 PREFIX = "PEERMENTOR_"
 # Where the clients of the Python package look for the service.
 _OF_CLIENTS = {"PEERMENTOR_ADDRESS"}
+Access = Literal["open", "open-everywhere"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
 
@@ -145,6 +146,9 @@ class Settings(BaseModel):
     database_url: str = Field(default="sqlite:///peermentor.db", repr=False)
     """Where the data is: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."""
 
+    access: Annotated[Access, _one_of(Access)] = "open"
+    """Who may call: whoever reaches an address, and `open` lets only this machine reach one."""
+
     grpc_address: ListenAddress = Address("127.0.0.1", 50051)
     """Where gRPC is served: by the gateway, or with --no-gateway by the server itself."""
 
@@ -200,6 +204,17 @@ class Settings(BaseModel):
             raise ValueError(
                 "must be origins as browsers send them, such as https://app.example.org: in lower "
                 "case and punycode, without wildcard, path and default port"
+            )
+        return value
+
+    @field_validator("grpc_address", "rest_address", "admin_address")
+    @classmethod
+    def _not_open_by_accident(cls, value: Address, others: ValidationInfo) -> Address:
+        if others.data.get("access") == "open" and not value.is_loopback:
+            raise ValueError(
+                "would let other machines in, and whoever calls may read and change everything; "
+                "keep to 127.0.0.1, or set PEERMENTOR_ACCESS to open-everywhere where something "
+                "else looks at who calls"
             )
         return value
 

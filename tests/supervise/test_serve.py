@@ -480,7 +480,7 @@ def ports_on_all_addresses(environment: dict[str, str]) -> dict[str, str]:
     return {
         name: value.replace("127.0.0.1", "[::]") if name.endswith("ADDRESS") else value
         for name, value in environment.items()
-    }
+    } | {"PEERMENTOR_ACCESS": "open-everywhere"}
 
 
 @pytest.mark.parametrize("loopback", ["127.0.0.1", "[::1]"])
