@@ -295,6 +295,8 @@ def test_a_call_whose_deadline_has_passed_is_not_started(log: Log, timeout: floa
         wait_until(lambda: len(started) == THREADS, 5)
         late = [method.future(b"late", timeout=timeout) for _ in range(5)]
         refused = [call.exception(timeout=5) for call in late]
+        # Callers have begun to count before the server has.
+        time.sleep(0.3)
         end.set()
         for call in running:
             call.result(timeout=5)
