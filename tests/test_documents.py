@@ -60,7 +60,7 @@ SAMPLES = re.compile(r"^make demo\n$")
 BY_HAND = re.compile(r"--no-gateway\n")
 POSTGRESQL = re.compile(r"CREATE ROLE|pg_dump")
 STANDBY = re.compile(r"@db1:5432,db2:5432/")
-SQLITE_BACKUP = re.compile(r"peermentor-server backup |^cp peermentor-")
+SQLITE_BACKUP = re.compile(r"peermentor-server backup |^mkdir old && ")
 SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP)
 
 
@@ -228,7 +228,7 @@ def test_the_sample_data_is_loaded(tmp_path: Path) -> None:
 def test_a_backup_of_sqlite_is_made_and_restored(tmp_path: Path) -> None:
     make, restore = texts(SQLITE_BACKUP)
     fill = "peermentor-server migrate; peermentor-server demo\n"
-    lose = "rm peermentor.db*\n"
+    lose = "true >peermentor.db\n"
     count = """python -c "from pysqlite3 import dbapi2 as s; \\
 print('mentees', s.connect('peermentor.db').execute('SELECT count(*) FROM mentees').fetchone()[0])"
 """

@@ -7,15 +7,18 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules.errors import DatabaseUnavailable, InternalFault, diagnosis
 from peermentor_server.storage import assignments
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.sqlite_file import OwnFile
+from peermentor_server.storage.tables import mentees
 from support.databases import migrated
 
 
@@ -40,10 +43,7 @@ def test_a_file_that_is_another_one_is_left_alone(
         for use in (database.ping, lambda: _write(database)):
             with pytest.raises(DatabaseUnavailable) as raised:
                 use()
-            assert (
-                diagnosis(raised.value)
-                == f"{file} was replaced or removed; start the service again"
-            )
+            assert diagnosis(raised.value).startswith(f"{file} was replaced or removed; put it ")
         assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("own.db")} == before
 
 
@@ -55,6 +55,68 @@ def test_a_file_that_is_put_back_is_used_again(tmp_path: Path) -> None:
             database.ping()
         (tmp_path / "aside").rename(file)
         _write(database)
+
+
+def test_of_an_expected_file_another_one_takes_no_place(tmp_path: Path) -> None:
+    file = tmp_path / "own.db"
+    url = f"sqlite:///{file}"
+    with migrated(url):
+        identity = FileIdentity.of(file)
+    for change in (_replace, _remove):
+        change(file)
+        with pytest.raises(DatabaseUnavailable):
+            _write(Database(url, file_identity=identity))
+    assert [path.name for path in tmp_path.iterdir()] == ["own.db.lock"]
+
+
+# --- A log that a killed process left, and the file that it finds there by then ---
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[Path]:
+    """A file whose latest writes are in its log alone, in a directory of its own."""
+    (tmp_path / "left").mkdir()
+    file = tmp_path / "left" / "own.db"
+    with migrated(f"sqlite:///{file}") as database:
+        _write(database)
+        database.ping()
+        yield file
+
+
+def _mentees(file: Path) -> list[str]:
+    with migrated(f"sqlite:///{file}") as database, database.read() as connection:
+        return list(connection.execute(select(mentees.c.mentee_id)).scalars())
+
+
+def test_a_log_is_written_to_no_other_file(left: Path) -> None:
+    for change in (_replace, _remove):
+        change(left)
+        with pytest.raises(DatabaseUnavailable) as raised:
+            _write(Database(f"sqlite:///{left}"))
+        assert diagnosis(raised.value) == (
+            f"{left}-wal belongs to another file, which was own.db before; put that back, or "
+            "remove own.db-wal and own.db-shm, which hold its latest writes"
+        )
+    assert not left.exists()
+
+
+def test_a_log_is_read_with_its_own_file_wherever_both_are_copied(
+    left: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(left.parent, tmp_path / "copy")) / left.name
+    assert _mentees(copy) == ["user_088"]
+
+
+def test_a_backup_takes_the_place_of_a_file_whose_log_is_removed(left: Path) -> None:
+    _replace(left)
+    for suffix in ("-wal", "-shm"):
+        left.with_name(left.name + suffix).unlink()
+    with migrated(f"sqlite:///{left}") as database:
+        _write(database)
+    # From here on it is this one's log.
+    with migrated(f"sqlite:///{left}") as database:
+        _write(database)
+        database.ping()
 
 
 # --- The log and its index, and what is left of the file ---

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.settings import Address
 
 PROGRAM = "peermentor-server"
@@ -26,6 +27,7 @@ def _worker_parser(run: Run) -> argparse.ArgumentParser:
     worker.add_argument("--number", type=int, required=True)
     worker.add_argument("--address", type=Address.parse, required=True)
     worker.add_argument("--pulse-fd", type=int, required=True)
+    worker.add_argument("--database-file", type=FileIdentity.parse)
     worker.set_defaults(run=run["worker"])
     return worker
 

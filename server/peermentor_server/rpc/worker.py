@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from peermentor_server.failures import CommandFailed
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rpc.app import App, PortTaken
 from peermentor_server.settings import Settings
 from peermentor_server.storage import opening
@@ -21,14 +22,19 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve_grpc(
-    configured: Settings, *, pulse_fd: int | None = None, timing: Timing = USUAL
+    configured: Settings,
+    *,
+    pulse_fd: int | None = None,
+    file_identity: FileIdentity | None = None,
+    timing: Timing = USUAL,
 ) -> None:
     """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
 
     As a worker it is given `pulse_fd`, where it tells every second that it serves; it then
-    shares its port with the worker that it may replace.
+    shares its port with the worker that it may replace, and uses no file of SQLite's but that
+    one's, where `file_identity` names it.
     """
-    database = opening.open_database(configured, timing)
+    database = opening.open_database(configured, timing, file_identity)
     opening.require_schema(database)
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from peermentor_server.database_url import InvalidUrl
 from peermentor_server.failures import CommandFailed
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
@@ -14,10 +15,12 @@ from peermentor_server.timing import USUAL, Timing
 T = TypeVar("T")
 
 
-def open_database(configured: Settings, timing: Timing = USUAL) -> Database:
+def open_database(
+    configured: Settings, timing: Timing = USUAL, file_identity: FileIdentity | None = None
+) -> Database:
     """Return the database of the settings, to which nothing has connected yet."""
     try:
-        return Database(configured.database_url, timing=timing)
+        return Database(configured.database_url, timing=timing, file_identity=file_identity)
     except InvalidUrl as invalid:
         raise CommandFailed(f"PEERMENTOR_DATABASE_URL: {invalid}") from None
 

@@ -25,7 +25,8 @@ class Part:
         timing: Timing = USUAL,
     ) -> None:
         self.name, self._timing = name, timing
-        self._command, self._environment, self._has_pulse = command, environment, has_pulse
+        self.command = list(command)
+        self._environment, self._has_pulse = environment, has_pulse
         self._is_silent = False
         self._early_deaths = self._failed_starts = 0
         self._resume_at = 0.0
@@ -37,7 +38,7 @@ class Part:
 
     def launch(self) -> Child:
         """Start a process of this part, beside the one that there is."""
-        child = Child(self._command, self._environment, has_pulse=self._has_pulse)
+        child = Child(self.command, self._environment, has_pulse=self._has_pulse)
         _log.info("started", part=self.name, pid=child.pid)
         return child
 

@@ -19,7 +19,9 @@ from types import FrameType
 
 import structlog
 
+from peermentor_server import database_url
 from peermentor_server.failures import CommandFailed
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.settings import Address, Settings
 from peermentor_server.supervise import gateway, ports, scratch
 from peermentor_server.supervise.children import Child, stop_all
@@ -110,6 +112,16 @@ class Supervisor:
                     f"no answer from {settings.rest_address} in {self._timing.start_s:.0f} seconds"
                 )
             self._check_signals()
+        self._keep_to_database_file(settings)
+
+    def _keep_to_database_file(self, settings: Settings) -> None:
+        """See to it that workers of later use no other file of SQLite's, nor make one."""
+        if database_url.is_sqlite(settings.database_url):
+            file = database_url.sqlite_file(settings.database_url)
+            # Should it be gone already, none is right.
+            identity = FileIdentity.of(file) or FileIdentity(0, 0)
+            for worker in self._workers:
+                worker.command += ["--database-file", str(identity)]
 
     def run(self) -> None:
         """Tend the parts until _Stop is raised."""

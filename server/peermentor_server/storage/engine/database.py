@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from peermentor_server import database_url
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.backend import Backend
@@ -43,9 +44,17 @@ class _Own(threading.local):
 class Database:
     """One SQLite file or one PostgreSQL database; InvalidUrl for anything else."""
 
-    def __init__(self, url: str, *, pool_size: int = POOL_SIZE, timing: Timing = USUAL) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = POOL_SIZE,
+        timing: Timing = USUAL,
+        file_identity: FileIdentity | None = None,
+    ) -> None:
+        """Name a database, on SQLite at will only this one file: nothing connects yet."""
         self._url = url
-        self.backend = _backend(url, pool_size, timing)
+        self.backend = _backend(url, pool_size, timing, file_identity)
         self._own = _Own()
 
     @property
@@ -168,7 +177,9 @@ class Database:
         self.backend.close()
 
 
-def _backend(url: str, pool_size: int, timing: Timing) -> Backend:
+def _backend(
+    url: str, pool_size: int, timing: Timing, file_identity: FileIdentity | None
+) -> Backend:
     options: dict[str, Any] = {
         "pool_size": pool_size,
         "max_overflow": 0,
@@ -180,7 +191,7 @@ def _backend(url: str, pool_size: int, timing: Timing) -> Backend:
     if database_url.is_sqlite(url):
         from peermentor_server.storage.engine.sqlite import SQLite
 
-        return SQLite(database_url.sqlite_file(url), options, timing)
+        return SQLite(database_url.sqlite_file(url), options, timing, file_identity)
     from peermentor_server.storage.engine.postgresql import PostgreSQL
 
     return PostgreSQL(database_url.postgresql_parameters(url), options, timing)

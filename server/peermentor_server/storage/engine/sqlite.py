@@ -1,11 +1,13 @@
 """SQLite: how its engine is made, so that what was acknowledged survives."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -13,6 +15,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.storage.engine import deadlines, sqlite_file
 from peermentor_server.storage.engine.readers import Readers
 from peermentor_server.storage.engine.sqlite_file import OwnFile
@@ -27,13 +30,23 @@ FIRST_SAFE_VERSION = (3, 51, 3)
 class SQLite:
     """A file, of which this is the only program's."""
 
-    def __init__(self, file: str, options: dict[str, Any], timing: Timing) -> None:
+    def __init__(
+        self,
+        file: str,
+        options: dict[str, Any],
+        timing: Timing,
+        identity: FileIdentity | None = None,
+    ) -> None:
+        """Use what is at this path, or nothing but the file that `identity` names."""
         if sqlite.sqlite_version_info < FIRST_SAFE_VERSION:
             raise RuntimeError(f"SQLite {sqlite.sqlite_version} may corrupt a shared WAL file")
         self.file, self._timing = Path(file), timing
         # Resolved, so that a link to the file leads to the same queue.
         path = self.file.resolve()
-        self._own_file = OwnFile(path)
+        self._own_file = OwnFile(path, identity)
+        # Where one is expected, an empty one must not take its place.
+        mode = "rwc" if identity is None else "rw"
+        self._address = f"file:{quote(os.fsencode(self.file))}?mode={mode}"
         self._prepare = partial(_prepare, WriteQueue(path), timing.lock_s)
         self.engine = self._make_engine(options)
         event.listen(self.engine, "checkout", self._own_file.check)
@@ -46,7 +59,9 @@ class SQLite:
     def _make_engine(self, options: dict[str, Any]) -> Engine:
         def connect() -> Any:
             self._own_file.prepare()
-            return sqlite.connect(str(self.file), factory=_Connection, check_same_thread=False)
+            return sqlite.connect(
+                self._address, uri=True, factory=_Connection, check_same_thread=False
+            )
 
         engine = create_engine(
             URL.create("sqlite", database=str(self.file)), module=sqlite, creator=connect, **options

@@ -15,7 +15,9 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.engine import ExceptionContext
 
+from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.storage.engine import log_owner
 from peermentor_server.storage.engine.driver_errors import unusable
 
 _WAL_HEADER, _FRAME_HEADER = 32, 24
@@ -23,14 +25,12 @@ _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 # What SQLite says once it has read what it cannot have written.
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")
 
-Identity = tuple[int, int] | None
-
 
 class FileReplaced(Exception):
     """Where a file was, there is another one by now, or none."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} was replaced or removed; start the service again")
+    def __init__(self, path: Path, what_to_do: str) -> None:
+        super().__init__(f"{path} was replaced or removed; {what_to_do}")
 
 
 class FileDamaged(Exception):
@@ -38,19 +38,22 @@ class FileDamaged(Exception):
 
 
 class OwnFile:
-    """Holds the connections of an engine to the files that the first of them opened."""
+    """Holds the connections of an engine to one file, and to those that SQLite keeps beside it.
 
-    def __init__(self, path: Path) -> None:
+    It is the file that `identity` names, or else the one that the first connection opens.
+    """
+
+    def __init__(self, path: Path, identity: FileIdentity | None = None) -> None:
         self._path = path
         self._log_file, index = _besides(path)
         # As texts: Path takes several times as long to be looked up.
         self._all = [str(each) for each in (path, self._log_file, index)]
-        self._identity: Identity = None
+        self._identity = identity
         # SQLite makes them anew when nobody has the database open.
-        self._besides: dict[Path, Identity] = dict.fromkeys(_besides(path))
+        self._besides: dict[Path, FileIdentity | None] = dict.fromkeys(_besides(path))
         self._connections = 0
         # Of the file and those beside it, when all were there and nothing was wrong.
-        self._seen: list[Identity] = []
+        self._seen: list[FileIdentity | None] = []
         self._lock = threading.Lock()
         self._loss: Exception | None = None
         self._size = 0
@@ -59,10 +62,11 @@ class OwnFile:
         """Take the files that have just been opened for the ones."""
         with self._lock:
             if self._identity is None:
-                self._identity = _identity(self._path)
+                self._identity = FileIdentity.of(self._path)
             if self._connections == 0:
-                self._besides = {path: _identity(path) for path in self._besides}
+                self._besides = {path: FileIdentity.of(path) for path in self._besides}
                 self._seen = []
+                log_owner.note(self._path, self._log_file)
             self._connections += 1
 
     def forget(self, *_event: object) -> None:
@@ -81,25 +85,28 @@ class OwnFile:
         if self._loss is not None:
             raise DatabaseUnavailable from self._loss
         # Every call does this: it looks closer only when something is new.
-        if not self._seen or self._seen != [_identity(path) for path in self._all]:
+        if not self._seen or self._seen != [FileIdentity.of(path) for path in self._all]:
             self._check_closely()
 
     def _check_closely(self) -> None:
         if self._identity is None:
             return
-        if _identity(self._path) != self._identity:
-            raise DatabaseUnavailable from FileReplaced(self._path)
+        if FileIdentity.of(self._path) != self._identity:
+            raise DatabaseUnavailable from FileReplaced(
+                self._path, "put it back, or stop the service before another takes its place"
+            )
         with self._lock:
             if self._connections:
                 self._check_besides()
 
     def _check_besides(self) -> None:
-        found = {path: _identity(path) for path in self._besides}
+        found = {path: FileIdentity.of(path) for path in self._besides}
         for path, was in self._besides.items():
             if was is not None and found[path] != was:
-                self._lose(FileReplaced(path))
+                self._lose(FileReplaced(path, "start the service again"))
         # Of a new database they are made by the first to write.
         self._besides = found
+        log_owner.note(self._path, self._log_file)
         self._seen = [self._identity, *found.values()]
 
     def check_whole(self, connection: Connection) -> None:
@@ -140,14 +147,6 @@ class OwnFile:
         # For good: connections of now have what those to come would not.
         self._loss = loss
         raise DatabaseUnavailable from loss
-
-
-def _identity(path: Path | str) -> Identity:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - takes a text, see OwnFile._all
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _version(connection: Connection) -> int:
@@ -193,7 +192,7 @@ def obstacle(path: Path) -> str | None:
     The file need not be there yet. It is not opened: with that, SQLite's locks would be lost.
     """
     try:
-        return _obstacle(path)
+        return _obstacle(path) or _log_of_another(path)
     except PermissionError as error:
         return f"{error.filename} cannot be reached by {_name(os.geteuid())}"
 
@@ -212,6 +211,16 @@ def _obstacle(path: Path) -> str | None:
     if not _may(directory, os.W_OK | os.X_OK):
         return f"no files can be made in {directory}, as SQLite has to{_why(directory)}"
     return None
+
+
+def _log_of_another(path: Path) -> str | None:
+    log, index = _besides(path)
+    if not log_owner.is_another(path, log):
+        return None
+    return (
+        f"{log} belongs to another file, which was {path.name} before; put that back, or remove "
+        f"{log.name} and {index.name}, which hold its latest writes"
+    )
 
 
 def _may(path: Path, mode: int) -> bool:

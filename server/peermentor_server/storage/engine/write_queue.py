@@ -24,13 +24,18 @@ _LAST_PAUSE_S = 0.0005
 _LONG_S = 0.2
 
 
+def lock_file(database: Path) -> Path:
+    """Return the file that its writers lock."""
+    return database.with_name(f"{database.name}.lock")
+
+
 class WriteQueue:
     """The writers of one database file: threads of this process, and other processes."""
 
     def __init__(self, database: Path) -> None:
         # Never the database file: SQLite loses its own locks when the process closes a
         # descriptor of that. What flock has locked is free again when its holder is killed.
-        self._file = database.with_name(f"{database.name}.lock")
+        self._file = lock_file(database)
         # Of all threads only one looks at the file.
         self._threads = threading.Lock()
         self._descriptor: int | None = None
