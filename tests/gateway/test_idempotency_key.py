@@ -70,6 +70,19 @@ def test_a_header_that_cannot_be_is_refused_by_the_name_of_the_field(
     assert total(rest, path) == 0
 
 
+@pytest.mark.parametrize("key", ["x" * 65, "two words", "", "é"])
+def test_a_header_that_cannot_be_is_refused_by_updates_too(rest: httpx.Client, key: str) -> None:
+    rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT)
+    headers = {"Idempotency-Key": key.encode()}
+    for path in ("", "/last-contact"):
+        url = f"/api/v1/assignments/asgn_001{path}"
+        body = {"contact_date": "2026-03-26T10:00:00Z"} if path else {"org_id": "org_04"}
+        answer = rest.put(url, json=body, headers=headers)
+        assert answer.status_code == 400, answer.text
+        (violation,) = answer.json()["details"][1]["field_violations"]
+        assert violation["field"] == "idempotency-key"
+
+
 def test_the_header_means_nothing_to_other_calls(rest: httpx.Client) -> None:
     rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT)
     for org_id in ("org_04", "org_05"):

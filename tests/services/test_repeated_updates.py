@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ from peermentor.v1.templates_pb2 import GetTemplateRequest, UpdateTemplateReques
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.storage.engine.database import Database
 from support.clock import SettableClock
-from support.factories import contents, instant, new_assignment, new_template
+from support.factories import contents, instant, new_assignment, new_template, refused
 
 CALL, KEY = (("x-peermentor-call", "1"),), (("idempotency-key", "one"),)
 
@@ -141,3 +142,20 @@ def test_a_row_forgets_the_oldest_of_very_many_updates(
         assignments.UpdateAssignment(request)
     [row] = contents(database)["assignments"]
     assert 10_000 < len(row.recent_writes) <= 50_000
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ([""], "must be one or more printable ASCII characters, without spaces"),
+        (["a b"], "must be one or more printable ASCII characters, without spaces"),
+        (["x" * 65], "must have at most 64 characters"),
+        (["one", "two"], "must be the same wherever it is given"),
+    ],
+)
+def test_a_key_that_is_none_is_refused(update: Update, keys: list[str], says: str) -> None:
+    before = update.read()
+    metadata = [("idempotency-key", key) for key in keys]
+    refusal = refused(partial(update.make, metadata=metadata), update.first)
+    assert refusal.violations == {"idempotency-key": says}
+    assert update.read() == before

@@ -90,7 +90,7 @@ class AssignmentService(AssignmentServiceServicer):
             }
             named = check.has("mentee_name")
             mentee_name = check.optional_name("mentee_name") if named else None
-            request_id = idempotency.request_id(check, context)
+            request_id = idempotency.request_id(check, request, context)
             content = {**values, "mentee_name": mentee_name}
             identity = idempotency.identify(check, "CreateAssignment", request_id, content)
         make = partial(assignments.add, values=values, mentee_name=mentee_name, now=now)
@@ -103,12 +103,11 @@ class AssignmentService(AssignmentServiceServicer):
     ) -> Assignment:
         with Checks(request) as check:
             changes = check.changes(_CHANGES)
+            write_id = idempotency.write_id(check, request, context)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
             now = clock.stamp(self._clock)
-            row = assignments.change(
-                connection, key, changes, now, idempotency.write_id(request, context)
-            )
+            row = assignments.change(connection, key, changes, now, write_id)
         return self._describe(row, request.assignment_id)
 
     def DeleteAssignment(
@@ -127,6 +126,7 @@ class AssignmentService(AssignmentServiceServicer):
         with Checks(request) as check:
             contact_date = check.past_instant("contact_date", self._clock())
             contact_type = check.optional_word("contact_type")
+            write_id = idempotency.write_id(check, request, context)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
             row = assignments.record_contact(
@@ -135,7 +135,7 @@ class AssignmentService(AssignmentServiceServicer):
                 contact_date,
                 contact_type,
                 clock.stamp(self._clock),
-                idempotency.write_id(request, context),
+                write_id,
                 only_if_later=request.only_if_later,
             )
         return self._describe(row, request.assignment_id)

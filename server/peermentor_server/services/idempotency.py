@@ -66,11 +66,12 @@ def is_repeatable(method: str, request: Any, metadata: Any) -> bool:
     return bool(getattr(request, KEY_FIELD)) or any(key == KEY_HEADER for key, _ in metadata)
 
 
-def request_id(check: Checks, context: grpc.ServicerContext) -> str | None:
-    """Return the id that the caller gave this request, in its field or in the metadata."""
-    metadata = context.invocation_metadata()
-    keys = {str(value) for key, value in metadata if key == KEY_HEADER}
-    return check.request_id(KEY_FIELD, keys)
+def request_id(check: Checks, request: Any, context: grpc.ServicerContext) -> str | None:
+    """Return the id that the caller gave a create, in its field or in the metadata."""
+    given = _values(KEY_HEADER, context)
+    if check.has(KEY_FIELD):
+        given.add(getattr(request, KEY_FIELD))
+    return check.request_id(KEY_FIELD, given)
 
 
 def identify(
@@ -87,18 +88,20 @@ def identify(
     return Request(rpc, given_id, idempotency_keys.digest(named))
 
 
-def write_id(request: Message, context: grpc.ServicerContext) -> str:
+def write_id(check: Checks, request: Message, context: grpc.ServicerContext) -> str:
     """Return what distinguishes an update from others; it is the same for all its attempts.
 
     The key that the caller gave it counts together with what is asked for; without one, the
     gateway's number of the call. For storage/recent_writes.
     """
-    metadata = context.invocation_metadata()
-    keys = sorted(value for key, value in metadata if key == KEY_HEADER)
-    if keys:
+    if key := check.request_id(KEY_HEADER, _values(KEY_HEADER, context)):
         content = request.SerializeToString(deterministic=True)
-        identity: tuple[object, ...] = (*keys, request.DESCRIPTOR.full_name, content)
+        identity: tuple[object, ...] = (key, request.DESCRIPTOR.full_name, content)
     else:
-        identity = tuple(value for key, value in metadata if key == CALL_HEADER)
+        identity = tuple(_values(CALL_HEADER, context))
     digest = hashlib.sha256(repr(identity).encode()).digest()
     return base64.urlsafe_b64encode(digest[:12]).decode()
+
+
+def _values(header: str, context: grpc.ServicerContext) -> set[str]:
+    return {str(value) for key, value in context.invocation_metadata() if key == header}

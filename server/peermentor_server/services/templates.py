@@ -70,7 +70,7 @@ class TemplateService(TemplateServiceServicer):
     ) -> RecurringTemplate:
         now = clock.stamp(self._clock)
         with Checks(request) as check:
-            request_id = idempotency.request_id(check, context)
+            request_id = idempotency.request_id(check, request, context)
             fields = dict(_fields(now, lambda _rule: self._is_repeated(request_id, now)))
             if not check.has("is_active"):
                 fields["is_active"] = lambda _check, _field: True
@@ -87,11 +87,10 @@ class TemplateService(TemplateServiceServicer):
         now = clock.stamp(self._clock)
         with Checks(request) as check:
             changes = check.changes(_fields(now, lambda rule: self._has_rule(request.id, rule)))
+            write_id = idempotency.write_id(check, request, context)
         key = _key(request.id)
         with self._database.write() as connection:
-            row = templates.change(
-                connection, key, changes, now, idempotency.write_id(request, context)
-            )
+            row = templates.change(connection, key, changes, now, write_id)
         return _describe(row, request.id)
 
     def DeleteTemplate(

@@ -93,16 +93,15 @@ class Checks:
         """Return a longer text, which may be empty."""
         return self._text(field, partial(_problem, texts.MAX_NOTES_LENGTH))
 
-    def request_id(self, field: str, other: Collection[str]) -> str | None:
-        """Return the id of this request, from the field or from others; None without any."""
-        given = {*other, getattr(self._request, field)} if self.has(field) else set(other)
+    def request_id(self, field: str, given: Collection[str]) -> str | None:
+        """Return the id that a request was given in one or more places; None without any."""
         problem = None
         if len(given) > 1:
-            problem = "must be the same wherever it is given, idempotency-key included"
+            problem = "must be the same wherever it is given"
         elif given:
             problem = texts.request_id_problem(*given)
         self._note(field, problem)
-        return given.pop() if given and problem is None else None
+        return next(iter(given)) if given and problem is None else None
 
     def _text(self, field: str, find_problem: Callable[[str], str | None]) -> str:
         value: str = getattr(self._request, field)

@@ -50,7 +50,8 @@ class Assignments(Resource[Connection]):
       `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
       with the same key is stored once. The repeated call has the same answer as the first, even
-      if others have changed the resource since.
+      if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+      without spaces.
     """
 
     def list(

@@ -56,7 +56,8 @@ class AssignmentServiceStub(object):
     `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
     with the same key is stored once. The repeated call has the same answer as the first, even
-    if others have changed the resource since.
+    if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+    without spaces.
     """
 
     def __init__(self, channel):
@@ -136,7 +137,8 @@ class AssignmentServiceServicer(object):
     `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
     with the same key is stored once. The repeated call has the same answer as the first, even
-    if others have changed the resource since.
+    if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+    without spaces.
     """
 
     def ListAssignments(self, request, context):
@@ -288,7 +290,8 @@ class AssignmentService(object):
     `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
     with the same key is stored once. The repeated call has the same answer as the first, even
-    if others have changed the resource since.
+    if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+    without spaces.
     """
 
     @staticmethod

@@ -47,7 +47,8 @@ class AssignmentServiceStub:
       `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
       with the same key is stored once. The repeated call has the same answer as the first, even
-      if others have changed the resource since.
+      if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+      without spaces.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -153,7 +154,8 @@ class AssignmentServiceAsyncStub:
       `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
       with the same key is stored once. The repeated call has the same answer as the first, even
-      if others have changed the resource since.
+      if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+      without spaces.
     """
 
     ListAssignments: grpc.aio.UnaryUnaryMultiCallable[
@@ -258,7 +260,8 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
       `x-request-id` does not: it only names a call in the log.
     - An update with an `idempotency-key` is safe to repeat: within a minute, the same request
       with the same key is stored once. The repeated call has the same answer as the first, even
-      if others have changed the resource since.
+      if others have changed the resource since. A key is 1 to 64 printable ASCII characters
+      without spaces.
     """
 
     @abc.abstractmethod
