@@ -73,7 +73,7 @@ def test_a_header_that_cannot_be_is_refused_by_the_name_of_the_field(
 @pytest.mark.parametrize("key", ["x" * 65, "two words", "", "é"])
 def test_a_header_that_cannot_be_is_refused_by_updates_too(rest: httpx.Client, key: str) -> None:
     rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT)
-    headers = {"Idempotency-Key": key.encode()}
+    headers = {b"Idempotency-Key": key.encode()}
     for path in ("", "/last-contact"):
         url = f"/api/v1/assignments/asgn_001{path}"
         body = {"contact_date": "2026-03-26T10:00:00Z"} if path else {"org_id": "org_04"}

@@ -11,7 +11,7 @@ UNHURRIED = settings(deadline=None)
 
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 LINE_BREAKS_AND_TABS = ["\t", "\n", "\r"]
-BLANKS = ["", " ", "\n", "\u00a0\u3000", "\u200b\u200d"]
+BLANKS = ["", " ", "\n", "\u00a0\u3000", "\u200b\u200d", "\u3164\u2800"]
 
 
 def test_a_text_may_have_as_many_characters_as_allowed_and_no_more() -> None:
@@ -40,6 +40,13 @@ def test_a_name_may_be_empty_and_not_blank() -> None:
     for blank in BLANKS[1:]:
         assert texts.optional_name_problem(blank) is not None
     assert texts.optional_name_problem("x" * 201) is not None
+
+
+def test_a_new_name_is_not_empty_either() -> None:
+    assert texts.new_name_problem(" Bj\u00f8rn\u200b") is None
+    for blank in BLANKS:
+        assert texts.new_name_problem(blank) is not None
+    assert texts.new_name_problem("x" * 201) is not None
 
 
 def test_a_lone_surrogate_is_no_text() -> None:

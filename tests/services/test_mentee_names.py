@@ -1,5 +1,8 @@
 """The name of a mentee: kept once, for all of the mentee's assignments."""
 
+import grpc
+import pytest
+
 from peermentor.v1.assignments_pb2 import (
     Assignment,
 )
@@ -51,15 +54,16 @@ def test_ids_of_mentees_are_case_sensitive(assignments: AssignmentServiceStub) -
     assert listed(assignments, mentee_id="USER_A") == ["asgn_002"]
 
 
-def test_an_empty_name_clears_it_in_an_update_and_in_a_new_assignment(
+def test_an_empty_name_clears_it_in_an_update_and_not_in_a_new_assignment(
     assignments: AssignmentServiceStub,
 ) -> None:
     first = new_assignment(assignments, mentee_name="Bjørn Solberg")
     assert update(assignments, first.assignment_id, mentee_name="").mentee_name == ""
 
     update(assignments, first.assignment_id, mentee_name="Bjørn Solberg")
-    assert new_assignment(assignments, mentee_name="").mentee_name == ""
-    assert get(assignments, first.assignment_id).mentee_name == ""
+    with pytest.raises(grpc.RpcError, match="leave it out to keep the stored name"):
+        new_assignment(assignments, mentee_name="")
+    assert get(assignments, first.assignment_id).mentee_name == "Bjørn Solberg"
 
 
 def test_the_name_goes_with_the_mentees_last_assignment_and_not_before(

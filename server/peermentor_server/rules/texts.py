@@ -15,6 +15,8 @@ MAX_SHOWN_LENGTH = 40
 _LINE_BREAKS_AND_TABS = frozenset("\t\n\r")
 # Controls, what changes how others look, spaces of any width, and separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+# Letters and a symbol that are drawn as spaces.
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _REQUEST_ID = re.compile(r"[!-~]+")
 _IDENTIFIER = re.compile(r"[!-.0-\[\]-~]+")
 
@@ -31,6 +33,13 @@ def problem(
     if any(_is_control(character) and character not in allowed for character in value):
         return "must not contain control characters"
     return None
+
+
+def new_name_problem(value: str) -> str | None:
+    """Check a name that may be left out where another one is stored."""
+    if _is_blank(value):
+        return "must not be blank; leave it out to keep the stored name"
+    return problem(value, MAX_NAME_LENGTH)
 
 
 def optional_name_problem(value: str) -> str | None:
@@ -68,7 +77,10 @@ def shown_id(value: str) -> str:
 
 
 def _is_blank(value: str) -> bool:
-    return all(unicodedata.category(character) in _INVISIBLE for character in value)
+    return all(
+        unicodedata.category(character) in _INVISIBLE or character in _FILLERS
+        for character in value
+    )
 
 
 def _is_control(character: str) -> bool:

@@ -89,7 +89,7 @@ class AssignmentService(AssignmentServiceServicer):
                 "start_date": check.day("start_date") if check.has("start_date") else now.date(),
             }
             named = check.has("mentee_name")
-            mentee_name = check.optional_name("mentee_name") if named else None
+            mentee_name = check.new_name("mentee_name") if named else None
             request_id = idempotency.request_id(check, request, context)
             content = {**values, "mentee_name": mentee_name}
             identity = idempotency.identify(check, "CreateAssignment", request_id, content)

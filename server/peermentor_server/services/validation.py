@@ -85,6 +85,10 @@ class Checks:
         """Return a name, not blank."""
         return self._text(field, partial(_problem, texts.MAX_NAME_LENGTH, required=True))
 
+    def new_name(self, field: str) -> str:
+        """Return a name, not blank, that takes the place of a stored one."""
+        return self._text(field, texts.new_name_problem)
+
     def optional_name(self, field: str) -> str:
         """Return a name, which may be empty."""
         return self._text(field, texts.optional_name_problem)

@@ -233,7 +233,7 @@ class Assignments(Resource[Connection]):
             org_id: The organization both belong to.
             start_date: The first day, `YYYY-MM-DD`.
             mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
-                characters, not blank. Empty clears it.
+                characters. An empty text clears it; any other must not be blank.
             reminder_sent_at: When the reminder of this cycle went out. None clears it.
             escalation_sent_at: When the escalation of this cycle went out. None clears it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.

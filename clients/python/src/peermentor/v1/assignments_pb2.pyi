@@ -594,7 +594,7 @@ class UpdateAssignmentRequest(Message):
     """The first day, `YYYY-MM-DD`."""
     mentee_name: str
     """Sets the name of this mentee, also on the mentee's other assignments; at most 200
-    characters, not blank. Empty clears it.
+    characters. An empty text clears it; any other must not be blank.
     """
     @property
     def reminder_sent_at(self) -> Timestamp:
