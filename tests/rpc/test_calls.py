@@ -279,7 +279,7 @@ def test_a_call_has_as_long_as_its_caller_waits_and_never_long(
     assert most - 1.4 < left <= most + 0.1
 
 
-@pytest.mark.parametrize("timeout", [None, 0.5])
+@pytest.mark.parametrize("timeout", [None, 0.4])
 def test_a_call_whose_deadline_has_passed_is_not_started(log: Log, timeout: float | None) -> None:
     end = threading.Event()
     started: list[bytes] = []
@@ -310,10 +310,26 @@ def test_a_call_whose_deadline_has_passed_is_not_started(log: Log, timeout: floa
         assert all(line["duration_ms"] > 300 for line in lines)
         assert len(lines) == 5
     else:
-        assert {error.code() for error in refused} <= {
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-        }
+        # Whether they say so themselves or are told.
+        assert {error.code() for error in refused} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        lines = [line for line in log() if line["code"] != "OK"]
+        assert {line["reason"] for line in lines} <= {"DEADLINE_EXCEEDED"}
+
+
+def test_a_caller_who_is_told_late_hears_of_the_own_deadline(log: Log) -> None:
+    def behaviour(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+        time.sleep(0.3)
+        raise DatabaseUnavailable from TimeoutError("lock")
+
+    with _serving(behaviour) as channel:
+        method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
+        with pytest.raises(grpc.RpcError) as raised:
+            method(b"", timeout=0.2)
+        assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_until(lambda: len(log()) == 1, 5)
+    (line,) = log()
+    assert (line["code"], line["reason"]) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    assert line["cause"] == "lock"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,11 @@ from peermentor_server.rules.errors import DomainError, InternalFault
 from peermentor_server.telemetry import logs
 
 # What is ours to mend stands out; what callers got wrong does not.
-_LEVELS = {grpc.StatusCode.UNAVAILABLE: "warning", grpc.StatusCode.INTERNAL: "error"}
+_LEVELS = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "warning",
+    grpc.StatusCode.UNAVAILABLE: "warning",
+    grpc.StatusCode.INTERNAL: "error",
+}
 _log = structlog.get_logger("peermentor_server")
 
 

@@ -5,6 +5,7 @@ with the request id and no other text; what happened stands in the log under tha
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextvars import Context
@@ -20,7 +21,14 @@ from peermentor_server.rpc.errors import STATUS_OF
 from peermentor_server.rpc.lanes import AtOnce, Caller, Lane
 from peermentor_server.rpc.stalls import StallWatch
 from peermentor_server.rules import ids
-from peermentor_server.rules.errors import DomainError, InternalFault, MalformedRequest, Overloaded
+from peermentor_server.rules.errors import (
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    DomainError,
+    InternalFault,
+    MalformedRequest,
+    Overloaded,
+)
 from peermentor_server.services import idempotency
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
@@ -74,9 +82,9 @@ class Calls:
             raise
         except Overloaded as refusal:
             call.log(refusal)
-            error: DomainError = refusal
+            error = call.told(refusal)
         except DomainError as raised:
-            error = raised
+            error = call.told(raised)
         except Exception as raised:
             error = call.fault(raised)
         details = (GRPC_DETAILS_METADATA_KEY, errors.serialized(error, call.request_id))
@@ -102,9 +110,9 @@ class _Call:
         given = dict(self._metadata)
         self.request_id = _request_id(given.get(REQUEST_ID))
         self.caller = Caller.of(str(given.get(PEER) or context.peer()))
-        self.deadline = Deadline(
-            _patience(given.get(PATIENCE_MS), context.time_remaining(), timing)
-        )
+        callers = _without_end(context.time_remaining())
+        self._callers_deadline = Deadline(callers)
+        self.deadline = Deadline(_patience(given.get(PATIENCE_MS), callers, timing))
         self._attempts = 0
         self._is_numbered = idempotency.CALL_HEADER in given
 
@@ -169,7 +177,17 @@ class _Call:
     def log(self, error: DomainError | None) -> None:
         """Write the access line."""
         seconds = time.monotonic() - self._arrived
-        access_log.write(self.method, self.request_id, seconds, error, self._attempts)
+        told = None if error is None else self.told(error)
+        access_log.write(self.method, self.request_id, seconds, told, self._attempts)
+
+    def told(self, error: DomainError) -> DomainError:
+        """Return what the caller is told: nothing else is wrong when they did not wait for it."""
+        can_be_late = isinstance(error, Overloaded | DatabaseUnavailable)
+        if not can_be_late or self._callers_deadline.remaining() > 0:
+            return error
+        late = DeadlineExceeded()
+        late.__cause__ = error.__cause__
+        return late
 
 
 def tolerant(
@@ -198,9 +216,13 @@ def _is_printable(value: str) -> bool:
     return 1 <= len(value) <= _MAX_REQUEST_ID_LENGTH and value.isascii() and value.isprintable()
 
 
-def _patience(gateway_ms: str | bytes | None, callers: float | None, timing: Timing) -> float:
+def _without_end(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
+def _patience(gateway_ms: str | bytes | None, callers: float, timing: Timing) -> float:
     """Return how many seconds a call may take: as long as its caller waits, up to a limit."""
-    patience = timing.call_s if callers is None else min(timing.call_s, callers)
+    patience = min(timing.call_s, callers)
     if isinstance(gateway_ms, str) and gateway_ms.isdecimal():
         return min(patience, int(gateway_ms) / 1000 - timing.way_back_s)
     return patience

@@ -8,6 +8,7 @@
     │   └── TemplateNotFound
     ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
     ├── Overloaded            RESOURCE_EXHAUSTED too many calls at once
+    ├── DeadlineExceeded      DEADLINE_EXCEEDED the caller's own deadline has passed
     ├── DatabaseUnavailable   UNAVAILABLE       try again
     └── InternalFault         INTERNAL          a fault of ours; the text stays in the log
 
@@ -35,6 +36,7 @@ class Kind(Enum):
     NOT_FOUND = auto()
     ALREADY_EXISTS = auto()
     RESOURCE_EXHAUSTED = auto()
+    DEADLINE_EXCEEDED = auto()
     UNAVAILABLE = auto()
     INTERNAL = auto()
 
@@ -131,6 +133,16 @@ class Overloaded(DomainError):
 
     def __init__(self) -> None:
         super().__init__("too many calls at once; try again later")
+
+
+class DeadlineExceeded(DomainError):
+    """The caller's own deadline has passed. What was asked for may be stored all the same."""
+
+    kind = Kind.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline of the call has passed")
 
 
 class DatabaseUnavailable(DomainError):

@@ -72,6 +72,10 @@ class ErrorReason(StrEnum):
     """RESOURCE_EXHAUSTED: too many calls at once. This one was not run. The accompanying
     google.rpc.RetryInfo says when to try again.
     """
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    """DEADLINE_EXCEEDED: the deadline that the caller gave has passed. Whether a change was stored
+    is not known.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

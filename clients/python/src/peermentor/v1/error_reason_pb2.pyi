@@ -56,6 +56,10 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """RESOURCE_EXHAUSTED: too many calls at once. This one was not run. The accompanying
     google.rpc.RetryInfo says when to try again.
     """
+    ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 9
+    """DEADLINE_EXCEEDED: the deadline that the caller gave has passed. Whether a change was stored
+    is not known.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable reasons of errors. The google.rpc.ErrorInfo of an error carries one of them,
@@ -84,4 +88,8 @@ ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 8
 """RESOURCE_EXHAUSTED: too many calls at once. This one was not run. The accompanying
 google.rpc.RetryInfo says when to try again.
+"""
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 9
+"""DEADLINE_EXCEEDED: the deadline that the caller gave has passed. Whether a change was stored
+is not known.
 """
