@@ -55,7 +55,9 @@ def identifier_problem(value: str) -> str | None:
         return "is required and must not be blank"
     if len(value) > MAX_IDENTIFIER_LENGTH:
         return f"must have at most {MAX_IDENTIFIER_LENGTH} characters"
-    if not _IDENTIFIER.fullmatch(value) or value in {".", ".."}:
+    if value in {".", ".."}:
+        return "must not be . or .., which have a meaning in a URL"
+    if not _IDENTIFIER.fullmatch(value):
         return "must be ASCII letters, digits and punctuation; no spaces, slashes or backslashes"
     return None
 

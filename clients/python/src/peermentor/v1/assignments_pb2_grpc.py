@@ -44,8 +44,8 @@ class AssignmentServiceStub(object):
     - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
     lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
     ones and says how many more there are.
-    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
-    prefix.
+    - Every error of the service carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason
+    without the prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
     request again with the same id. For a day, the server then creates nothing more and
@@ -125,8 +125,8 @@ class AssignmentServiceServicer(object):
     - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
     lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
     ones and says how many more there are.
-    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
-    prefix.
+    - Every error of the service carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason
+    without the prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
     request again with the same id. For a day, the server then creates nothing more and
@@ -278,8 +278,8 @@ class AssignmentService(object):
     - A call with a wrong field fails with INVALID_ARGUMENT and a google.rpc.BadRequest, which
     lists all wrong fields at once. Of the entries of a long list, it names the first 20 wrong
     ones and says how many more there are.
-    - Every error carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason without the
-    prefix.
+    - Every error of the service carries a google.rpc.ErrorInfo. Its `reason` is an ErrorReason
+    without the prefix.
     - A call that fails changes nothing.
     - A create with a `request_id` is safe to repeat: when no answer came, send the same
     request again with the same id. For a day, the server then creates nothing more and
