@@ -107,7 +107,9 @@ def test_demo_loads_into_an_empty_database_only(own: Database) -> None:
 
 def test_import_mentees_loads_names(tmp_path: Path) -> None:
     file = tmp_path / "mentees.csv"
-    file.write_text("mentee_id,mentee_name\nuser_088,Bjørn Solberg\n", encoding="utf-8")
+    file.write_text(
+        "org_id,mentee_id,mentee_name\norg_03,user_088,Bjørn Solberg\n", encoding="utf-8"
+    )
     url = f"sqlite:///{tmp_path}/own.db"
     result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url)
     assert (result.returncode, result.stderr) == (0, "")
@@ -115,14 +117,15 @@ def test_import_mentees_loads_names(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "own.db") as connection:
         rows = connection.execute("SELECT * FROM mentees").fetchall()
     connection.close()
-    assert rows == [("user_088", "Bjørn Solberg")]
+    assert rows == [("user_088", "org_03", "Bjørn Solberg")]
 
 
 def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Path) -> None:
     file = tmp_path / "mentees.csv"
     file.write_text("mentee_id,mentee_name\nuser_088,Bjørn Solberg\nuser 089,Ann\n")
     result = run(
-        "import-mentees", str(file), PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/own.db"
+        *("import-mentees", "--org", "org_03", str(file)),
+        PEERMENTOR_DATABASE_URL=f"sqlite:///{tmp_path}/own.db",
     )
     assert result.returncode == 1
     assert "nothing imported\nline 3: mentee_id: must be ASCII" in result.stderr

@@ -1,5 +1,6 @@
 """Files of mentees' names: as spreadsheets write them, and every problem told by its line."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,21 @@ def file(tmp_path: Path) -> Path:
 def _read(file: Path, content: str | bytes, encoding: str | None = None) -> dict[str, str]:
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with file.open("rb") as opened:
-        rows = list(mentee_csv.read(opened, encoding))
+        rows = list(mentee_csv.read(opened, encoding, "org_03"))
     assert [row.problem for row in rows if row.problem] == []
     return {row.mentee_id: row.mentee_name for row in rows}
 
 
-def _refusal(file: Path, content: str | bytes, encoding: str | None = None) -> list[str]:
+def _refusal(
+    file: Path,
+    content: str | bytes,
+    encoding: str | None = None,
+    org_id: str | None = "org_03",
+) -> list[str]:
     """Read what has to be refused, and return the lines that say why."""
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with names.spooled(None) as spool, pytest.raises(InvalidFile) as raised:
-        mentee_import.read(file, encoding, spool, lambda _what, _done: None)
+        mentee_import.read(file, encoding, org_id, spool, lambda _what, _done: None)
     assert PRIVATE not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
@@ -174,7 +180,7 @@ def test_names_may_be_as_long_as_over_the_api(file: Path) -> None:
     ],
 )
 def test_the_first_line_must_name_the_two_columns(file: Path, content: str) -> None:
-    assert _refusal(file, content) == ["line 1: must name the columns mentee_id and mentee_name"]
+    assert _refusal(file, content) == ["line 1: must name the columns mentee_id, mentee_name"]
 
 
 @pytest.mark.parametrize(
@@ -272,10 +278,27 @@ def test_an_encoding_that_there_is_not_is_told(file: Path, encoding: str) -> Non
 
 def test_a_file_must_be_there(file: Path) -> None:
     with names.spooled(None) as spool, pytest.raises(InvalidFile) as raised:
-        mentee_import.read(file, None, spool, lambda _what, _done: None)
+        mentee_import.read(file, None, None, spool, lambda _what, _done: None)
     assert str(raised.value) == f"{file}: no such file or directory"
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with names.spooled(None) as spool, pytest.raises(InvalidFile, match="is a directory"):
-        mentee_import.read(tmp_path, None, spool, lambda _what, _done: None)
+        mentee_import.read(tmp_path, None, None, spool, lambda _what, _done: None)
+
+
+# --- Organisations ---
+
+
+def test_each_row_may_name_its_organisation(file: Path) -> None:
+    file.write_text("mentee_id,org_id,mentee_name\nuser_1,org_1,Ann\nuser_1,org_2,Bob\n")
+    with file.open("rb") as opened:
+        rows = [each[1:] for each in map(astuple, mentee_csv.read(opened))]
+    assert rows == [("org_1", "user_1", "Ann", None), ("org_2", "user_1", "Bob", None)]
+
+
+def test_without_an_organisation_the_first_line_has_to_name_that_column(file: Path) -> None:
+    (refused,) = _refusal(file, HEADER, org_id=None)
+    assert refused.startswith("line 1: must name the columns org_id, mentee_id, mentee_name; --org")
+    rows = _refusal(file, f"org_id,{HEADER},user_1,Ann\n", org_id=None)
+    assert rows == ["line 2: org_id: is required and must not be blank"]

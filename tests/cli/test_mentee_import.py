@@ -44,7 +44,7 @@ def start_import(
     if temporary is not None:
         environment["TMPDIR"] = str(temporary)
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        [PROGRAM, "import-mentees", *arguments], env=environment, **options
+        [PROGRAM, "import-mentees", "--org", "org_03", *arguments], env=environment, **options
     )
 
 
@@ -54,7 +54,7 @@ def stored(database: Database) -> dict[str, str]:
     return {row.mentee_id: row.mentee_name for row in rows}
 
 
-def store(database: Database, told: Sequence[tuple[int, str, str]]) -> None:
+def store(database: Database, told: Sequence[tuple[int, str, str, str]]) -> None:
     with names.spooled(database) as spool:
         spool.add(told)
         spool.store(lambda _done: None)
@@ -64,10 +64,19 @@ def store(database: Database, told: Sequence[tuple[int, str, str]]) -> None:
 
 
 def test_names_are_stored_known_before_or_not(own: Database, file: Path) -> None:
-    store(own, [(1, "user_1", "Ann"), (2, "user_2", "Bob"), (3, "user_3", "Cid")])
+    store(
+        own,
+        [
+            (1, "org_03", "user_1", "Ann"),
+            (2, "org_03", "user_2", "Bob"),
+            (3, "org_03", "user_3", "Cid"),
+        ],
+    )
     file.write_text(HEADER + "user_4,Dag\nuser_2,Bo\nuser_1,Ann\n", encoding="utf-8")
 
-    result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url_of(own))
+    result = run(
+        "import-mentees", "--org", "org_03", str(file), PEERMENTOR_DATABASE_URL=url_of(own)
+    )
 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("imported 3 names into ")
@@ -84,14 +93,14 @@ def test_many_names_are_stored(own: Database, file: Path) -> None:
 def test_an_import_that_fails_at_the_end_has_stored_nothing(own: Database) -> None:
     def fail_at_the_end() -> None:
         with names.spooled(own) as spool:
-            spool.add([(1, "user_1", "Ann")])
+            spool.add([(1, "org_03", "user_1", "Ann")])
             spool.store(lambda _done: None)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail_at_the_end()
     assert stored(own) == {}
-    store(own, [(1, "user_2", "Bob")])
+    store(own, [(1, "org_03", "user_2", "Bob")])
     assert stored(own) == {"user_2": "Bob"}
 
 
@@ -135,9 +144,9 @@ def test_until_the_end_nobody_waits_for_an_import(own: Database) -> None:
     other = Database(url_of(own))
     with names.spooled(own) as spool:
         for batch in range(10):
-            spool.add([(batch * 100 + n, f"user_{batch}_{n}", "Ann") for n in range(100)])
+            spool.add([(batch * 100 + n, "org_03", f"user_{batch}_{n}", "Ann") for n in range(100)])
             with other.write() as connection:
-                assignments.name_mentee(connection, f"user_{batch}_0", "Bob")
+                assignments.name_mentee(connection, "org_03", f"user_{batch}_0", "Bob")
         assert stored(other) == {f"user_{batch}_0": "Bob" for batch in range(10)}
         spool.store(lambda _done: None)
     assert len(stored(other)) == 1000
@@ -146,12 +155,12 @@ def test_until_the_end_nobody_waits_for_an_import(own: Database) -> None:
 
 
 def test_an_import_may_take_longer_than_a_call(postgresql: Database) -> None:
-    store(postgresql, [(1, "user_1", "Ann")])
+    store(postgresql, [(1, "org_03", "user_1", "Ann")])
     hasty = Database(f"{url_of(postgresql)}&options=-c%20statement_timeout%3D1s")
     with ThreadPoolExecutor(1) as pool:
         with postgresql.write() as connection:
-            assignments.name_mentee(connection, "user_1", "Bob")
-            importing = pool.submit(store, hasty, [(1, "user_1", "Cid")])
+            assignments.name_mentee(connection, "org_03", "user_1", "Bob")
+            importing = pool.submit(store, hasty, [(1, "org_03", "user_1", "Cid")])
             time.sleep(2)
         importing.result(60)
     assert stored(postgresql) == {"user_1": "Cid"}
@@ -192,12 +201,16 @@ def test_a_pipe_is_a_file_too(own: Database) -> None:
 def test_a_dry_run_checks_the_file_and_touches_no_database(file: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/own.db"
     file.write_text(HEADER + "user_1,Ann\nuser_2,Bob\n")
-    result = run("import-mentees", "--dry-run", str(file), PEERMENTOR_DATABASE_URL=url)
+    result = run(
+        "import-mentees", "--org", "org_03", "--dry-run", str(file), PEERMENTOR_DATABASE_URL=url
+    )
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "dry run, nothing imported; 2 names could be\n"
 
     file.write_text(HEADER + "user_1,Ann\nuser_1,Bob\n")
-    result = run("import-mentees", str(file), "--dry-run", PEERMENTOR_DATABASE_URL=url)
+    result = run(
+        "import-mentees", "--org", "org_03", str(file), "--dry-run", PEERMENTOR_DATABASE_URL=url
+    )
     assert result.returncode == 1
     assert result.stderr.endswith(
         "nothing imported\nline 3: mentee_id: is on an earlier line too\n"
@@ -208,9 +221,16 @@ def test_a_dry_run_checks_the_file_and_touches_no_database(file: Path, tmp_path:
 def test_an_encoding_may_be_named(file: Path, tmp_path: Path) -> None:
     file.write_bytes((HEADER + "user_1,Åse\n").encode("cp1252"))
     url = f"sqlite:///{tmp_path}/own.db"
-    result = run("import-mentees", str(file), PEERMENTOR_DATABASE_URL=url)
+    result = run("import-mentees", "--org", "org_03", str(file), PEERMENTOR_DATABASE_URL=url)
     assert "or name its encoding by --encoding" in result.stderr
-    result = run("import-mentees", "--encoding=cp1252", str(file), PEERMENTOR_DATABASE_URL=url)
+    result = run(
+        "import-mentees",
+        "--org",
+        "org_03",
+        "--encoding=cp1252",
+        str(file),
+        PEERMENTOR_DATABASE_URL=url,
+    )
     assert result.returncode == 0
     database = Database(url)
     assert stored(database) == {"user_1": "Åse"}
@@ -260,7 +280,7 @@ def test_a_full_temporary_directory_is_told(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_mentee_without_assignments_is_forgotten(own: Database) -> None:
-    store(own, [(1, "user_1", "Telltale Name"), (2, "user_2", "Bob")])
+    store(own, [(1, "org_03", "user_1", "Telltale Name"), (2, "org_03", "user_2", "Bob")])
 
     result = run("forget-mentee", "user_1", PEERMENTOR_DATABASE_URL=url_of(own))
 
@@ -292,7 +312,7 @@ def test_a_mentee_with_assignments_is_not_forgotten(own: Database, count: int) -
 
 @pytest.mark.parametrize("mentee_id", ["user_2", "", "Ann Berg", "USER_1", "user_1 ", "%", "ø"])
 def test_a_mentee_whom_nobody_knows_is_named(own: Database, mentee_id: str) -> None:
-    store(own, [(1, "user_1", "Ann")])
+    store(own, [(1, "org_03", "user_1", "Ann")])
     result = run("forget-mentee", mentee_id, PEERMENTOR_DATABASE_URL=url_of(own))
     assert result.returncode == 1
     assert result.stderr.startswith("peermentor-server: there is no mentee ")
@@ -312,5 +332,8 @@ def test_an_import_says_that_it_made_the_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'own.db'}"
     names = tmp_path / "names.csv"
     names.write_text("mentee_id,mentee_name\nuser_1,Ann\n")
-    told = [run("import-mentees", str(names), PEERMENTOR_DATABASE_URL=url).stdout for _ in "12"]
+    told = [
+        run("import-mentees", "--org", "org_03", str(names), PEERMENTOR_DATABASE_URL=url).stdout
+        for _ in "12"
+    ]
     assert told == [f"imported 1 names into {url}{new}\n" for new in (", a new database", "")]

@@ -267,7 +267,7 @@ def test_it_does_not_mix_with_a_template(
 
 def test_it_does_not_replace_names_that_were_imported(database: Database) -> None:
     with database.write() as connection:
-        assignment_storage.name_mentee(connection, "user_088", "Ann Somebody")
+        assignment_storage.name_mentee(connection, "org_03", "user_088", "Ann Somebody")
     _assert_refused(database)
 
 

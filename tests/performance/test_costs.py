@@ -123,7 +123,9 @@ def _fill(connection: Connection) -> None:
         "is_active": True,
         **stamps,
     }
-    connection.execute(insert(mentees), {"mentee_id": "mentee_1", "mentee_name": "Name"})
+    connection.execute(
+        insert(mentees), {"org_id": "org_1", "mentee_id": "mentee_1", "mentee_name": "Name"}
+    )
     connection.execute(insert(assignments), [assignment] * ROWS)
     connection.execute(insert(templates), [template] * ROWS)
 

@@ -130,7 +130,7 @@ def _store_while_commits_are_cancelled(pair: Pair) -> tuple[list[str], list[Data
     def write(mentee: str) -> None:
         try:
             with database.write() as connection:
-                assignments.name_mentee(connection, mentee, "")
+                assignments.name_mentee(connection, "org_03", mentee, "")
         except DatabaseUnavailable as error:
             refused.append(error)
         else:

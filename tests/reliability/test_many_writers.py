@@ -22,7 +22,7 @@ def _count(directory: Path, task: str, seconds: float = SECONDS) -> tuple[int, l
     database = Database(f"sqlite:///{directory}/own.db")
     schema.migrate(database)
     with database.write() as connection:
-        assignments.name_mentee(connection, COUNTER, "0")
+        assignments.name_mentee(connection, "org_03", COUNTER, "0")
     files = [directory / f"writer_{number}" for number in range(PROCESSES)]
     with writing(task, database.location, files, seconds) as writers:
         reports = [writer.report() for writer in writers]

@@ -191,7 +191,7 @@ def _fill(database: Database, rows: int) -> None:
     people = {"peer_mentor_id": "x", "coordinator_id": "x", "org_id": "x", "status": "paused"}
     moments = dict.fromkeys(("created_at", "updated_at"), CONTRACT_DAY)
     with database.write() as connection:
-        connection.execute(insert(mentees).values(mentee_id="x", mentee_name=""))
+        connection.execute(insert(mentees).values(org_id="x", mentee_id="x", mentee_name=""))
         row = {"mentee_id": "x", "start_date": CONTRACT_DAY.date(), **people, **moments}
         connection.execute(insert(assignments).values(row))
         columns = ", ".join(each.name for each in assignments.c if each.name != "id")

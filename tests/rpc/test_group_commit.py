@@ -55,7 +55,7 @@ class Call:
 def _naming(database: Database, name: str) -> Callable[[], str]:
     def work() -> str:
         with database.write() as connection:
-            assignments.name_mentee(connection, f"user_{name}", name)
+            assignments.name_mentee(connection, "org_03", f"user_{name}", name)
         return name
 
     return work
@@ -64,7 +64,7 @@ def _naming(database: Database, name: str) -> Callable[[], str]:
 def _failing(database: Database, name: str, error: Exception) -> Callable[[], str]:
     def work() -> str:
         with database.write() as connection:
-            assignments.name_mentee(connection, f"user_{name}", name)
+            assignments.name_mentee(connection, "org_03", f"user_{name}", name)
             raise error
 
     return work

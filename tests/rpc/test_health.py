@@ -251,7 +251,7 @@ def test_a_call_that_the_database_breaks_off_is_unavailable(
     """Without a word of the driver, even though it was in the middle of a statement."""
     with _serving(on_own_postgres) as channel:
         with on_own_postgres.write() as connection:
-            assignment_storage.name_mentee(connection, "user_088", None)
+            assignment_storage.name_mentee(connection, "org_03", "user_088", None)
             create = partial(
                 refused,
                 AssignmentServiceStub(channel).CreateAssignment,
@@ -343,7 +343,7 @@ def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
     with _serving(own, replace(QUICK, call_s=30, lane_wait_s=30)) as channel:
         stub = AssignmentServiceStub(channel)
         with other.write() as connection:
-            assignment_storage.name_mentee(connection, "user_088", None)
+            assignment_storage.name_mentee(connection, "org_03", "user_088", None)
             request = CreateAssignmentRequest(**NEW_ASSIGNMENT)
             calls = [stub.CreateAssignment.future(request) for _ in range(CALLS)]
             wait_until(partial(_finds_no_thread, stub), 5)

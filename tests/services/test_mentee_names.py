@@ -43,7 +43,32 @@ def test_a_name_already_known_is_that_of_later_assignments(
 ) -> None:
     new_assignment(assignments, mentee_name="Bjørn Solberg")
 
-    assert new_assignment(assignments, org_id="another").mentee_name == "Bjørn Solberg"
+    assert new_assignment(assignments, coordinator_id="x").mentee_name == "Bjørn Solberg"
+
+
+def test_an_organisation_knows_nothing_of_the_names_of_another(
+    assignments: AssignmentServiceStub,
+) -> None:
+    first = new_assignment(assignments, mentee_name="Bjørn Solberg")
+    other = new_assignment(assignments, org_id="another")
+    assert other.mentee_name == ""
+    assert update(assignments, other.assignment_id, mentee_name="B.").mentee_name == "B."
+    delete(assignments, other.assignment_id)
+    assert get(assignments, first.assignment_id).mentee_name == "Bjørn Solberg"
+
+
+def test_a_name_goes_along_to_another_organisation_and_stays_for_those_who_stay(
+    assignments: AssignmentServiceStub, database: Database
+) -> None:
+    moved = new_assignment(assignments, mentee_name="Bjørn Solberg")
+    stays = new_assignment(assignments)
+    assert update(assignments, moved.assignment_id, org_id="another").mentee_name == "Bjørn Solberg"
+    assert get(assignments, stays.assignment_id).mentee_name == "Bjørn Solberg"
+
+    # Where a name is known already, that is the one.
+    update(assignments, moved.assignment_id, mentee_name="B.")
+    assert update(assignments, stays.assignment_id, org_id="another").mentee_name == "B."
+    assert contents(database)["mentees"] == [("user_088", "another", "B.")]
 
 
 def test_ids_of_mentees_are_case_sensitive(assignments: AssignmentServiceStub) -> None:

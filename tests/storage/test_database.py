@@ -112,7 +112,7 @@ def test_a_new_sqlite_file_that_another_program_prepares_is_waited_for(sqlite_fi
 
 def test_a_write_is_stored_when_its_block_ends(database: Database, second: Database) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
         with second.read() as elsewhere:
             assert _name(elsewhere, "user_088") is None
     with second.read() as connection:
@@ -134,7 +134,7 @@ def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
 
 
 def test_a_write_whose_last_statement_is_refused_leaves_nothing(database: Database) -> None:
-    same = insert(mentees).values(mentee_id="user_088", mentee_name="")
+    same = insert(mentees).values(org_id="org_03", mentee_id="user_088", mentee_name="")
     with pytest.raises(InternalFault):
         _write(database, same, same)
     with database.read() as connection:
@@ -178,7 +178,7 @@ def test_a_transaction_that_stays_open_would_be_seen(database: Database, second:
     """The control of the test above."""
     with database.write() as connection:
         for number in range(3):
-            assignments.name_mentee(connection, f"user_{number}", "")
+            assignments.name_mentee(connection, "org_03", f"user_{number}", "")
     with database.engine.connect() as connection:
         if database.dialect == "postgresql":
             database.backend.begin(connection)
@@ -191,7 +191,7 @@ def test_a_transaction_that_stays_open_would_be_seen(database: Database, second:
 
 def test_a_read_does_not_wait_for_a_writer(database: Database, second: Database) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
         # The write ends after it: a read that waited for it would never end well.
         with second.read() as elsewhere:
             assert _name(elsewhere, "user_088") is None
@@ -211,13 +211,13 @@ def test_a_sqlite_write_takes_its_turn_before_it_reads(sqlite_file: Path) -> Non
 
 def test_a_writer_waits_for_another_one(database: Database, database_url: str) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
     impatient = Database(database_url, timing=Timing(lock_s=0.2))
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", PRIVATE)
+        assignments.name_mentee(connection, "org_03", "user_088", PRIVATE)
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable) as raised, impatient.write() as late:
-            assignments.name_mentee(late, "user_088", PRIVATE)
+            assignments.name_mentee(late, "org_03", "user_088", PRIVATE)
         assert time.monotonic() - started > 0.15
     assert PRIVATE not in _everything(raised.value)
     impatient.close()
@@ -239,7 +239,7 @@ def _assert_silent(error: DomainError, *secrets: str) -> None:
 
 
 def test_a_refused_constraint_is_a_fault_without_values(database: Database) -> None:
-    same = insert(mentees).values(mentee_id=PRIVATE, mentee_name=PRIVATE)
+    same = insert(mentees).values(org_id="org_03", mentee_id=PRIVATE, mentee_name=PRIVATE)
     with pytest.raises(InternalFault) as raised:
         _write(database, same, same)
     _assert_silent(raised.value)
@@ -270,7 +270,7 @@ def test_a_value_that_does_not_fit_is_a_fault_without_values(database: Database)
 def test_a_nul_in_a_text_never_shows_the_text(database: Database) -> None:
     try:
         with database.write() as connection:
-            assignments.name_mentee(connection, "user_088", f"{PRIVATE}\0")
+            assignments.name_mentee(connection, "org_03", "user_088", f"{PRIVATE}\0")
     except InternalFault as error:
         _assert_silent(error)
     else:
@@ -280,7 +280,7 @@ def test_a_nul_in_a_text_never_shows_the_text(database: Database) -> None:
 def test_a_text_that_cannot_be_encoded_never_shows_what_cannot(database: Database) -> None:
     unfit = "\udcff"
     with pytest.raises(InternalFault) as raised, database.write() as connection:
-        assignments.name_mentee(connection, "user_088", f"{PRIVATE}{unfit}")
+        assignments.name_mentee(connection, "org_03", "user_088", f"{PRIVATE}{unfit}")
     _assert_silent(raised.value, unfit, ascii(unfit)[1:-1])
     assert raised.value.diagnosis == "UnicodeEncodeError"
 
@@ -340,7 +340,7 @@ def test_what_a_commit_of_postgresql_refuses_shows_no_value(postgresql: Database
 def test_a_missing_table_is_a_fault_of_ours_and_nothing_to_retry(empty_url: str) -> None:
     database = Database(empty_url)
     with pytest.raises(InternalFault) as raised, database.write() as connection:
-        assignments.name_mentee(connection, "user_088", PRIVATE)
+        assignments.name_mentee(connection, "org_03", "user_088", PRIVATE)
     _assert_silent(raised.value)
     database.close()
 
@@ -425,13 +425,13 @@ def test_a_connection_that_breaks_in_a_call_is_unavailable(postgresql: Database)
         with postgresql.write() as connection:
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             _as_administrator(postgresql, f"SELECT pg_terminate_backend({pid}, 5000)")
-            assignments.name_mentee(connection, "user_088", PRIVATE)
+            assignments.name_mentee(connection, "org_03", "user_088", PRIVATE)
 
     with pytest.raises(DatabaseUnavailable) as raised:
         write()
     _assert_silent(raised.value)
     with postgresql.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
 
 
 def test_a_server_that_has_turned_read_only_is_left_for_a_new_connection(
@@ -441,11 +441,11 @@ def test_a_server_that_has_turned_read_only_is_left_for_a_new_connection(
     _as_administrator(postgresql, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     postgresql.close()
     with pytest.raises(DatabaseUnavailable), postgresql.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
     _as_administrator(postgresql, f"ALTER DATABASE {name} RESET default_transaction_read_only")
     # The connection of before would have stayed read-only for ever.
     with postgresql.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
 
 
 def _as_administrator(database: Database, statement: str) -> None:

@@ -42,20 +42,20 @@ def _store(
     before_the_commit: Callable[[], None] = lambda: None,
 ) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
         before_the_commit()
 
 
 def _store_with_a_pause(database: Database, seconds: float) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
         time.sleep(seconds)
-        assignments.name_mentee(connection, "user_089", "")
+        assignments.name_mentee(connection, "org_03", "user_089", "")
 
 
 def _store_slowly(database: Database) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
         connection.execute(text("SELECT pg_sleep(60)"))
 
 
@@ -162,7 +162,7 @@ def test_a_commit_that_the_server_comments_on_is_certain(postgresql: Database) -
 def test_a_warning_before_the_commit_says_nothing_of_it(postgresql: Database) -> None:
     with postgresql.write() as connection:
         connection.execute(text("DO $$ BEGIN RAISE WARNING 'of something else'; END $$"))
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
     assert _is_stored(postgresql)
 
 
@@ -220,7 +220,7 @@ def test_a_row_that_another_one_holds_is_nothing_to_try_again_at_once(
     _store(postgresql)
     other = Database(url_of(postgresql), timing=Timing(lock_s=0.05))
     with postgresql.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
         with pytest.raises(DatabaseUnavailable) as raised:
             _store(other)
     assert not raised.value.passing

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, ForeignKey, event, literal, select, text
+from sqlalchemy import Connection, ForeignKeyConstraint, event, literal, select, text
 
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage import assignments, idempotency_keys, schema, templates
@@ -411,7 +411,7 @@ def _remember(connection: Connection) -> None:
 
 
 def _forget(connection: Connection) -> None:
-    assignments.name_mentee(connection, "mentee_without", "Name")
+    assignments.name_mentee(connection, "org_03", "mentee_without", "Name")
     assert assignments.forget_mentee(connection, "mentee_without") == 0
 
 
@@ -431,17 +431,16 @@ def test_an_index_leads_to_what_is_asked_for_more_seldom(
     assert [each for statement in seen for each in _detours(crowded, statement)] == []
 
 
-FOREIGN_KEYS = [key for table in metadata.tables.values() for key in table.foreign_keys]
+FOREIGN_KEYS = [key for table in metadata.tables.values() for key in table.foreign_key_constraints]
 
 
-@pytest.mark.parametrize(
-    "key", FOREIGN_KEYS, ids=lambda key: f"{key.parent.table}.{key.parent.name}"
-)
+@pytest.mark.parametrize("key", FOREIGN_KEYS, ids=lambda key: f"{key.table}.{key.column_keys[0]}")
 def test_an_index_leads_to_what_a_deleted_row_is_referred_to_by(
-    crowded: Database, key: ForeignKey
+    crowded: Database, key: ForeignKeyConstraint
 ) -> None:
-    column = key.parent
-    query = select(column).where(column == literal(None, column.type))
+    query = select(*key.columns).where(
+        *(column == literal(None, column.type) for column in key.columns)
+    )
     statement = _statement(crowded, lambda connection: connection.execute(query).all())
     assert _detours(crowded, statement) == []
 

@@ -313,11 +313,7 @@ def test_a_delete_that_does_not_lock_the_mentee_is_refused(
 ) -> None:
     """The control of the tests above: the lock is what holds creates and deletes apart."""
 
-    def mentee_of(connection: Connection, key: int) -> str | None:
-        row = assignments.get(connection, key)
-        return row and str(row.mentee_id)
-
-    monkeypatch.setattr(assignments, "_lock_mentee_of", mentee_of)
+    monkeypatch.setattr(assignments, "_lock_mentees", lambda *_: None)
     first, second = postgresql_racers
     [outcome] = _delete_while_creating(first, second, _create(first))
     assert isinstance(outcome, InternalFault)
@@ -327,7 +323,7 @@ def test_a_delete_that_does_not_lock_the_mentee_is_refused(
 def _delete_while_creating(first: Database, second: Database, key: int) -> list[Any]:
     """Begin to create a second assignment, begin to delete the first, then end both."""
     with first.write() as connection:
-        assignments.name_mentee(connection, "user_088", None)
+        assignments.name_mentee(connection, "org_03", "user_088", None)
         with _meanwhile(connection, partial(_delete, second, key)) as outcomes:
             assignments.add(connection, _pair(), None, NOW)
             connection.commit()

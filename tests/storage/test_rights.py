@@ -137,6 +137,12 @@ def test_a_role_that_may_make_no_temporary_tables_imports_no_names(
             f"REVOKE TEMPORARY ON DATABASE {place.name} FROM public",
         )
         (tmp_path / "names.csv").write_text("mentee_id,mentee_name\nuser_1,Ann\n")
-        result = run("import-mentees", f"{tmp_path}/names.csv", PEERMENTOR_DATABASE_URL=place.weak)
+        result = run(
+            "import-mentees",
+            "--org",
+            "org_03",
+            f"{tmp_path}/names.csv",
+            PEERMENTOR_DATABASE_URL=place.weak,
+        )
     assert result.returncode == 1
     assert f": role {ROLE} lacks TEMPORARY on database {place.name} (GRANT)\n" in result.stderr

@@ -164,7 +164,7 @@ def test_a_file_that_is_no_longer_whole_is_left_alone(
     with migrated(f"sqlite:///{file}") as database:
         # What is in the file, and what is in the log alone.
         with database.erase() as connection:
-            assignments.name_mentee(connection, "user_087", "")
+            assignments.name_mentee(connection, "org_03", "user_087", "")
         _write(database)
         database.ping()
         change(file)
@@ -186,7 +186,7 @@ def test_a_database_that_is_written_and_checked_all_the_time_is_whole(tmp_path: 
                     return
                 with (own.erase if number % 3 else own.write)() as connection:
                     for each in range(number % 40):
-                        assignments.name_mentee(connection, f"user_{each}", "x" * number)
+                        assignments.name_mentee(connection, "org_03", f"user_{each}", "x" * number)
                 if number % 10 == 0:
                     with own.read() as connection:
                         connection.exec_driver_sql("VACUUM")
@@ -211,7 +211,7 @@ def test_a_log_that_is_begun_anew_while_it_is_looked_at_is_whole(
 
         def begin_anew(name: str) -> None:
             with own.erase() as connection:
-                assignments.name_mentee(connection, name, "")
+                assignments.name_mentee(connection, "org_03", name, "")
 
         def look_too_late(*_arguments: object) -> str:
             begin_anew("user_2")
@@ -250,4 +250,4 @@ def test_the_files_of_one_who_has_closed_may_change(tmp_path: Path) -> None:
 
 def _write(database: Database) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")

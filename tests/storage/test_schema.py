@@ -136,7 +136,7 @@ def test_every_index_is_named_after_its_table(own: Database) -> None:
 def test_migrating_twice_changes_nothing(own: Database) -> None:
     schema.migrate(own)
     with own.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
     before = _snapshot(own)
     schema.migrate(own)
     assert _snapshot(own) == before
@@ -202,7 +202,7 @@ def test_a_migration_that_fails_leaves_an_empty_database_empty(own: Database) ->
 def test_a_migration_that_fails_leaves_the_older_schema_with_its_rows(own: Database) -> None:
     schema.migrate(own, NEWEST)
     with own.write() as connection:
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
     before = _snapshot(own)[:-1]
     with pytest.raises(DomainError):
         schema.migrate(own)

@@ -59,7 +59,7 @@ def impatient(file: Path) -> Iterator[Database]:
 
 def _write(database: Database) -> None:
     with database.write() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
 
 
 def _nobody_has_a_turn(file: Path) -> bool:
@@ -247,7 +247,7 @@ def test_erasing_empties_the_log_in_its_turn(own: Database, file: Path) -> None:
             seen.append(_nobody_has_a_turn(file))
 
     with own.erase() as connection:
-        assignments.name_mentee(connection, "user_088", "")
+        assignments.name_mentee(connection, "org_03", "user_088", "")
     assert seen == [False]
     assert _nobody_has_a_turn(file)
     assert file.with_name("own.db-wal").stat().st_size == 0

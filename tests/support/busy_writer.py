@@ -37,7 +37,7 @@ def _count(database: Database) -> None:
     try:
         with database.write() as connection:
             number = int(connection.execute(mine).scalar_one())
-            assignments.name_mentee(connection, COUNTER, str(number + 1))
+            assignments.name_mentee(connection, "org_03", COUNTER, str(number + 1))
     except DatabaseUnavailable as error:
         raise Refused from error
 
@@ -64,7 +64,7 @@ def _adder(database: Database, file: Path) -> Callable[[], None]:
     def add() -> None:
         key = f"{file.name}-{next(numbers)}"
         with database.write() as connection:
-            assignments.name_mentee(connection, key, "Nobody")
+            assignments.name_mentee(connection, "org_03", key, "Nobody")
         acknowledged.write(f"{key}\n")
         acknowledged.flush()
 

@@ -61,9 +61,9 @@ _moments = Table(
 )
 
 
-# For this once: what makes it twice as fast.
+# For this once: what makes it quicker, and lets assignments come before their mentees.
 _HASTE = {
-    "sqlite": "PRAGMA cache_size = -100000",
+    "sqlite": "PRAGMA defer_foreign_keys = ON",
     "postgresql": "SET LOCAL session_replication_role = replica",
 }
 
@@ -79,8 +79,6 @@ def fill(connection: Connection, now: datetime) -> None:
     connection.execute(insert(_moments), moments)
     instant, day = _moments.c.instant, _moments.c.day
     stamps = {"created_at": instant, "updated_at": instant}
-    mentee = {"mentee_id": _name("mentee", _NUMBER), "mentee_name": literal("Name")}
-    _store(connection, mentees, mentee, MENTEES)
     assignment: Row = {
         "mentee_id": _name("mentee", _chance(1, MENTEES)),
         "peer_mentor_id": _name("mentor", _chance(2, MENTORS)),
@@ -92,6 +90,8 @@ def fill(connection: Connection, now: datetime) -> None:
         **stamps,
     }
     _store(connection, assignments, assignment)
+    known = select(assignments.c.org_id, assignments.c.mentee_id, literal("Name")).distinct()
+    connection.execute(insert(mentees).from_select(["org_id", "mentee_id", "mentee_name"], known))
     contact = {
         "assignment_id": _chance(7, SIZE) + 1,
         "contact_date": instant,

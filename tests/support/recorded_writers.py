@@ -27,7 +27,7 @@ def _write(database: Database, disk: RecordingDisk, thread: int, rounds: int) ->
     for number in range(rounds):
         key = f"{thread}-{number}"
         with database.write() as connection:
-            assignments.name_mentee(connection, key, "Nobody " * 20)
+            assignments.name_mentee(connection, "org_03", key, "Nobody " * 20)
         disk.note("added", key)
         if number % ERASED_EVERY == 0 and number < rounds / 2:
             disk.note("erasing", key)

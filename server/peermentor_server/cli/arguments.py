@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from peermentor_server.file_identity import FileIdentity
+from peermentor_server.rules import texts
 from peermentor_server.settings import Address
 
 PROGRAM = "peermentor-server"
@@ -58,12 +59,18 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     mentees = commands.add_parser(
         "import-mentees",
         help="load names of mentees from a CSV file",
-        description="Load names of mentees from a CSV file with the columns mentee_id and "
+        description="Load names of mentees from a CSV file with the columns org_id, mentee_id and "
         "mentee_name, as spreadsheets write it: with commas, semicolons or tabs, in UTF-8 or "
         "UTF-16. Further columns are ignored. A name that is known already is replaced. Either "
         "every row is loaded or, if one is wrong, none.",
     )
     mentees.add_argument("file", metavar="FILE.csv", type=_file, help="- for standard input")
+    mentees.add_argument(
+        "--org",
+        metavar="ID",
+        type=_identifier,
+        help="the organisation of all rows, which then need no column org_id",
+    )
     mentees.add_argument(
         "--encoding", metavar="NAME", help="of a file that is not Unicode, such as cp1252"
     )
@@ -103,6 +110,12 @@ def _path_for_sqlite(text: str) -> Path:
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError("its path must be text in UTF-8") from None
     return path
+
+
+def _identifier(text: str) -> str:
+    if problem := texts.identifier_problem(text):
+        raise argparse.ArgumentTypeError(problem)
+    return text
 
 
 def _file(text: str) -> Path | None:

@@ -43,6 +43,7 @@ def import_mentees(
     file: Path | None,
     *,
     encoding: str | None,
+    org_id: str | None,
     dry_run: bool,
     progress: Progress,
 ) -> str:
@@ -55,7 +56,7 @@ def import_mentees(
 
     def load() -> int:
         with names.spooled(database) as spool:
-            count = mentee_import.read(file, encoding, spool, progress)
+            count = mentee_import.read(file, encoding, org_id, spool, progress)
             if database is not None:
                 spool.store(lambda done: progress("storing", done))
             return count

@@ -21,7 +21,13 @@ _MAX_PROBLEMS = 20
 T = TypeVar("T")
 
 
-def read(file: Path | None, encoding: str | None, spool: NameSpool, progress: Progress) -> int:
+def read(
+    file: Path | None,
+    encoding: str | None,
+    org_id: str | None,
+    spool: NameSpool,
+    progress: Progress,
+) -> int:
     """Bring the names of a file, or of standard input for None, into the spool; count them.
 
     Raises InvalidFile, which names every row that is refused, once.
@@ -31,8 +37,12 @@ def read(file: Path | None, encoding: str | None, spool: NameSpool, progress: Pr
     with _opened(file) as opened:
         size = opened.seek(0, 2)
         opened.seek(0)
-        for rows in _batches(mentee_csv.read(opened, encoding)):
-            spool.add((row.line, row.mentee_id, row.mentee_name) for row in rows if not row.problem)
+        for rows in _batches(mentee_csv.read(opened, encoding, org_id)):
+            spool.add(
+                (row.line, row.org_id, row.mentee_id, row.mentee_name)
+                for row in rows
+                if not row.problem
+            )
             problems = [(row.line, row.problem) for row in rows if row.problem]
             count += len(problems)
             refused = (refused + problems)[:_MAX_PROBLEMS]

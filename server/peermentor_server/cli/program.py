@@ -176,6 +176,7 @@ def _import_mentees(configured: Settings, options: argparse.Namespace) -> None:
             configured,
             options.file,
             encoding=options.encoding,
+            org_id=options.org,
             dry_run=options.dry_run,
             progress=progress,
         )

@@ -38,7 +38,7 @@ def load(database: Database) -> tuple[int, int]:
         _add_ingrid(connection, next(places))
         for number in range(_OTHERS):
             _add_other(connection, number, next(places))
-        assignments.name_mentee(connection, "user_088", "Bjørn Solberg")
+        assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
         keys = [templates.add(connection, values, created).id for values, created in _templates()]
         first_changed = datetime(2026, 3, 1, 10, tzinfo=UTC)
         templates.change(connection, keys[0], {"is_active": True}, first_changed)

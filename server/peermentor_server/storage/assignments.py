@@ -3,7 +3,7 @@
 Functions take a connection of `Database.read()` or `Database.write()`. What is executed often
 is built once: to build a statement takes longer than to execute it. Whoever changes a mentee's
 name or removes a mentee locks the mentee's row before any assignment's, so that two callers
-never wait for each other.
+never wait for each other, but for two that move pairs of one mentee in opposite directions.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,6 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
-    update,
 )
 
 from peermentor_server.rules.pages import Page, Position
@@ -64,9 +63,14 @@ class AssignmentRow(NamedTuple):
 _ROWS: Select[Any] = select(
     *(assignments.c[name] for name in AssignmentRow._fields if name in assignments.c),
     mentees.c.mentee_name,
-).select_from(assignments.join(mentees, mentees.c.mentee_id == assignments.c.mentee_id))
+).select_from(assignments.join(mentees))
 _BY_KEY = _ROWS.where(assignments.c.id == bindparam("key"))
-_UPDATE = Update(assignments, _ROWS, AssignmentRow)
+# Whoever has waited for the row may find it in an organisation whose mentees were not there yet
+# when PostgreSQL began to look: then it has no name.
+_TO_CHANGE: Select[Any] = select(*_ROWS.selected_columns).select_from(
+    assignments.outerjoin(mentees)
+)
+_UPDATE = Update(assignments, _TO_CHANGE, AssignmentRow)
 _INSERT = insert(assignments).returning(assignments.c.id)
 
 # What has been sent since the last contact.
@@ -77,28 +81,38 @@ def add(
     connection: Connection, values: Mapping[str, Any], mentee_name: str | None, now: datetime
 ) -> AssignmentRow:
     """Store an active assignment created `now`; a name other than None becomes the mentee's."""
-    name_mentee(connection, values["mentee_id"], mentee_name)
+    name_mentee(connection, values["org_id"], values["mentee_id"], mentee_name)
     stored = {**values, "status": "active", "created_at": now, "updated_at": now}
     key = connection.execute(_INSERT, stored).scalar_one()
     return AssignmentRow._make(connection.execute(_BY_KEY, {"key": key}).one())
 
 
-def name_mentee(connection: Connection, mentee_id: str, mentee_name: str | None) -> None:
-    """Make sure that the mentee is known and locked; a name other than None becomes theirs."""
-    statement = upserts.insert(connection, mentees)
-    statement = statement.values(mentee_id=mentee_id, mentee_name=mentee_name or "")
-    kept = mentees.c.mentee_name if mentee_name is None else statement.excluded.mentee_name
+def name_mentee(
+    connection: Connection, org_id: str, mentee_id: str, name: str | None, unless_known: str = ""
+) -> None:
+    """Make sure that an organisation knows the mentee, and lock that.
+
+    A name other than None becomes theirs. A mentee who is new there has `unless_known` otherwise.
+    """
+    new = {"mentee_id": mentee_id, "org_id": org_id}
+    statement = upserts.insert(connection, mentees).values(
+        **new, mentee_name=unless_known if name is None else name
+    )
+    kept = mentees.c.mentee_name if name is None else statement.excluded.mentee_name
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["mentee_id"], set_={"mentee_name": kept})
+        statement.on_conflict_do_update(index_elements=[*new], set_={"mentee_name": kept})
     )
 
 
 def forget_mentee(connection: Connection, mentee_id: str) -> int | None:
-    """Delete a mentee without assignments; return how many there are, None for no such mentee."""
+    """Delete a mentee without assignments, in all organisations.
+
+    Returns how many assignments there are, None for no such mentee.
+    """
     named = mentees.c.mentee_id == mentee_id
     # Keeps a new assignment of this mentee out until we know whether there is one.
-    locked = select(mentees.c.mentee_id).where(named).with_for_update()
-    if connection.execute(locked).one_or_none() is None:
+    locked = select(mentees.c.mentee_id).where(named).order_by(mentees.c.org_id).with_for_update()
+    if not connection.execute(locked).all():
         return None
     counted = select(func.count()).where(assignments.c.mentee_id == mentee_id)
     count = connection.execute(counted).scalar_one()
@@ -118,39 +132,71 @@ def change(
 ) -> AssignmentRow | None:
     """Change the named columns, `mentee_name` among them, and no others; None if not there.
 
-    Once for each write_id, see storage/recent_writes.
+    With the organisation, the mentee's name is that of the other one, or goes along if none is
+    known there. Once for each write_id, see storage/recent_writes.
     """
     columns = {name: value for name, value in changes.items() if name != "mentee_name"}
-    renames = "mentee_name" in changes
-    mentee_id = _lock_mentee_of(connection, key) if renames else None
-    row, is_new = change_once(
-        connection, _UPDATE, key, lambda _: columns, write_id=write_id, now=now
-    )
-    if row is not None and renames and is_new:
-        named = update(mentees).where(mentees.c.mentee_id == mentee_id)
-        connection.execute(named.values(mentee_name=changes["mentee_name"]))
-        return row._replace(mentee_name=changes["mentee_name"])
-    return row
+    concerns_mentee = bool({"org_id", "mentee_name"} & changes.keys())
+    former_org_id = None
+
+    def name_first(before: AssignmentRow) -> Mapping[str, Any]:
+        nonlocal former_org_id
+        if concerns_mentee:
+            former_org_id = before.org_id
+            org_id, name = columns.get("org_id", before.org_id), changes.get("mentee_name")
+            known_as = _named(connection, before).mentee_name
+            name_mentee(connection, org_id, before.mentee_id, name, known_as)
+        return columns
+
+    if concerns_mentee:
+        _lock_mentee_of(connection, key)
+    row, _ = change_once(connection, _UPDATE, key, name_first, write_id=write_id, now=now)
+    if row is None or former_org_id is None:
+        return row and _named(connection, row)
+    if former_org_id != row.org_id:
+        _forget_unassigned(connection, former_org_id, row.mentee_id)
+    return get(connection, key)
+
+
+def _named(connection: Connection, row: AssignmentRow) -> AssignmentRow:
+    """Complete a row of `_TO_CHANGE`."""
+    name: str | None = row.mentee_name
+    if name is not None:
+        return row
+    return AssignmentRow._make(connection.execute(_BY_KEY, {"key": row.id}).one())
 
 
 def remove(connection: Connection, key: int) -> bool:
     """Delete an assignment with its contacts, and the mentee with the last one."""
-    mentee_id = _lock_mentee_of(connection, key)
-    deleted = connection.execute(delete(assignments).where(assignments.c.id == key))
-    if deleted.rowcount == 0:
+    _lock_mentee_of(connection, key)
+    deleted = delete(assignments).where(assignments.c.id == key)
+    of_mentee = deleted.returning(assignments.c.org_id, assignments.c.mentee_id)
+    found = connection.execute(of_mentee).one_or_none()
+    if found is None:
         return False
-    still_assigned = exists().where(assignments.c.mentee_id == mentees.c.mentee_id)
-    connection.execute(delete(mentees).where(mentees.c.mentee_id == mentee_id, ~still_assigned))
+    _forget_unassigned(connection, *found)
     return True
 
 
-def _lock_mentee_of(connection: Connection, key: int) -> str | None:
-    # Keeps a new assignment of this mentee out until we know whether the last one is gone.
-    of_assignment = select(assignments.c.mentee_id).where(assignments.c.id == key)
-    statement = select(mentees.c.mentee_id).where(
-        mentees.c.mentee_id == of_assignment.scalar_subquery()
-    )
-    return connection.execute(statement.with_for_update()).scalar_one_or_none()
+def _lock_mentee_of(connection: Connection, key: int) -> None:
+    of_assignment = select(assignments.c.mentee_id, assignments.c.org_id)
+    mentee = tuple_(mentees.c.mentee_id, mentees.c.org_id)
+    _lock_mentees(connection, mentee.in_(of_assignment.where(assignments.c.id == key)))
+
+
+def _lock_mentees(connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    """Keep new assignments of these mentees out until the end."""
+    locked = select(mentees.c.mentee_id).where(*conditions)
+    connection.execute(locked.with_for_update()).all()
+
+
+def _forget_unassigned(connection: Connection, org_id: str, mentee_id: str) -> None:
+    """Delete a mentee without assignments in an organisation."""
+    named = mentees.c.org_id == org_id, mentees.c.mentee_id == mentee_id
+    # One that is being made now counts too.
+    _lock_mentees(connection, *named)
+    assigned = exists().where(assignments.c.org_id == org_id, assignments.c.mentee_id == mentee_id)
+    connection.execute(delete(mentees).where(*named, ~assigned))
 
 
 def record_contact(
@@ -182,7 +228,7 @@ def record_contact(
         contact = {"assignment_id": key, "contact_date": contact_date}
         contact |= {"contact_type": contact_type, "recorded_at": now}
         connection.execute(_KEEP_CONTACT, contact)
-    return row
+    return row and _named(connection, row)
 
 
 def _keep_contact() -> Any:

@@ -30,12 +30,13 @@ from peermentor_server.storage import rights, upserts
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
 
+_COLUMNS = ("mentee_id", "org_id", "mentee_name")
 _BATCH = 2_000
 _CACHE_KIB = 32_768
 
 
 def _names(table: str, **options: Any) -> Table:
-    columns = Column("mentee_id", Text), Column("mentee_name", Text)
+    columns = (Column(name, Text) for name in _COLUMNS)
     return Table(table, MetaData(), *columns, **options)
 
 
@@ -66,8 +67,8 @@ def _create(file: str) -> Any:
     for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
         lines.execute(f"PRAGMA {pragma}")
     lines.execute(
-        "CREATE TABLE lines (mentee_id TEXT, line INTEGER, mentee_name TEXT, "
-        "PRIMARY KEY (mentee_id, line)) WITHOUT ROWID"
+        "CREATE TABLE lines (mentee_id TEXT, org_id TEXT, line INTEGER, mentee_name TEXT, "
+        "PRIMARY KEY (mentee_id, org_id, line)) WITHOUT ROWID"
     )
     return lines
 
@@ -91,18 +92,19 @@ class NoRoom(Exception):
 
 
 class NameSpool:
-    """Lines of a file: the number of each, the id of a mentee and the name."""
+    """Lines of a file: the number of each, the ids of an organisation and a mentee, the name."""
 
     def __init__(self, lines: Any, database: Database | None, target: Connection | None) -> None:
         self._lines = lines
         self._database, self._target = database, target
 
-    def add(self, lines: Iterable[tuple[int, str, str]]) -> None:
+    def add(self, lines: Iterable[tuple[int, str, str, str]]) -> None:
         """Keep some more lines."""
         with _writing():
             self._lines.execute("BEGIN")
             self._lines.executemany(
-                "INSERT INTO lines (line, mentee_id, mentee_name) VALUES (?, ?, ?)", lines
+                "INSERT INTO lines (line, org_id, mentee_id, mentee_name) VALUES (?, ?, ?, ?)",
+                lines,
             )
             self._lines.execute("COMMIT")
 
@@ -111,15 +113,16 @@ class NameSpool:
         return int(self._lines.execute("SELECT count(*) FROM lines").fetchone()[0])
 
     def repeated(self) -> list[int]:
-        """Return the numbers of the lines whose id stands on an earlier one."""
+        """Return the numbers of the lines whose ids stand on an earlier one."""
         found = self._lines.execute(
             "SELECT line FROM lines AS later WHERE EXISTS (SELECT 1 FROM lines AS earlier "
-            "WHERE earlier.mentee_id = later.mentee_id AND earlier.line < later.line)"
+            "WHERE earlier.org_id = later.org_id AND earlier.mentee_id = later.mentee_id "
+            "AND earlier.line < later.line)"
         )
         return sorted(line for (line,) in found)
 
     def store(self, progress: Callable[[float], None]) -> None:
-        """Give the mentees these names, known before or not; no id may stand on two lines."""
+        """Give the mentees these names, known before or not; none may stand on two lines."""
         target = self._target
         if target is None or self._database is None:
             raise ValueError("this spool is for no database")
@@ -138,26 +141,26 @@ class NameSpool:
         target.execute(text("SET LOCAL statement_timeout = 0"))
         target.execute(CreateTable(_INCOMING))
         sent, count = 0, self.count()
-        found = self._lines.execute("SELECT mentee_id, mentee_name FROM lines")
+        found = self._lines.execute("SELECT mentee_id, org_id, mentee_name FROM lines")
         while batch := list(islice(found, _BATCH)):
-            rows = [{"mentee_id": mentee_id, "mentee_name": name} for mentee_id, name in batch]
+            rows = [dict(zip(_COLUMNS, line, strict=True)) for line in batch]
             target.execute(insert(_INCOMING), rows)
             sent += len(rows)
             progress(sent / count)
 
 
 def _leave_out_what_is_known(target: Connection, source: Table) -> None:
-    same_id = mentees.c.mentee_id == source.c.mentee_id
-    same_name = mentees.c.mentee_name == source.c.mentee_name
-    target.execute(delete(source).where(exists().where(same_id, same_name)))
+    same = [mentees.c[name] == source.c[name] for name in _COLUMNS]
+    target.execute(delete(source).where(exists().where(*same)))
 
 
 def _move(target: Connection, source: Table) -> None:
     # In one order for all, so that two imports never wait for each other.
-    names = select(source.c.mentee_id, source.c.mentee_name).order_by(source.c.mentee_id)
-    statement = upserts.insert(target, mentees).from_select(["mentee_id", "mentee_name"], names)
+    names = select(source).order_by(source.c.mentee_id, source.c.org_id)
+    statement = upserts.insert(target, mentees).from_select(_COLUMNS, names)
     target.execute(
         statement.on_conflict_do_update(
-            index_elements=["mentee_id"], set_={"mentee_name": statement.excluded.mentee_name}
+            index_elements=["mentee_id", "org_id"],
+            set_={"mentee_name": statement.excluded.mentee_name},
         )
     )

@@ -12,7 +12,7 @@ from peermentor_server.storage.tables import VERSION_TABLE, mentees, metadata
 
 # The name of the newest migration. Whoever has it needs no alembic, whose import takes a good
 # part of a worker's start.
-NEWEST = "first_schema"
+NEWEST = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 

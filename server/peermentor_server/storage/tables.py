@@ -19,6 +19,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -93,12 +94,14 @@ def _recent_writes() -> Column[str]:
     return _text("recent_writes", server_default=text("''"))
 
 
-# Names are kept once per mentee. A row is there as long as an assignment is, or from an
-# import until the mentee's last assignment goes. Unknown names are empty.
+# Names are kept once per organisation and mentee: what one organisation knows of a person is not
+# the other's. A row is there as long as an assignment is, or from an import until the mentee's last
+# assignment in the organisation goes. Unknown names are empty.
 mentees = Table(
     "mentees",
     metadata,
     _text("mentee_id", primary_key=True),
+    _text("org_id", primary_key=True),
     _text("mentee_name"),
 )
 
@@ -106,7 +109,7 @@ assignments = Table(
     "assignments",
     metadata,
     Column("id", Key, primary_key=True),
-    Column("mentee_id", ForeignKey("mentees.mentee_id"), nullable=False),
+    _text("mentee_id"),
     _text("peer_mentor_id"),
     _text("coordinator_id"),
     _text("org_id"),
@@ -118,6 +121,7 @@ assignments = Table(
     _instant("created_at"),
     _instant("updated_at"),
     _recent_writes(),
+    ForeignKeyConstraint(["mentee_id", "org_id"], [mentees.c.mentee_id, mentees.c.org_id]),
     CheckConstraint("status IN ('active', 'paused', 'completed', 'cancelled')", name="status"),
     # Keys of deleted rows are never given out again.
     sqlite_autoincrement=True,

@@ -171,8 +171,8 @@ class AsyncAssignments(Resource[AsyncConnection]):
             coordinator_id: Who looks after the pair. Required.
             org_id: The organization both belong to. Required.
             start_date: The first day, `YYYY-MM-DD`. Default: today in UTC.
-            mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
-                characters, not blank. Absent: the stored name stays, if there is one.
+            mentee_name: Sets the name of this mentee, also on the mentee's other assignments in the organization;
+                at most 200 characters, not blank. Absent: the stored name stays, if there is one.
             request_id: Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
                 chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
                 the same.
@@ -232,8 +232,8 @@ class AsyncAssignments(Resource[AsyncConnection]):
             coordinator_id: Who looks after the pair.
             org_id: The organization both belong to.
             start_date: The first day, `YYYY-MM-DD`.
-            mentee_name: Sets the name of this mentee, also on the mentee's other assignments; at most 200
-                characters. An empty text clears it; any other must not be blank.
+            mentee_name: Sets the name of this mentee, also on the mentee's other assignments in the organization;
+                at most 200 characters. An empty text clears it; any other must not be blank.
             reminder_sent_at: When the reminder of this cycle went out. None clears it.
             escalation_sent_at: When the escalation of this cycle went out. None clears it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
@@ -273,8 +273,8 @@ class AsyncAssignments(Resource[AsyncConnection]):
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> None:
-        """Deletes an assignment and its contact history. When it was the mentee's last assignment,
-        the mentee's name is deleted too, because nothing needs it any more.
+        """Deletes an assignment and its contact history. When it was the mentee's last assignment in
+        the organization, the mentee's name is deleted too, because nothing needs it any more.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
 

@@ -88,7 +88,7 @@ class Assignment(Model):
     Never used twice.
     """
     mentee_name: str = field(repr=False)
-    """The mentee's name, kept once per mentee; empty when unknown."""
+    """The mentee's name, kept once per mentee of an organization; empty when unknown."""
     peer_mentor_id: str
     """Who mentors."""
     coordinator_id: str

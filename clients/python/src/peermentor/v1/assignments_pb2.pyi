@@ -111,7 +111,7 @@ class Assignment(Message):
     Never used twice.
     """
     mentee_name: str
-    """The mentee's name, kept once per mentee; empty when unknown."""
+    """The mentee's name, kept once per mentee of an organization; empty when unknown."""
     peer_mentor_id: str
     """Who mentors."""
     coordinator_id: str
@@ -448,8 +448,8 @@ class CreateAssignmentRequest(Message):
     start_date: str
     """The first day, `YYYY-MM-DD`. Default: today in UTC."""
     mentee_name: str
-    """Sets the name of this mentee, also on the mentee's other assignments; at most 200
-    characters, not blank. Absent: the stored name stays, if there is one.
+    """Sets the name of this mentee, also on the mentee's other assignments in the organization;
+    at most 200 characters, not blank. Absent: the stored name stays, if there is one.
     """
     request_id: str
     """Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
@@ -593,8 +593,8 @@ class UpdateAssignmentRequest(Message):
     start_date: str
     """The first day, `YYYY-MM-DD`."""
     mentee_name: str
-    """Sets the name of this mentee, also on the mentee's other assignments; at most 200
-    characters. An empty text clears it; any other must not be blank.
+    """Sets the name of this mentee, also on the mentee's other assignments in the organization;
+    at most 200 characters. An empty text clears it; any other must not be blank.
     """
     @property
     def reminder_sent_at(self) -> Timestamp:

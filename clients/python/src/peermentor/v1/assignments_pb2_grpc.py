@@ -181,8 +181,8 @@ class AssignmentServiceServicer(object):
         raise NotImplementedError("Method not implemented!")
 
     def DeleteAssignment(self, request, context):
-        """Deletes an assignment and its contact history. When it was the mentee's last assignment,
-        the mentee's name is deleted too, because nothing needs it any more.
+        """Deletes an assignment and its contact history. When it was the mentee's last assignment in
+        the organization, the mentee's name is deleted too, because nothing needs it any more.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """

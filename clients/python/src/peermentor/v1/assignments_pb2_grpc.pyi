@@ -95,8 +95,8 @@ class AssignmentServiceStub:
         peermentor.v1.assignments_pb2.DeleteAssignmentRequest,
         peermentor.v1.assignments_pb2.DeleteAssignmentResponse,
     ]
-    """Deletes an assignment and its contact history. When it was the mentee's last assignment,
-    the mentee's name is deleted too, because nothing needs it any more.
+    """Deletes an assignment and its contact history. When it was the mentee's last assignment in
+    the organization, the mentee's name is deleted too, because nothing needs it any more.
 
     Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -201,8 +201,8 @@ class AssignmentServiceAsyncStub:
         peermentor.v1.assignments_pb2.DeleteAssignmentRequest,
         peermentor.v1.assignments_pb2.DeleteAssignmentResponse,
     ]
-    """Deletes an assignment and its contact history. When it was the mentee's last assignment,
-    the mentee's name is deleted too, because nothing needs it any more.
+    """Deletes an assignment and its contact history. When it was the mentee's last assignment in
+    the organization, the mentee's name is deleted too, because nothing needs it any more.
 
     Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
@@ -332,8 +332,8 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         peermentor.v1.assignments_pb2.DeleteAssignmentResponse,
         collections.abc.Awaitable[peermentor.v1.assignments_pb2.DeleteAssignmentResponse],
     ]:
-        """Deletes an assignment and its contact history. When it was the mentee's last assignment,
-        the mentee's name is deleted too, because nothing needs it any more.
+        """Deletes an assignment and its contact history. When it was the mentee's last assignment in
+        the organization, the mentee's name is deleted too, because nothing needs it any more.
 
         Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """

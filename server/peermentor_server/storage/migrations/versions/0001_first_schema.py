@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "first_schema"
+revision = "0001"
 down_revision = None
 
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -25,8 +25,9 @@ def _create_mentees() -> None:
     op.create_table(
         "mentees",
         sa.Column("mentee_id", sa.Text(), nullable=False),
+        sa.Column("org_id", sa.Text(), nullable=False),
         sa.Column("mentee_name", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("mentee_id", name="pk_mentees"),
+        sa.PrimaryKeyConstraint("mentee_id", "org_id", name="pk_mentees"),
     )
 
 
@@ -51,7 +52,9 @@ def _create_assignments() -> None:
             name=op.f("ck_assignments_status"),
         ),
         sa.ForeignKeyConstraint(
-            ["mentee_id"], ["mentees.mentee_id"], name="fk_assignments_mentee_id"
+            ["mentee_id", "org_id"],
+            ["mentees.mentee_id", "mentees.org_id"],
+            name="fk_assignments_mentee_id",
         ),
         sa.PrimaryKeyConstraint("id", name="pk_assignments"),
         sqlite_autoincrement=True,
