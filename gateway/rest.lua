@@ -121,6 +121,9 @@ function envoy_on_response(handle)
     -- Of a refusal whose body was left out already, the length is another
     -- one than a GET would see.
     if notes.head and not handle:body() then headers:remove("content-length") end
+  elseif status == "401" then
+    -- RFC 9110, 11.6.1: it says how to come by an answer.
+    headers:replace("www-authenticate", 'Bearer realm="peermentor"')
   elseif status == "429" then
     -- As RetryInfo has it, be it a worker's or the gateway's own.
     headers:replace("retry-after", "1")

@@ -61,7 +61,8 @@ BY_HAND = re.compile(r"--no-gateway\n")
 POSTGRESQL = re.compile(r"CREATE ROLE|pg_dump")
 STANDBY = re.compile(r"@db1:5432,db2:5432/")
 SQLITE_BACKUP = re.compile(r"peermentor-server backup |^mkdir old && ")
-SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP)
+KEYS = re.compile(r"peermentor-server keys create ")
+SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP, KEYS)
 
 
 def of(how: re.Pattern[str]) -> list[Block]:
@@ -239,6 +240,13 @@ print('mentees', s.connect('peermentor.db').execute('SELECT count(*) FROM mentee
     printed = shell(f"{fill}{make}{lose}{restore}{count}", changed, tmp_path)
     assert "ok     database\n" in printed
     assert "mentees 48\n" in printed
+
+
+def test_keys_are_made_and_listed(tmp_path: Path) -> None:
+    (make,) = texts(KEYS)
+    printed = shell(make, {".venv/bin/": ""}, tmp_path).splitlines()
+    assert re.fullmatch("pmk_[0-9a-f]{16}_[0-9a-f]{64}", printed[0])
+    assert re.fullmatch(r"[0-9a-f]{16}  valid  write .* org_03 .* nightly job", printed[-1])
 
 
 def test_the_url_of_several_servers_is_taken() -> None:

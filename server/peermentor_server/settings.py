@@ -31,7 +31,7 @@ from peermentor_server.failures import CommandFailed
 PREFIX = "PEERMENTOR_"
 # Where the clients of the Python package look for the service.
 _OF_CLIENTS = {"PEERMENTOR_ADDRESS"}
-Access = Literal["open", "open-everywhere"]
+Access = Literal["open", "open-everywhere", "required"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
 
@@ -147,7 +147,8 @@ class Settings(BaseModel):
     """Where the data is: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."""
 
     access: Annotated[Access, _one_of(Access)] = "open"
-    """Who may call: whoever reaches an address, and `open` lets only this machine reach one."""
+    """Who may call: with `open` and `open-everywhere` whoever reaches an address, of which `open`
+    lets only this machine reach one; with `required` who has a key."""
 
     grpc_address: ListenAddress = Address("127.0.0.1", 50051)
     """Where gRPC is served: by the gateway, or with --no-gateway by the server itself."""
@@ -210,6 +211,11 @@ class Settings(BaseModel):
     @field_validator("grpc_address", "rest_address", "admin_address")
     @classmethod
     def _not_open_by_accident(cls, value: Address, others: ValidationInfo) -> Address:
+        if others.data.get("access") == "required" and not value.is_loopback:
+            raise ValueError(
+                "would let others on the way read the keys; keep to 127.0.0.1, and put a proxy "
+                "with TLS in front"
+            )
         if others.data.get("access") == "open" and not value.is_loopback:
             raise ValueError(
                 "would let other machines in, and whoever calls may read and change everything; "

@@ -62,6 +62,14 @@ class Timing:
     ping_s: float = 2.0
     """How long its answer may take."""
 
+    # --- Who may call ---
+
+    keys_every_s: float = 2.0
+    """How often the keys are read: no revoked one is valid for longer, plus the time below."""
+
+    keys_s: float = 2.0
+    """How long that may take."""
+
     # --- The end of a worker ---
 
     drain_s: float = 1.0

@@ -140,7 +140,7 @@ def test_backup_tells_what_it_copied_and_no_names(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (
         f"backed up {url} to {file}, and checked it: "
-        "47 assignments, 46 contacts, 0 idempotency_keys, 48 mentees, 8 templates\n"
+        "0 access_keys, 47 assignments, 46 contacts, 0 idempotency_keys, 48 mentees, 8 templates\n"
     )
     assert file.stat().st_mode & 0o777 == 0o600
     assert {each.name for each in tmp_path.glob("*backup*")} == {"backup.db"}

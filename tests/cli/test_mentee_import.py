@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, names, tables
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
@@ -298,7 +299,7 @@ def test_a_mentee_with_assignments_is_not_forgotten(own: Database, count: int) -
     values = {**ids, "start_date": CONTRACT_DAY.date()}
     with own.write() as connection:
         for _ in range(count):
-            assignments.add(connection, values, "Ann", CONTRACT_DAY)
+            assignments.add(connection, EVERYWHERE, values, "Ann", CONTRACT_DAY)
 
     result = run("forget-mentee", "user_1", PEERMENTOR_DATABASE_URL=url_of(own))
 

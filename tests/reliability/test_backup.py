@@ -13,6 +13,7 @@ from sqlalchemy import make_url, select, text
 from peermentor.v1.assignments_pb2 import CreateAssignmentRequest, ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.cli import sample_data
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import mentees
@@ -188,6 +189,8 @@ def test_postgresql_is_restored_into_an_empty_database(postgres: Postgres, tmp_p
     assert contents(restored) == contents(database)
     # The keys go on where they were.
     with restored.write() as connection:
-        assert assignments.add(connection, STORED_ASSIGNMENT, None, CONTRACT_DAY).id == 48
+        assert (
+            assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, None, CONTRACT_DAY).id == 48
+        )
     restored.close()
     database.close()

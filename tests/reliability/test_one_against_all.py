@@ -24,6 +24,7 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2 import ListTemplatesRequest
 from peermentor_server.rpc.lanes import MAX_CALLS
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import templates as template_storage
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, mentees
@@ -132,7 +133,7 @@ def test_answers_that_nobody_reads(database: Database, address: str) -> None:
     template = NEW_TEMPLATE | {"notes_template": "ø" * 5000, "is_active": True}
     with database.write() as connection:
         for _ in range(100):
-            template_storage.add(connection, template, CONTRACT_DAY)
+            template_storage.add(connection, EVERYWHERE, template, CONTRACT_DAY)
     with ExitStack() as stack:
         for _ in range(CROWD):
             # As little as HTTP/2 allows is taken before anybody reads.

@@ -29,6 +29,8 @@ from grpc_status import rpc_status
 
 from peermentor.v1.assignments_pb2 import GetAssignmentRequest, ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
+from peermentor_server.access.gate import Open
+from peermentor_server.access.permissions import Requirement
 from peermentor_server.rpc.app import SERVICES
 from peermentor_server.rpc.calls import Calls
 from peermentor_server.rpc.lanes import MAX_CALLS, Lane
@@ -38,6 +40,7 @@ from peermentor_server.rules.errors import (
     DatabaseUnavailable,
     InternalFault,
 )
+from peermentor_server.rules.principals import Permission
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.driver_errors import DriverError
 from peermentor_server.telemetry import logs
@@ -83,7 +86,8 @@ def _serving(
 
     async def serve() -> None:
         server = grpc.aio.server()
-        calls = Calls(lambda *_: lane, StallWatch(), timing)
+        required = {"/peermentor.v1.Small/Call": Requirement(Permission.READ, "")}
+        calls = Calls(Open(), required, lambda *_: lane, StallWatch(), timing)
         call = calls.surrounded("/peermentor.v1.Small/Call", handler)
         server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler("peermentor.v1.Small", {"Call": call})]

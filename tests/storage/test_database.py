@@ -22,7 +22,9 @@ from peermentor_server.rules.errors import (
     diagnosis,
 )
 from peermentor_server.rules.pages import Page
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
@@ -122,8 +124,8 @@ def test_a_write_is_stored_when_its_block_ends(database: Database, second: Datab
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
     def write() -> None:
         with database.write() as connection:
-            row = assignments.add(connection, STORED_ASSIGNMENT, "Bjørn Solberg", NOW)
-            assignments.record_contact(connection, row.id, NOW, "call", NOW)
+            row = assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, "Bjørn Solberg", NOW)
+            assignments.record_contact(connection, EVERYWHERE, row.id, Contact(NOW, "call"), NOW)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -149,9 +151,9 @@ def test_foreign_keys_hold(database: Database) -> None:
 
 def test_a_read_leaves_no_transaction_open(database: Database, second: Database) -> None:
     with second.write() as connection:
-        assignments.add(connection, STORED_ASSIGNMENT, "Bjørn Solberg", NOW)
+        assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, "Bjørn Solberg", NOW)
     with database.read() as connection:
-        assignments.list_page(connection, {}, Page())
+        assignments.list_page(connection, EVERYWHERE, {}, Page())
         _assert_no_transaction(second)
     _assert_no_transaction(second)
 
@@ -251,7 +253,7 @@ def test_a_refused_constraint_is_a_fault_without_values(database: Database) -> N
 
 def test_a_refused_check_is_a_fault_without_values(database: Database) -> None:
     with database.write() as connection:
-        assignments.add(connection, STORED_ASSIGNMENT, PRIVATE, NOW)
+        assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, PRIVATE, NOW)
     with pytest.raises(InternalFault) as raised:
         _write(database, update(assignments_table).values(status=PRIVATE))
     _assert_silent(raised.value)
@@ -483,7 +485,7 @@ def _instants() -> list[datetime]:
 
 def _stored(connection: Connection, instants: list[datetime]) -> list[datetime]:
     """Store instants, and return them in the order that the database puts them in."""
-    key = assignments.add(connection, STORED_ASSIGNMENT, "", NOW).id
+    key = assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, "", NOW).id
     rows = [
         {"assignment_id": key, "contact_date": it, "contact_type": "", "recorded_at": it}
         for it in instants

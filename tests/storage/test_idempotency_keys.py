@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import idempotency_keys, templates
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.idempotency_keys import FORGOTTEN_AT_ONCE, REMEMBERED_FOR, Request
@@ -19,12 +20,16 @@ from support.factories import STORED_TEMPLATE
 from support.racing import at_once, errors
 
 NOW = CONTRACT_DAY
-REQUEST = Request("CreateTemplate", "one", idempotency_keys.digest({"name": "Name"}))
+REQUEST = Request("", "CreateTemplate", "one", idempotency_keys.digest({"name": "Name"}))
 
 
 def create(connection: Connection, request: Request = REQUEST, now: datetime = NOW) -> TemplateRow:
-    make = partial(templates.add, values=STORED_TEMPLATE, now=now)
-    row = idempotency_keys.once(connection, request, now, make=make, find=templates.get)
+    make = partial(templates.add, wall=EVERYWHERE, values=STORED_TEMPLATE, now=now)
+
+    def find(connection: Connection, key: int) -> TemplateRow | None:
+        return templates.get(connection, EVERYWHERE, key)
+
+    row = idempotency_keys.once(connection, request, now, make=make, find=find)
     assert row is not None
     return row
 
@@ -32,6 +37,7 @@ def create(connection: Connection, request: Request = REQUEST, now: datetime = N
 def remember(connection: Connection, name: str, count: int, created_at: datetime) -> None:
     rows = [
         {
+            "owner": "",
             "rpc": "CreateTemplate",
             "request_id": f"{name}-{number}",
             "digest": "",
@@ -111,7 +117,7 @@ def test_a_create_forgets_some_of_the_oldest_alone(database: Database) -> None:
     assert a_day_old.startswith("a day old")
     assert others == ["not yet-0", "one"]
     with database.write() as connection:
-        create(connection, Request("CreateTemplate", "two", ""))
+        create(connection, Request("", "CreateTemplate", "two", ""))
     assert sorted(remembered(database)) == ["not yet-0", "one", "two"]
 
 
@@ -147,7 +153,7 @@ def test_creates_that_forget_the_same_ones_never_deadlock(
     def create_all(database: Database, ids: list[str]) -> None:
         for request_id in ids:
             with database.write() as connection:
-                create(connection, Request("CreateTemplate", request_id, ""))
+                create(connection, Request("", "CreateTemplate", request_id, ""))
 
     for _ in range(5):
         with database.write() as connection:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, ForeignKeyConstraint, event, literal, select, text
 
 from peermentor_server.rules.pages import Page, Position
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, idempotency_keys, schema, templates
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
@@ -51,18 +52,18 @@ def crowded(kind: str, new_url: Callable[[], str]) -> Iterator[Database]:
 
 
 def _list(filters: dict[str, str], page: Page = FIRST) -> Read:
-    return lambda connection: assignments.list_page(connection, filters, page)
+    return lambda connection: assignments.list_page(connection, EVERYWHERE, filters, page)
 
 
 def _list_overdue(filters: dict[str, str], page: Page = FIRST, **started: date) -> Read:
     before = started.get("started_before")
     return lambda connection: assignments.list_overdue_page(
-        connection, filters, page, cutoff=CUTOFF, started_before=before
+        connection, EVERYWHERE, filters, page, cutoff=CUTOFF, started_before=before
     )
 
 
 def _list_templates(filters: dict[str, str], page: Page = FIRST) -> Read:
-    return lambda connection: templates.list_page(connection, filters, page)
+    return lambda connection: templates.list_page(connection, EVERYWHERE, filters, page)
 
 
 # --- The plan of a query: of its page, and of its count ---
@@ -407,7 +408,7 @@ def _is_due(form: Form, detour: str) -> bool:
 
 
 def _remember(connection: Connection) -> None:
-    idempotency_keys.is_remembered(connection, "CreateAssignment", "key_1", NOW)
+    idempotency_keys.is_remembered(connection, "", "CreateAssignment", "key_1", NOW)
 
 
 def _forget(connection: Connection) -> None:
@@ -416,7 +417,7 @@ def _forget(connection: Connection) -> None:
 
 
 def _forget_nobody(connection: Connection) -> None:
-    row = assignments.get(connection, crowds.SIZE)
+    row = assignments.get(connection, EVERYWHERE, crowds.SIZE)
     assert row is not None
     assert assignments.forget_mentee(connection, row.mentee_id)
 

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
@@ -52,17 +54,17 @@ def _live(database: Database, number: int) -> None:
     for turn in range(25):
         pair = STORED_ASSIGNMENT | {"mentee_id": f"user_{number}_{turn}"}
         with database.write() as connection:
-            key = assignments.add(connection, pair, "Łukasz", NOW).id
+            key = assignments.add(connection, EVERYWHERE, pair, "Łukasz", NOW).id
         with database.read() as connection:
-            assert assignments.get(connection, key) is not None
+            assert assignments.get(connection, EVERYWHERE, key) is not None
         with database.write() as connection:
-            assignments.record_contact(connection, key, NOW, "call", NOW)
+            assignments.record_contact(connection, EVERYWHERE, key, Contact(NOW, "call"), NOW)
         with database.read() as connection:
-            found = assignments.get(connection, key)
+            found = assignments.get(connection, EVERYWHERE, key)
         assert found is not None
         assert (found.mentee_name, found.last_contact_date) == ("Łukasz", NOW)
         with database.erase() as connection:
-            assignments.remove(connection, key)
+            assignments.remove(connection, EVERYWHERE, key)
 
 
 def test_many_at_once_find_what_they_have_stored(database: Database) -> None:
@@ -122,9 +124,9 @@ def test_values_are_written_as_the_service_reads_them_whatever_others_set(
 
 def _live_once(database: Database) -> None:
     with database.write() as connection:
-        key = assignments.add(connection, STORED_ASSIGNMENT, "Łukasz", NOW).id
+        key = assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, "Łukasz", NOW).id
     with database.read() as connection:
-        found = assignments.get(connection, key)
+        found = assignments.get(connection, EVERYWHERE, key)
     assert found is not None
     assert (found.start_date, found.created_at) == (STORED_ASSIGNMENT["start_date"], NOW)
 

@@ -17,7 +17,9 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, func, select, update
 
 from peermentor_server.rules.errors import InternalFault
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, schema, templates
+from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments as assignments_table
 from peermentor_server.storage.tables import contacts, mentees
@@ -74,28 +76,28 @@ def _pair(mentee: str = "user_088", mentor: str = "user_042") -> dict[str, Any]:
 
 def _create(database: Database, mentee: str = "user_088", name: str | None = None) -> int:
     with database.write() as connection:
-        key: int = assignments.add(connection, _pair(mentee), name, NOW).id
+        key: int = assignments.add(connection, EVERYWHERE, _pair(mentee), name, NOW).id
         return key
 
 
 def _change(database: Database, key: int, **changes: Any) -> Any:
     with database.write() as connection:
-        return assignments.change(connection, key, changes, NOW)
+        return assignments.change(connection, EVERYWHERE, key, changes, NOW)
 
 
 def _delete(database: Database, key: int) -> bool:
     with database.write() as connection:
-        return assignments.remove(connection, key)
+        return assignments.remove(connection, EVERYWHERE, key)
 
 
 def _contact(database: Database, key: int, moment: datetime) -> Any:
     with database.write() as connection:
-        return assignments.record_contact(connection, key, moment, "call", NOW)
+        return assignments.record_contact(connection, EVERYWHERE, key, Contact(moment, "call"), NOW)
 
 
 def _get(database: Database, key: int) -> Any:
     with database.read() as connection:
-        return assignments.get(connection, key)
+        return assignments.get(connection, EVERYWHERE, key)
 
 
 def _mentee_names(database: Database) -> dict[str, str]:
@@ -136,7 +138,7 @@ def test_changes_of_different_fields_of_a_template_both_stand(racers: Racers) ->
 
     def change(database: Database, **changes: Any) -> Any:
         with database.write() as connection:
-            return templates.change(connection, key, changes, NOW)
+            return templates.change(connection, EVERYWHERE, key, changes, NOW)
 
     for number in range(1, ROUNDS + 1):
         outcomes = at_once(
@@ -145,14 +147,14 @@ def test_changes_of_different_fields_of_a_template_both_stand(racers: Racers) ->
         )
         assert errors(outcomes) == []
         with first.read() as connection:
-            row: Any = templates.get(connection, key)
+            row: Any = templates.get(connection, EVERYWHERE, key)
         assert (row.name, row.duration_minutes) == (f"Name {number}", number)
 
 
 def _create_template(database: Database) -> int:
     values = STORED_TEMPLATE | {"duration_minutes": 1}
     with database.write() as connection:
-        key: int = templates.add(connection, values, NOW).id
+        key: int = templates.add(connection, EVERYWHERE, values, NOW).id
         return key
 
 
@@ -177,13 +179,13 @@ def test_on_sqlite_even_reading_before_writing_loses_nothing(sqlite_racers: Race
     def count(database: Database) -> None:
         for _ in range(ROUNDS):
             with database.write() as connection:
-                row: Any = templates.get(connection, key)
+                row: Any = templates.get(connection, EVERYWHERE, key)
                 more = {"duration_minutes": row.duration_minutes + 1}
-                templates.change(connection, key, more, NOW)
+                templates.change(connection, EVERYWHERE, key, more, NOW)
 
     assert errors(at_once(*(partial(count, racer) for racer in sqlite_racers))) == []
     with sqlite_racers[0].read() as connection:
-        row: Any = templates.get(connection, key)
+        row: Any = templates.get(connection, EVERYWHERE, key)
     assert row.duration_minutes == 1 + 2 * ROUNDS
 
 
@@ -325,7 +327,7 @@ def _delete_while_creating(first: Database, second: Database, key: int) -> list[
     with first.write() as connection:
         assignments.name_mentee(connection, "org_03", "user_088", None)
         with _meanwhile(connection, partial(_delete, second, key)) as outcomes:
-            assignments.add(connection, _pair(), None, NOW)
+            assignments.add(connection, EVERYWHERE, _pair(), None, NOW)
             connection.commit()
     return outcomes
 
@@ -359,7 +361,7 @@ def test_a_rename_holds_nothing_while_it_waits_for_a_delete(
     with first.write() as connection:
         assignments._lock_mentee_of(connection, key)
         with _meanwhile(connection, rename) as outcomes:
-            assert assignments.remove(connection, key)
+            assert assignments.remove(connection, EVERYWHERE, key)
             connection.commit()
     assert outcomes == [None]
 

@@ -91,14 +91,16 @@ def test_tables_of_another_role_that_are_behind(
     )
     _assert_refused(
         place.weak,
-        f"role {ROLE} may not change those of other roles: alembic_version of postgres, ",
+        f"role {ROLE} may not change those of other roles: access_keys of postgres, ",
     )
 
 
 def test_tables_that_the_role_may_not_use(place: Place) -> None:
     with migrated(place.url):
         place.execute(f'GRANT USAGE ON SCHEMA public TO "{ROLE}"')
-        _assert_refused(place.weak, f"role {ROLE} lacks SELECT on alembic_version, DELETE on ")
+        _assert_refused(
+            place.weak, f"role {ROLE} lacks DELETE on access_keys, INSERT on access_keys, "
+        )
 
 
 def test_each_right_that_lacks_is_named_and_no_other(place: Place) -> None:

@@ -10,7 +10,9 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, text
 
 from peermentor_server.rules.errors import DatabaseUnavailable, diagnosis
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, schema
+from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.timing import USUAL
 from support.databases import Postgres, migrated, url_of
@@ -47,10 +49,10 @@ def _shown(connection: Connection, *names: str) -> dict[str, str]:
 def _assert_works(url: str) -> None:
     database = Database(url)
     with database.write() as connection:
-        created = assignments.add(connection, STORED_ASSIGNMENT, "Łukasz Ωmega 李", NOW)
-        assignments.record_contact(connection, created.id, NOW, "call", NOW)
+        created = assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, "Łukasz Ωmega 李", NOW)
+        assignments.record_contact(connection, EVERYWHERE, created.id, Contact(NOW, "call"), NOW)
     with database.read() as connection:
-        found = assignments.get(connection, created.id)
+        found = assignments.get(connection, EVERYWHERE, created.id)
         assert found is not None
         assert found.mentee_name == "Łukasz Ωmega 李"
         assert found.start_date == STORED_ASSIGNMENT["start_date"]

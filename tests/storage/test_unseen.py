@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import Column, Connection, MetaData, Table, Text, bindparam, select, text
 
 from peermentor_server.rules.pages import Page, Position
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, templates
+from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.unseen import Unseen
 from support.databases import migrated
@@ -25,11 +27,13 @@ def analyzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         with database.write() as connection:
             for number in range(60):
                 own = {"mentee_id": f"user_{number}", "org_id": f"org_{number % 3}"}
-                row = assignments.add(connection, STORED_ASSIGNMENT | own, None, NOW)
+                row = assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT | own, None, NOW)
                 if number % 2:
                     told = NOW - timedelta(days=number)
-                    assignments.record_contact(connection, row.id, told, "call", NOW)
-                templates.add(connection, STORED_TEMPLATE, NOW)
+                    assignments.record_contact(
+                        connection, EVERYWHERE, row.id, Contact(told, "call"), NOW
+                    )
+                templates.add(connection, EVERYWHERE, STORED_TEMPLATE, NOW)
         with database.write() as connection:
             connection.execute(text("ANALYZE"))
         yield database
@@ -37,12 +41,17 @@ def analyzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 def _overdue(filters: dict[str, str], page: Page, started: date | None = None) -> Read:
     return lambda connection: assignments.list_overdue_page(
-        connection, filters, page, cutoff=NOW - timedelta(days=14), started_before=started
+        connection,
+        EVERYWHERE,
+        filters,
+        page,
+        cutoff=NOW - timedelta(days=14),
+        started_before=started,
     )
 
 
 def _list(filters: dict[str, str], page: Page) -> Read:
-    return lambda connection: assignments.list_page(connection, filters, page)
+    return lambda connection: assignments.list_page(connection, EVERYWHERE, filters, page)
 
 
 FIRST, SECOND = Page(1, 5), Page(2, 5)
@@ -62,9 +71,9 @@ READS: dict[str, Read] = {
     "overdue, by token of a contact": _overdue({}, LATER_TOLD),
     "overdue of an organisation": _overdue({"org_id": "org_1"}, FIRST),
     "overdue without newcomers": _overdue({}, FIRST, date(2026, 3, 1)),
-    "templates": lambda connection: templates.list_page(connection, {}, FIRST),
+    "templates": lambda connection: templates.list_page(connection, EVERYWHERE, {}, FIRST),
     "templates of a coordinator": lambda connection: templates.list_page(
-        connection, {"coordinator_id": "coord-119"}, FIRST
+        connection, EVERYWHERE, {"coordinator_id": "coord-119"}, FIRST
     ),
 }
 

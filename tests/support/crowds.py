@@ -113,6 +113,7 @@ def fill(connection: Connection, now: datetime) -> None:
     }
     _store(connection, templates, template)
     request = {
+        "owner": literal(""),
         "rpc": literal("CreateAssignment"),
         "request_id": _name("key", _NUMBER),
         "digest": literal("digest"),

@@ -9,8 +9,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.assignments_pb2_grpc import add_AssignmentServiceServicer_to_server
+from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor.v1.templates_pb2_grpc import add_TemplateServiceServicer_to_server
+from peermentor_server.access import permissions
+from peermentor_server.access.gate import Open
 from peermentor_server.rpc.calls import Calls
 from peermentor_server.rpc.lanes import Work
 from peermentor_server.rpc.stalls import StallWatch
@@ -28,7 +32,8 @@ class DirectCalls:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         lane: Any = _ThisThread()
-        self._calls = Calls(lambda *_: lane, StallWatch())
+        required = permissions.requirements((ASSIGNMENTS, TEMPLATES))
+        self._calls = Calls(Open(), required, lambda *_: lane, StallWatch())
         self._handlers: dict[str, Any] = {}
         days = Settings().overdue_after_days
         registrar: Any = self

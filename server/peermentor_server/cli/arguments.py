@@ -1,12 +1,16 @@
 """The commands and their options, as people type them."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules import texts
+from peermentor_server.rules.principals import NAMES
 from peermentor_server.settings import Address
 
 PROGRAM = "peermentor-server"
@@ -84,6 +88,7 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     )
     forget.add_argument("mentee_id", metavar="ID")
     forget.set_defaults(run=run["forget-mentee"])
+    _add_keys(commands, run)
     backup = commands.add_parser(
         "backup",
         help="copy a SQLite database into a new file, while the server runs",
@@ -93,6 +98,54 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     backup.add_argument("file", metavar="FILE", type=_path_for_sqlite)
     backup.set_defaults(run=run["backup"])
     return parser
+
+
+def _add_keys(commands: Any, run: Run) -> None:
+    keys = commands.add_parser("keys", help="make, list and revoke the keys that callers need")
+    actions = keys.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = actions.add_parser(
+        "create",
+        help="make a key, and print it once",
+        description="Make a key, and print it: it can never be seen again. Callers send it as "
+        "`authorization: Bearer KEY`, once PEERMENTOR_ACCESS is `required`.",
+    )
+    create.add_argument(
+        "--org",
+        metavar="ID",
+        type=_identifier,
+        action="append",
+        help="an organisation whose data the key is for; may be given several times",
+    )
+    create.add_argument(
+        "--all-orgs", action="store_true", help="the key is for the data of all organisations"
+    )
+    create.add_argument("--permission", choices=tuple(NAMES), default="read", help="default: read")
+    create.add_argument(
+        "--expires",
+        metavar="DAYS",
+        type=_days,
+        help="after how many days the key ends, such as 90d; default: never",
+    )
+    create.add_argument("--note", metavar="TEXT", type=_note, default="", help="what it is for")
+    create.set_defaults(run=run["keys create"])
+    listing = actions.add_parser("list", help="list all keys, without their secrets")
+    listing.set_defaults(run=run["keys list"])
+    revoke = actions.add_parser("revoke", help="make a key invalid, within five seconds")
+    revoke.add_argument("key_id", metavar="ID")
+    revoke.set_defaults(run=run["keys revoke"])
+
+
+def _days(text: str) -> timedelta:
+    found = re.fullmatch("([1-9][0-9]{0,3})d?", text)
+    if found is None:
+        raise argparse.ArgumentTypeError("must be a number of days from 1 to 9999, such as 90d")
+    return timedelta(days=int(found[1]))
+
+
+def _note(text: str) -> str:
+    if problem := texts.problem(text, texts.MAX_NAME_LENGTH, one_line=True):
+        raise argparse.ArgumentTypeError(problem)
+    return text
 
 
 def _path(text: str) -> Path:

@@ -215,6 +215,33 @@ def _forget_mentee(configured: Settings, options: argparse.Namespace) -> None:
     _tell(commands.forget_mentee(configured, options.mentee_id))
 
 
+def _create_key(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server.cli import keys
+
+    if options.all_orgs == bool(options.org):
+        raise CommandFailed("say for whom the key is: --org ID, or --all-orgs")
+    made = keys.create(
+        configured,
+        permission=options.permission,
+        organizations=options.org,
+        lifetime=options.expires,
+        note=options.note,
+    )
+    _tell(made)
+
+
+def _list_keys(configured: Settings, _options: argparse.Namespace) -> None:
+    from peermentor_server.cli import keys
+
+    _tell(keys.list_all(configured))
+
+
+def _revoke_key(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server.cli import keys
+
+    _tell(keys.revoke(configured, options.key_id))
+
+
 def _backup(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server.cli import commands
 
@@ -252,4 +279,7 @@ _COMMANDS = {
     "import-mentees": _import_mentees,
     "forget-mentee": _forget_mentee,
     "backup": _backup,
+    "keys create": _create_key,
+    "keys list": _list_keys,
+    "keys revoke": _revoke_key,
 }

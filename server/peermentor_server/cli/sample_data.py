@@ -10,7 +10,9 @@ from itertools import chain, repeat
 from typing import Any
 
 from peermentor_server.cli.sample import SAMPLE
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, samples, templates
+from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine import Connection
 from peermentor_server.storage.engine.database import Database
 
@@ -39,9 +41,12 @@ def load(database: Database) -> tuple[int, int]:
         for number in range(_OTHERS):
             _add_other(connection, number, next(places))
         assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
-        keys = [templates.add(connection, values, created).id for values, created in _templates()]
+        keys = [
+            templates.add(connection, EVERYWHERE, values, created).id
+            for values, created in _templates()
+        ]
         first_changed = datetime(2026, 3, 1, 10, tzinfo=UTC)
-        templates.change(connection, keys[0], {"is_active": True}, first_changed)
+        templates.change(connection, EVERYWHERE, keys[0], {"is_active": True}, first_changed)
         loaded = samples.count(connection)
         return loaded.assignments, loaded.templates
 
@@ -59,18 +64,18 @@ def _pair(mentee: str, mentor: str, start: date) -> dict[str, Any]:
 def _add_lars(connection: Connection, place: dict[str, int]) -> None:
     created = datetime(2026, 1, 15, 9, tzinfo=UTC)
     pair = _pair("user_086", "user_042", created.date()) | place
-    lars = assignments.add(connection, pair, "Lars Eriksson", created)
+    lars = assignments.add(connection, EVERYWHERE, pair, "Lars Eriksson", created)
     contact = datetime(2026, 3, 10, 14, 30, tzinfo=UTC)
-    assignments.record_contact(connection, lars.id, contact, "call", contact)
+    assignments.record_contact(connection, EVERYWHERE, lars.id, Contact(contact, "call"), contact)
     reminder = datetime(2026, 3, 18, 8, tzinfo=UTC)
     sent = {"reminder_sent_at": reminder}
-    assignments.change(connection, lars.id, sent, reminder + timedelta(seconds=1))
+    assignments.change(connection, EVERYWHERE, lars.id, sent, reminder + timedelta(seconds=1))
 
 
 def _add_ingrid(connection: Connection, place: dict[str, int]) -> None:
     created = datetime(2026, 2, 20, 11, tzinfo=UTC)
     pair = _pair("user_087", "user_019", created.date()) | place
-    assignments.add(connection, pair, "Ingrid Halvorsen", created)
+    assignments.add(connection, EVERYWHERE, pair, "Ingrid Halvorsen", created)
 
 
 def _add_other(connection: Connection, number: int, place: dict[str, int]) -> None:
@@ -78,10 +83,10 @@ def _add_other(connection: Connection, number: int, place: dict[str, int]) -> No
     pair = _pair(f"user_{100 + number}", f"user_{200 + number % 9}", created.date()) | place
     pair["org_id"] = f"org_{number % 4 + 1:02d}"
     name = f"{_FIRST_NAMES[number % 9]} {_LAST_NAMES[number % 5]}"
-    key = assignments.add(connection, pair, name, created).id
+    key = assignments.add(connection, EVERYWHERE, pair, name, created).id
     # One of them has been silent for long; the others had contact in late March.
     contact = datetime(2026, 3, 5 if number == 0 else 15 + number % 10, 12, tzinfo=UTC)
-    assignments.record_contact(connection, key, contact, "message", contact)
+    assignments.record_contact(connection, EVERYWHERE, key, Contact(contact, "message"), contact)
 
 
 def _templates() -> list[tuple[dict[str, Any], datetime]]:

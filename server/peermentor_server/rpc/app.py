@@ -20,6 +20,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from peermentor.v1 import assignments_pb2_grpc, templates_pb2_grpc
 from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
+from peermentor_server.access import permissions
+from peermentor_server.access.gate import Gate, Open, Required
 from peermentor_server.rpc.calls import Calls, Handler
 from peermentor_server.rpc.group_commit import group_commit
 from peermentor_server.rpc.health import HealthMonitor
@@ -78,9 +80,12 @@ class App:
         self._options = [*OPTIONS, ("grpc.so_reuseport", int(share_port))]
         self._timing = timing
         self._stalls = StallWatch(timing)
-        self._streams = Streams()
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
+        self._gate: Gate = (
+            Required(database, clock, timing) if settings.access == "required" else Open()
+        )
+        self._streams = Streams(self._gate)
         self._lanes = Lanes(THREADS[database.dialect], together, timing)
         self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
         self._templates = TemplateService(database, clock)
@@ -112,6 +117,7 @@ class App:
         self._thread.join(end.remaining())
         self._lanes.close(max(0, end.remaining()))
         self._health.close(max(0, end.remaining()))
+        self._gate.close()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -125,7 +131,10 @@ class App:
             self._started.set_exception(PortTaken(f"cannot listen on {self.address}"))
             return
         await self._health.update()
-        watches = [asyncio.create_task(each.watch()) for each in (self._health, self._stalls)]
+        await self._gate.update()
+        watches = [
+            asyncio.create_task(each.watch()) for each in (self._health, self._stalls, self._gate)
+        ]
         await server.start()
         self._started.set_result(None)
         await self._stopping.wait()
@@ -144,7 +153,9 @@ class App:
 
     def _server(self) -> "grpc.aio.Server":
         server = grpc.aio.server(options=self._options)
-        own: Any = _Registrar(server, Calls(self._lanes.of, self._stalls, self._timing).surrounded)
+        requirements = permissions.requirements((ASSIGNMENTS, TEMPLATES))
+        calls = Calls(self._gate, requirements, self._lanes.of, self._stalls, self._timing)
+        own: Any = _Registrar(server, calls.surrounded)
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(self._assignments, own)
         templates_pb2_grpc.add_TemplateServiceServicer_to_server(self._templates, own)
         others: Any = _Registrar(server, self._streams.surrounded)

@@ -7,7 +7,7 @@ with the request id and no other text; what happened stands in the log under tha
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, TypeAlias
 
@@ -16,6 +16,9 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
+from peermentor_server.access import gate
+from peermentor_server.access.gate import Gate
+from peermentor_server.access.permissions import Requirement
 from peermentor_server.rpc import access_log, errors, retries
 from peermentor_server.rpc.errors import STATUS_OF
 from peermentor_server.rpc.lanes import AtOnce, Caller, Lane
@@ -29,6 +32,7 @@ from peermentor_server.rules.errors import (
     MalformedRequest,
     Overloaded,
 )
+from peermentor_server.rules.principals import NOBODY
 from peermentor_server.services import idempotency
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
@@ -51,17 +55,33 @@ _log = structlog.get_logger("peermentor_server")
 class Calls:
     """Surrounds the RPCs of our own services."""
 
-    def __init__(self, choose_lane: ChooseLane, stalls: StallWatch, timing: Timing = USUAL) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        requirements: Mapping[str, Requirement],
+        choose_lane: ChooseLane,
+        stalls: StallWatch,
+        timing: Timing = USUAL,
+    ) -> None:
+        """Let in whom the gate lets in, to the methods of which it is known what they require."""
+        self._gate, self._requirements = gate, requirements
         self._choose_lane, self._stalls, self._timing = choose_lane, stalls, timing
 
     def surrounded(self, method: str, handler: Handler) -> Handler:
         """Return the handler of one RPC, which is called once its request is there."""
         behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
+        requirement = self._requirements[method]
 
         async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-            return await self._answer(
-                _Call(method, behaviour, request, context, self._timing), context
-            )
+            call = _Call(method, behaviour, request, context, self._timing)
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+            try:
+                call.principal = self._gate.identify(call.invocation_metadata())
+                call.require(requirement)
+            except DomainError as refusal:
+                call.log(refusal)
+                await _abort(call, context, refusal)
+            return await self._answer(call, context)
 
         return grpc.unary_unary_rpc_method_handler(
             answer,
@@ -70,8 +90,6 @@ class Calls:
         )
 
     async def _answer(self, call: "_Call", context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-        trailers = ((REQUEST_ID, call.request_id),)
-        context.set_trailing_metadata(trailers)
         try:
             await self._stalls.let_pass()
             lane = self._choose_lane(call.method, call.request)
@@ -87,9 +105,18 @@ class Calls:
             error = call.told(raised)
         except Exception as raised:
             error = call.fault(raised)
-        details = (GRPC_DETAILS_METADATA_KEY, errors.serialized(error, call.request_id))
-        await context.abort(STATUS_OF[error.kind], error.message, (*trailers, details))
+        await _abort(call, context, error)
         raise AssertionError("abort always raises")
+
+
+async def _abort(
+    call: "_Call", context: "grpc.aio.ServicerContext[Any, Any]", error: DomainError
+) -> None:
+    trailers = (
+        (REQUEST_ID, call.request_id),
+        (GRPC_DETAILS_METADATA_KEY, errors.serialized(error, call.request_id)),
+    )
+    await context.abort(STATUS_OF[error.kind], error.message, trailers)
 
 
 class _Call:
@@ -104,6 +131,7 @@ class _Call:
         timing: Timing,
     ) -> None:
         self.method, self.request = method, request
+        self.principal = NOBODY
         self._behaviour = behaviour
         self._arrived = time.monotonic()
         self._metadata = tuple(context.invocation_metadata() or ())
@@ -123,6 +151,10 @@ class _Call:
             self._metadata += ((idempotency.CALL_HEADER, ids.new_request_id()),)
             self._is_numbered = True
         return self._metadata
+
+    def require(self, requirement: Requirement) -> None:
+        """Raise PermissionMissing or OrganizationForbidden where its caller may not make it."""
+        gate.require(self.principal, requirement, self.request)
 
     def give_up(self) -> None:
         """Begin nothing more: nobody waits for the answer."""
@@ -178,7 +210,7 @@ class _Call:
         """Write the access line."""
         seconds = time.monotonic() - self._arrived
         told = None if error is None else self.told(error)
-        access_log.write(self.method, self.request_id, seconds, told, self._attempts)
+        access_log.write(self, seconds, told, self._attempts)
 
     def told(self, error: DomainError) -> DomainError:
         """Return what the caller is told: nothing else is wrong when they did not wait for it."""

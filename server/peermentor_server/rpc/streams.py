@@ -7,9 +7,10 @@ from typing import Any
 
 import grpc
 
+from peermentor_server.access.gate import Gate
 from peermentor_server.rpc.calls import Handler, tolerant
 from peermentor_server.rpc.errors import STATUS_OF
-from peermentor_server.rules.errors import MalformedRequest
+from peermentor_server.rules.errors import DomainError, MalformedRequest
 
 MAX_STREAMS = 100
 """How many there may be at a time: each takes memory, and none a thread."""
@@ -18,7 +19,9 @@ MAX_STREAMS = 100
 class Streams:
     """Surrounds the RPCs of other services than our own."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        """Health is for everybody, reflection for whom the gate lets in."""
+        self._gate = gate
         self._open: set[asyncio.Task[Any] | None] = set()
         self._ended = False
 
@@ -68,6 +71,10 @@ class Streams:
 
     def _conversed(self, behaviour: Any) -> Any:
         async def converse(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            try:
+                self._gate.identify(context.invocation_metadata() or ())
+            except DomainError as refusal:
+                await context.abort(STATUS_OF[refusal.kind], refusal.message)
             async with self._opened(context):
                 async for answer in behaviour(requests, context):
                     yield answer

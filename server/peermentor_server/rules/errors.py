@@ -6,6 +6,10 @@
     ├── NotFound              NOT_FOUND
     │   ├── AssignmentNotFound
     │   └── TemplateNotFound
+    ├── CredentialsMissing    UNAUTHENTICATED
+    ├── CredentialsInvalid    UNAUTHENTICATED   nothing more is told of why
+    ├── PermissionMissing     PERMISSION_DENIED the credentials do not allow this method
+    ├── OrganizationForbidden PERMISSION_DENIED nor this organisation
     ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
     ├── Overloaded            RESOURCE_EXHAUSTED too many calls at once
     ├── DeadlineExceeded      DEADLINE_EXCEEDED the caller's own deadline has passed
@@ -33,6 +37,8 @@ class Kind(Enum):
     """What a caller can do about an error; one gRPC status code each."""
 
     INVALID_ARGUMENT = auto()
+    UNAUTHENTICATED = auto()
+    PERMISSION_DENIED = auto()
     NOT_FOUND = auto()
     ALREADY_EXISTS = auto()
     RESOURCE_EXHAUSTED = auto()
@@ -82,6 +88,46 @@ class MalformedRequest(DomainError):
 
     def __init__(self) -> None:
         super().__init__("the request is not a message of the expected type")
+
+
+class CredentialsMissing(DomainError):
+    """A call without credentials, where some are required."""
+
+    kind = Kind.UNAUTHENTICATED
+    reason = "CREDENTIALS_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__("credentials are required: authorization: Bearer KEY")
+
+
+class CredentialsInvalid(DomainError):
+    """Credentials that are unknown, malformed, expired or revoked: which, nobody is told."""
+
+    kind = Kind.UNAUTHENTICATED
+    reason = "CREDENTIALS_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("the credentials are not valid")
+
+
+class PermissionMissing(DomainError):
+    """Credentials that do not allow this method."""
+
+    kind = Kind.PERMISSION_DENIED
+    reason = "PERMISSION_MISSING"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"the credentials lack the permission: {needed}")
+
+
+class OrganizationForbidden(DomainError):
+    """An organisation that the credentials are not for."""
+
+    kind = Kind.PERMISSION_DENIED
+    reason = "ORGANIZATION_FORBIDDEN"
+
+    def __init__(self) -> None:
+        super().__init__("the credentials are not for this organization")
 
 
 class NotFound(DomainError):

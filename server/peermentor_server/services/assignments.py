@@ -23,10 +23,10 @@ from peermentor_server.rules import clock, ids
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.services import idempotency, messages
+from peermentor_server.services import callers, idempotency, messages
 from peermentor_server.services.validation import Check, Checks
 from peermentor_server.storage import assignments, idempotency_keys
-from peermentor_server.storage.assignments import AssignmentRow
+from peermentor_server.storage.assignments import AssignmentRow, Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.listing import Listing
 
@@ -61,24 +61,27 @@ class AssignmentService(AssignmentServiceServicer):
     def ListAssignments(
         self, request: ListAssignmentsRequest, context: grpc.ServicerContext
     ) -> ListAssignmentsResponse:
+        caller = callers.principal(context)
         with Checks(request) as check:
             filters = check.filters(_FILTERS)
-            page = check.page(filters)
+            page = check.page(caller.subject, filters)
         with self._database.read() as connection:
-            listing = assignments.list_page(connection, filters, page)
+            listing = assignments.list_page(connection, caller.wall, filters, page)
         return self._answer(listing, page, lambda row: Position(row.id))
 
     def GetAssignment(
         self, request: GetAssignmentRequest, context: grpc.ServicerContext
     ) -> Assignment:
+        caller = callers.principal(context)
         key = _key(request.assignment_id)
         with self._database.read() as connection:
-            row = assignments.get(connection, key)
+            row = assignments.get(connection, caller.wall, key)
         return self._describe(row, request.assignment_id)
 
     def CreateAssignment(
         self, request: CreateAssignmentRequest, context: grpc.ServicerContext
     ) -> Assignment:
+        caller = callers.principal(context)
         now = clock.stamp(self._clock)
         with Checks(request) as check:
             values = {
@@ -92,30 +95,40 @@ class AssignmentService(AssignmentServiceServicer):
             mentee_name = check.new_name("mentee_name") if named else None
             request_id = idempotency.request_id(check, request, context)
             content = {**values, "mentee_name": mentee_name}
-            identity = idempotency.identify(check, "CreateAssignment", request_id, content)
-        make = partial(assignments.add, values=values, mentee_name=mentee_name, now=now)
+            identity = idempotency.identify(check, caller, "CreateAssignment", request_id, content)
+        make = partial(
+            assignments.add, wall=caller.wall, values=values, mentee_name=mentee_name, now=now
+        )
         with self._database.write() as connection:
-            row = idempotency_keys.once(connection, identity, now, make=make, find=assignments.get)
+            row = idempotency_keys.once(
+                connection,
+                identity,
+                now,
+                make=make,
+                find=lambda connection, key: assignments.get(connection, caller.wall, key),
+            )
         return self._describe(row)
 
     def UpdateAssignment(
         self, request: UpdateAssignmentRequest, context: grpc.ServicerContext
     ) -> Assignment:
+        caller = callers.principal(context)
         with Checks(request) as check:
             changes = check.changes(_CHANGES)
             write_id = idempotency.write_id(check, request, context)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
             now = clock.stamp(self._clock)
-            row = assignments.change(connection, key, changes, now, write_id)
+            row = assignments.change(connection, caller.wall, key, changes, now, write_id)
         return self._describe(row, request.assignment_id)
 
     def DeleteAssignment(
         self, request: DeleteAssignmentRequest, context: grpc.ServicerContext
     ) -> DeleteAssignmentResponse:
+        caller = callers.principal(context)
         key = _key(request.assignment_id)
         with self._database.erase() as connection:
-            removed = assignments.remove(connection, key)
+            removed = assignments.remove(connection, caller.wall, key)
         if not removed:
             raise AssignmentNotFound(request.assignment_id)
         return DeleteAssignmentResponse(deleted=True, assignment_id=request.assignment_id)
@@ -123,26 +136,24 @@ class AssignmentService(AssignmentServiceServicer):
     def UpdateLastContact(
         self, request: UpdateLastContactRequest, context: grpc.ServicerContext
     ) -> Assignment:
+        caller = callers.principal(context)
         with Checks(request) as check:
-            contact_date = check.past_instant("contact_date", self._clock())
-            contact_type = check.optional_word("contact_type")
+            contact = Contact(
+                check.past_instant("contact_date", self._clock()),
+                check.optional_word("contact_type"),
+                request.only_if_later,
+            )
             write_id = idempotency.write_id(check, request, context)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
-            row = assignments.record_contact(
-                connection,
-                key,
-                contact_date,
-                contact_type,
-                clock.stamp(self._clock),
-                write_id,
-                only_if_later=request.only_if_later,
-            )
+            now = clock.stamp(self._clock)
+            row = assignments.record_contact(connection, caller.wall, key, contact, now, write_id)
         return self._describe(row, request.assignment_id)
 
     def ListOverdueAssignments(
         self, request: ListOverdueAssignmentsRequest, context: grpc.ServicerContext
     ) -> ListAssignmentsResponse:
+        caller = callers.principal(context)
         with Checks(request) as check:
             filters = check.filters(_FILTERS)
             cutoff = self._cutoff(check)
@@ -151,10 +162,10 @@ class AssignmentService(AssignmentServiceServicer):
             # Without its own cutoff a token stays good over midnight: the later cutoff
             # only adds assignments to the end of the list.
             own_cutoff = cutoff if check.has("cutoff_date") else None
-            page = check.page(filters, own_cutoff, started_before)
+            page = check.page(caller.subject, filters, own_cutoff, started_before)
         with self._database.read() as connection:
             listing = assignments.list_overdue_page(
-                connection, filters, page, cutoff=cutoff, started_before=started_before
+                connection, caller.wall, filters, page, cutoff=cutoff, started_before=started_before
             )
         return self._answer(listing, page, lambda row: Position(row.id, row.last_contact_date))
 

@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 
 from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
+from peermentor_server.rules.principals import Principal
+from peermentor_server.services import callers
 from peermentor_server.services.validation import Checks
 from peermentor_server.storage import idempotency_keys
 from peermentor_server.storage.idempotency_keys import Request
@@ -75,7 +77,7 @@ def request_id(check: Checks, request: Any, context: grpc.ServicerContext) -> st
 
 
 def identify(
-    check: Checks, rpc: str, given_id: str | None, values: Mapping[str, Any]
+    check: Checks, owner: Principal, rpc: str, given_id: str | None, values: Mapping[str, Any]
 ) -> Request | None:
     """Return what distinguishes this request from others; None for one without an id.
 
@@ -85,18 +87,19 @@ def identify(
     if given_id is None:
         return None
     named = {name: value for name, value in values.items() if check.has(name)}
-    return Request(rpc, given_id, idempotency_keys.digest(named))
+    return Request(owner.subject, rpc, given_id, idempotency_keys.digest(named))
 
 
 def write_id(check: Checks, request: Message, context: grpc.ServicerContext) -> str:
     """Return what distinguishes an update from others; it is the same for all its attempts.
 
-    The key that the caller gave it counts together with what is asked for; without one, the
+    The key that the caller gave it counts together with who asks for what; without one, the
     gateway's number of the call. For storage/recent_writes.
     """
     if key := check.request_id(KEY_HEADER, _values(KEY_HEADER, context)):
         content = request.SerializeToString(deterministic=True)
-        identity: tuple[object, ...] = (key, request.DESCRIPTOR.full_name, content)
+        owner = callers.principal(context).subject
+        identity: tuple[object, ...] = (owner, key, request.DESCRIPTOR.full_name, content)
     else:
         identity = tuple(_values(CALL_HEADER, context))
     digest = hashlib.sha256(repr(identity).encode()).digest()

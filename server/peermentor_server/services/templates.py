@@ -24,7 +24,8 @@ from peermentor_server.rules import clock, ids
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
-from peermentor_server.services import idempotency, messages
+from peermentor_server.rules.principals import Principal
+from peermentor_server.services import callers, idempotency, messages
 from peermentor_server.services.validation import Check, Checks
 from peermentor_server.storage import idempotency_keys, templates
 from peermentor_server.storage.engine.database import Database
@@ -55,50 +56,62 @@ class TemplateService(TemplateServiceServicer):
     def ListTemplates(
         self, request: ListTemplatesRequest, context: grpc.ServicerContext
     ) -> ListTemplatesResponse:
-        return self._list(request, {})
+        return self._list(request, callers.principal(context), {})
 
     def GetTemplate(
         self, request: GetTemplateRequest, context: grpc.ServicerContext
     ) -> RecurringTemplate:
+        caller = callers.principal(context)
         key = _key(request.id)
         with self._database.read() as connection:
-            row = templates.get(connection, key)
+            row = templates.get(connection, caller.wall, key)
         return _describe(row, request.id)
 
     def CreateTemplate(
         self, request: CreateTemplateRequest, context: grpc.ServicerContext
     ) -> RecurringTemplate:
+        caller = callers.principal(context)
         now = clock.stamp(self._clock)
         with Checks(request) as check:
             request_id = idempotency.request_id(check, request, context)
-            fields = dict(_fields(now, lambda _rule: self._is_repeated(request_id, now)))
+            fields = dict(_fields(now, lambda _rule: self._is_repeated(caller, request_id, now)))
             if not check.has("is_active"):
                 fields["is_active"] = lambda _check, _field: True
             values = {name: field(check, name) for name, field in fields.items()}
-            identity = idempotency.identify(check, "CreateTemplate", request_id, values)
-        make = partial(templates.add, values=values, now=now)
+            identity = idempotency.identify(check, caller, "CreateTemplate", request_id, values)
+        make = partial(templates.add, wall=caller.wall, values=values, now=now)
         with self._database.write() as connection:
-            row = idempotency_keys.once(connection, identity, now, make=make, find=templates.get)
+            row = idempotency_keys.once(
+                connection,
+                identity,
+                now,
+                make=make,
+                find=lambda connection, key: templates.get(connection, caller.wall, key),
+            )
         return _describe(row)
 
     def UpdateTemplate(
         self, request: UpdateTemplateRequest, context: grpc.ServicerContext
     ) -> RecurringTemplate:
+        caller = callers.principal(context)
         now = clock.stamp(self._clock)
         with Checks(request) as check:
-            changes = check.changes(_fields(now, lambda rule: self._has_rule(request.id, rule)))
+            changes = check.changes(
+                _fields(now, lambda rule: self._has_rule(caller, request.id, rule))
+            )
             write_id = idempotency.write_id(check, request, context)
         key = _key(request.id)
         with self._database.write() as connection:
-            row = templates.change(connection, key, changes, now, write_id)
+            row = templates.change(connection, caller.wall, key, changes, now, write_id)
         return _describe(row, request.id)
 
     def DeleteTemplate(
         self, request: DeleteTemplateRequest, context: grpc.ServicerContext
     ) -> DeleteTemplateResponse:
+        caller = callers.principal(context)
         key = _key(request.id)
         with self._database.write() as connection:
-            removed = templates.remove(connection, key)
+            removed = templates.remove(connection, caller.wall, key)
         if not removed:
             raise TemplateNotFound(request.id)
         return DeleteTemplateResponse(success=True, deleted_id=request.id)
@@ -106,34 +119,40 @@ class TemplateService(TemplateServiceServicer):
     def ListTemplatesByCoordinator(
         self, request: ListTemplatesByCoordinatorRequest, context: grpc.ServicerContext
     ) -> ListTemplatesResponse:
-        return self._list(request, {"coordinator_id": Checks.identifier})
+        required = {"coordinator_id": Checks.identifier}
+        return self._list(request, callers.principal(context), required)
 
     def ListTemplatesByOrganization(
         self, request: ListTemplatesByOrganizationRequest, context: grpc.ServicerContext
     ) -> ListTemplatesResponse:
-        return self._list(request, {"organization_id": Checks.identifier})
+        required = {"organization_id": Checks.identifier}
+        return self._list(request, callers.principal(context), required)
 
-    def _has_rule(self, template_id: str, rule: str) -> bool:
+    def _has_rule(self, caller: Principal, template_id: str, rule: str) -> bool:
         key = ids.TEMPLATE.parse(template_id)
         if key is None:
             return False
         with self._database.read() as connection:
-            row = templates.get(connection, key)
+            row = templates.get(connection, caller.wall, key)
         return row is not None and row.recurrence_rule == rule
 
-    def _is_repeated(self, request_id: str | None, now: datetime) -> bool:
+    def _is_repeated(self, caller: Principal, request_id: str | None, now: datetime) -> bool:
         # Then the rule has been stored, or the request is refused for its other content.
         if request_id is None:
             return False
         with self._database.read() as connection:
-            return idempotency_keys.is_remembered(connection, "CreateTemplate", request_id, now)
+            return idempotency_keys.is_remembered(
+                connection, caller.subject, "CreateTemplate", request_id, now
+            )
 
-    def _list(self, request: Any, required: Mapping[str, Check]) -> ListTemplatesResponse:
+    def _list(
+        self, request: Any, caller: Principal, required: Mapping[str, Check]
+    ) -> ListTemplatesResponse:
         with Checks(request) as check:
             filters = {name: field(check, name) for name, field in required.items()}
-            page = check.page(filters)
+            page = check.page(caller.subject, filters)
         with self._database.read() as connection:
-            listing = templates.list_page(connection, filters, page)
+            listing = templates.list_page(connection, caller.wall, filters, page)
         answer = ListTemplatesResponse(
             pagination=messages.pagination(page, listing.total),
             next_page_token=messages.next_page_token(page, listing, lambda row: Position(row.id)),

@@ -29,7 +29,8 @@ from sqlalchemy import (
 )
 
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.storage import listing, upserts
+from peermentor_server.rules.principals import Wall
+from peermentor_server.storage import listing, upserts, walls
 from peermentor_server.storage.listing import AFTER_KEY, Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import (
@@ -70,17 +71,32 @@ _BY_KEY = _ROWS.where(assignments.c.id == bindparam("key"))
 _TO_CHANGE: Select[Any] = select(*_ROWS.selected_columns).select_from(
     assignments.outerjoin(mentees)
 )
-_UPDATE = Update(assignments, _TO_CHANGE, AssignmentRow)
+_UPDATE = Update(assignments, _TO_CHANGE, AssignmentRow, "org_id")
 _INSERT = insert(assignments).returning(assignments.c.id)
+
+
+class Contact(NamedTuple):
+    """A contact as it is told."""
+
+    date: datetime
+    type: str
+    only_if_later: bool = False
+    """Whether one before the last contact goes into the history alone."""
+
 
 # What has been sent since the last contact.
 _OF_A_CYCLE = ("reminder_sent_at", "escalation_sent_at")
 
 
 def add(
-    connection: Connection, values: Mapping[str, Any], mentee_name: str | None, now: datetime
+    connection: Connection,
+    wall: Wall,
+    values: Mapping[str, Any],
+    mentee_name: str | None,
+    now: datetime,
 ) -> AssignmentRow:
     """Store an active assignment created `now`; a name other than None becomes the mentee's."""
+    wall.require(values["org_id"])
     name_mentee(connection, values["org_id"], values["mentee_id"], mentee_name)
     stored = {**values, "status": "active", "created_at": now, "updated_at": now}
     key = connection.execute(_INSERT, stored).scalar_one()
@@ -121,20 +137,28 @@ def forget_mentee(connection: Connection, mentee_id: str) -> int | None:
     return count
 
 
-def get(connection: Connection, key: int) -> AssignmentRow | None:
+def get(connection: Connection, wall: Wall, key: int) -> AssignmentRow | None:
     """Return one assignment, or None."""
-    row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
-    return None if row is None else AssignmentRow._make(row)
+    found = connection.execute(_BY_KEY, {"key": key}).one_or_none()
+    row = None if found is None else AssignmentRow._make(found)
+    return row if row and wall.holds(row.org_id) else None
 
 
 def change(
-    connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
+    connection: Connection,
+    wall: Wall,
+    key: int,
+    changes: Mapping[str, Any],
+    now: datetime,
+    write_id: str = "",
 ) -> AssignmentRow | None:
     """Change the named columns, `mentee_name` among them, and no others; None if not there.
 
     With the organisation, the mentee's name is that of the other one, or goes along if none is
     known there. Once for each write_id, see storage/recent_writes.
     """
+    if "org_id" in changes:
+        wall.require(changes["org_id"])
     columns = {name: value for name, value in changes.items() if name != "mentee_name"}
     concerns_mentee = bool({"org_id", "mentee_name"} & changes.keys())
     former_org_id = None
@@ -150,12 +174,12 @@ def change(
 
     if concerns_mentee:
         _lock_mentee_of(connection, key)
-    row, _ = change_once(connection, _UPDATE, key, name_first, write_id=write_id, now=now)
+    row, _ = change_once(connection, wall, _UPDATE, key, name_first, write_id=write_id, now=now)
     if row is None or former_org_id is None:
         return row and _named(connection, row)
     if former_org_id != row.org_id:
         _forget_unassigned(connection, former_org_id, row.mentee_id)
-    return get(connection, key)
+    return get(connection, wall, key)
 
 
 def _named(connection: Connection, row: AssignmentRow) -> AssignmentRow:
@@ -166,10 +190,11 @@ def _named(connection: Connection, row: AssignmentRow) -> AssignmentRow:
     return AssignmentRow._make(connection.execute(_BY_KEY, {"key": row.id}).one())
 
 
-def remove(connection: Connection, key: int) -> bool:
+def remove(connection: Connection, wall: Wall, key: int) -> bool:
     """Delete an assignment with its contacts, and the mentee with the last one."""
     _lock_mentee_of(connection, key)
-    deleted = delete(assignments).where(assignments.c.id == key)
+    theirs = walls.inside(wall, assignments.c.org_id)
+    deleted = delete(assignments).where(assignments.c.id == key, *theirs)
     of_mentee = deleted.returning(assignments.c.org_id, assignments.c.mentee_id)
     found = connection.execute(of_mentee).one_or_none()
     if found is None:
@@ -201,33 +226,30 @@ def _forget_unassigned(connection: Connection, org_id: str, mentee_id: str) -> N
 
 def record_contact(
     connection: Connection,
+    wall: Wall,
     key: int,
-    contact_date: datetime,
-    contact_type: str,
+    contact: Contact,
     now: datetime,
     write_id: str = "",
-    *,
-    only_if_later: bool = False,
 ) -> AssignmentRow | None:
     """Set the last contact and keep it in the history; None if not there.
 
-    A date later than the stored one begins a new cycle: nothing has been sent in it yet. With
-    `only_if_later`, any other goes into the history alone. Once for each write_id, see
-    storage/recent_writes.
+    A date later than the stored one begins a new cycle: nothing has been sent in it yet. Once for
+    each write_id, see storage/recent_writes.
     """
 
     def changes(before: AssignmentRow) -> Mapping[str, Any]:
-        told = {"last_contact_date": contact_date}
+        told = {"last_contact_date": contact.date}
         last = before.last_contact_date
-        if last is None or last < contact_date:
+        if last is None or last < contact.date:
             return told | dict.fromkeys(_OF_A_CYCLE)
-        return {} if only_if_later else told
+        return {} if contact.only_if_later else told
 
-    row, is_new = change_once(connection, _UPDATE, key, changes, write_id=write_id, now=now)
+    row, is_new = change_once(connection, wall, _UPDATE, key, changes, write_id=write_id, now=now)
     if is_new:
-        contact = {"assignment_id": key, "contact_date": contact_date}
-        contact |= {"contact_type": contact_type, "recorded_at": now}
-        connection.execute(_KEEP_CONTACT, contact)
+        kept = {"assignment_id": key, "contact_date": contact.date}
+        kept |= {"contact_type": contact.type, "recorded_at": now}
+        connection.execute(_KEEP_CONTACT, kept)
     return row and _named(connection, row)
 
 
@@ -255,16 +277,17 @@ _KEEP_CONTACT = _keep_contact()
 
 
 def list_page(
-    connection: Connection, filters: Mapping[str, str], page: Page
+    connection: Connection, wall: Wall, filters: Mapping[str, str], page: Page
 ) -> Listing[AssignmentRow]:
     """List by key the assignments whose columns equal `filters`; the open ones by default."""
-    statement = _list_statement(tuple(filters), Form.of(page))
-    return listing.fetch(connection, statement, filters, page, AssignmentRow)
+    filters, several = walls.narrowed(wall, filters, "org_id")
+    statement = _list_statement(tuple(filters), Form.of(page), among=bool(several))
+    return listing.fetch(connection, statement, {**filters, **several}, page, AssignmentRow)
 
 
 @cache
-def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
-    conditions = _equal(filters, by_status=not _are_few(filters))
+def _list_statement(filters: tuple[str, ...], form: Form, *, among: bool) -> Select[Any]:
+    conditions = _equal(filters, by_status=not _are_few(filters), among=among)
     if "status" not in filters:
         conditions.append(OPEN)
     few = _are_few(filters)
@@ -273,6 +296,7 @@ def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
 
 def list_overdue_page(
     connection: Connection,
+    wall: Wall,
     filters: Mapping[str, str],
     page: Page,
     *,
@@ -280,13 +304,20 @@ def list_overdue_page(
     started_before: date | None,
 ) -> Listing[AssignmentRow]:
     """List the active assignments without contact since `cutoff`, the longest-silent first."""
-    values: dict[str, Any] = {**filters, "cutoff": cutoff, "started_before": started_before}
+    filters, several = walls.narrowed(wall, filters, "org_id")
+    values: dict[str, Any] = {
+        **filters,
+        **several,
+        "cutoff": cutoff,
+        "started_before": started_before,
+    }
     form, last_contact = Form.of(page), page.after.last_contact if page.after else None
     if last_contact is not None:
         values["after_last_contact"] = last_contact
     statement = _overdue_statement(
         tuple(filters),
         form,
+        among=bool(several),
         with_newcomers=started_before is None,
         after_contacted=last_contact is not None,
     )
@@ -296,17 +327,22 @@ def list_overdue_page(
     # After the last one who was never contacted, the page goes on with those who were.
     rest = Page(page.number, page.limit - len(found.rows), Position(0, _EARLIEST), "", page.total)
     others = list_overdue_page(
-        connection, filters, rest, cutoff=cutoff, started_before=started_before
+        connection, wall, filters, rest, cutoff=cutoff, started_before=started_before
     )
     return Listing([*found.rows, *others.rows], others.total, others.more)
 
 
 @cache
 def _overdue_statement(
-    filters: tuple[str, ...], form: Form, *, with_newcomers: bool, after_contacted: bool
+    filters: tuple[str, ...],
+    form: Form,
+    *,
+    among: bool,
+    with_newcomers: bool,
+    after_contacted: bool,
 ) -> Select[Any]:
     last, key = assignments.c.last_contact_date, assignments.c.id
-    conditions = [*_equal(filters, by_status=False), ACTIVE]
+    conditions = [*_equal(filters, by_status=False, among=among), ACTIVE]
     if not with_newcomers:
         started = assignments.c.start_date
         conditions.append(started < Unseen("started_before", started.type))
@@ -334,11 +370,15 @@ def _are_few(filters: tuple[str, ...]) -> bool:
     return any(name != "status" for name in filters)
 
 
-def _equal(filters: tuple[str, ...], *, by_status: bool) -> list[ColumnElement[bool]]:
-    """Return the conditions of these filters; the index of the status may serve, or may not."""
+def _equal(filters: tuple[str, ...], *, by_status: bool, among: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions of these filters; the index of the status may serve, or may not.
+
+    With `among`, also that of a wall around several organisations.
+    """
     columns = {name: assignments.c[name] for name in filters}
     conditions = {name: each == Unseen(name, each.type) for name, each in columns.items()}
     if "status" in filters and not by_status:
         # As in ACTIVE: SQLite is not to look it up, and sort all that it finds.
         conditions["status"] = conditions["status"].is_(true())
-    return list(conditions.values())
+    inside = [walls.among_several(assignments.c.org_id)] if among else []
+    return [*conditions.values(), *inside]

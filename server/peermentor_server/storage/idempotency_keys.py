@@ -31,12 +31,17 @@ R = TypeVar("R", bound=Resource)
 REMEMBERED_FOR = timedelta(days=1)
 # More than the one that a create adds, and few enough not to be felt.
 FORGOTTEN_AT_ONCE = 100
+_KEY = (idempotency_keys.c.owner, idempotency_keys.c.rpc, idempotency_keys.c.request_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that may come again: the id that its caller gave it, and a digest of the rest."""
+    """A request that may come again: the id that its caller gave it, and a digest of the rest.
 
+    The ids of each owner, a principal, are their own.
+    """
+
+    owner: str
     rpc: str
     request_id: str
     digest: str
@@ -74,10 +79,12 @@ def once(
     return find(connection, remembered.resource_key)
 
 
-def is_remembered(connection: Connection, rpc: str, request_id: str, now: datetime) -> bool:
+def is_remembered(
+    connection: Connection, owner: str, rpc: str, request_id: str, now: datetime
+) -> bool:
     """Tell whether a request of this id has made something within the last day."""
     recent = idempotency_keys.c.created_at > now - REMEMBERED_FOR
-    query = select(idempotency_keys.c.request_id).where(_named(rpc, request_id), recent)
+    query = select(idempotency_keys.c.request_id).where(_named(owner, rpc, request_id), recent)
     return connection.execute(query).one_or_none() is not None
 
 
@@ -87,13 +94,17 @@ def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
     On PostgreSQL a twin waits here until the first one has ended, either way.
     """
     statement = upserts.insert(connection, idempotency_keys).values(
-        rpc=request.rpc, request_id=request.request_id, digest=request.digest, created_at=now
+        owner=request.owner,
+        rpc=request.rpc,
+        request_id=request.request_id,
+        digest=request.digest,
+        created_at=now,
     )
     # A repeat writes the row too, unchanged: with synchronous replication its commit then
     # waits for the standby, as that of the first did. Else it could answer with a resource
     # that a failover loses.
     kept = statement.on_conflict_do_update(
-        index_elements=["rpc", "request_id"], set_={"digest": idempotency_keys.c.digest}
+        index_elements=["owner", "rpc", "request_id"], set_={"digest": idempotency_keys.c.digest}
     )
     return connection.execute(kept.returning(idempotency_keys)).one()
 
@@ -101,23 +112,22 @@ def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
 def _remember(connection: Connection, request: Request, key: int, now: datetime) -> None:
     connection.execute(
         update(idempotency_keys)
-        .where(_named(request.rpc, request.request_id))
+        .where(_named(request.owner, request.rpc, request.request_id))
         .values(digest=request.digest, resource_key=key, created_at=now)
     )
 
 
 def _forget_oldest(connection: Connection, now: datetime) -> None:
-    key = tuple_(idempotency_keys.c.rpc, idempotency_keys.c.request_id)
     oldest = (
-        select(idempotency_keys.c.rpc, idempotency_keys.c.request_id)
+        select(*_KEY)
         .where(idempotency_keys.c.created_at <= now - REMEMBERED_FOR)
         .order_by(idempotency_keys.c.created_at)
         .limit(FORGOTTEN_AT_ONCE)
         # Passing over what others hold, two creates never wait for each other here.
         .with_for_update(skip_locked=True)
     )
-    connection.execute(delete(idempotency_keys).where(key.in_(oldest)))
+    connection.execute(delete(idempotency_keys).where(tuple_(*_KEY).in_(oldest)))
 
 
-def _named(rpc: str, request_id: str) -> ColumnElement[bool]:
-    return and_(idempotency_keys.c.rpc == rpc, idempotency_keys.c.request_id == request_id)
+def _named(*key: str) -> ColumnElement[bool]:
+    return and_(*(column == value for column, value in zip(_KEY, key, strict=True)))

@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Date, Select, Table, bindparam, update
 
+from peermentor_server.rules.principals import Wall
 from peermentor_server.storage.tables import Instant
 
 # Repetitions come within seconds. A row that was left alone for longer forgets its writes; and
@@ -33,9 +34,14 @@ Changes = Callable[[Row], Mapping[str, Any]]
 class Update(Generic[Row]):
     """The statements by which rows of a table are changed."""
 
-    def __init__(self, table: Table, query: Select[Any], row_type: type[Row]) -> None:
-        """`query` selects the rows of the table, with the columns of `row_type`."""
-        self.table, self.row_type = table, row_type
+    def __init__(
+        self, table: Table, query: Select[Any], row_type: type[Row], org_column: str
+    ) -> None:
+        """`query` selects the rows of the table, with the columns of `row_type`.
+
+        `org_column` says to which organisation a row belongs.
+        """
+        self.table, self.row_type, self.org_column = table, row_type, org_column
         self.find = (
             query.add_columns(table.c.recent_writes)
             .where(table.c.id == bindparam("key"))
@@ -47,6 +53,7 @@ class Update(Generic[Row]):
 
 def change_once(
     connection: Connection,
+    wall: Wall,
     statements: Update[Row],
     key: int,
     changes: Changes[Row],
@@ -64,6 +71,8 @@ def change_once(
         return None, False
     *values, recent = found
     before = statements.row_type._make(values)
+    if not wall.holds(getattr(before, statements.org_column)):
+        return None, False
     if write_id and f"\n{write_id} " in recent:
         after, new = _after(write_id, recent, before, statements.table), {}
         # A repetition writes the row too, unchanged: with synchronous replication its commit

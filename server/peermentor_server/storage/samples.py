@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, select
 
+from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage.assignments import remove
 from peermentor_server.storage.tables import assignments, idempotency_keys, mentees, templates
 
@@ -46,7 +47,7 @@ def remove_samples(connection: Connection, sample: Mapping[str, str]) -> Sequenc
     )
     keys = connection.execute(samples).scalars().all()
     for key in keys:
-        remove(connection, key)
+        remove(connection, EVERYWHERE, key)
     # A create that is repeated must not be answered with what gets its key.
     connection.execute(delete(idempotency_keys).where(idempotency_keys.c.resource_key.in_(keys)))
     return keys

@@ -217,12 +217,13 @@ templates = Table(
 Index("ix_templates_coordinator_id", templates.c.coordinator_id, templates.c.id)
 Index("ix_templates_organization_id", templates.c.organization_id, templates.c.id)
 
-# The creates of the last day that may be repeated, by the ids of their callers. Of what a
-# request held there is a digest alone. The key is null only inside the transaction that
-# creates the resource.
+# The creates of the last day that may be repeated, by the ids of their callers; `owner` is the
+# subject of a principal. Of what a request held there is a digest alone. The key is null only
+# inside the transaction that creates the resource.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
+    _text("owner", primary_key=True),
     _text("rpc", primary_key=True),
     _text("request_id", primary_key=True),
     _text("digest"),
@@ -232,3 +233,19 @@ idempotency_keys = Table(
 
 # The oldest, to forget them.
 Index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)
+
+# Keys by which programs call: of the secret there is a hash alone. Without a list of
+# organisations a key is for all of them.
+access_keys = Table(
+    "access_keys",
+    metadata,
+    _text("id", primary_key=True),
+    _text("secret_hash"),
+    _text("permission"),
+    Column("organizations", JSON(none_as_null=True)),
+    _text("note"),
+    _instant("created_at"),
+    _instant("expires_at", nullable=True),
+    _instant("revoked_at", nullable=True),
+    Column("last_used_on", Date),
+)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from peermentor_server.rules.pages import Page
-from peermentor_server.storage import listing
+from peermentor_server.rules.principals import Wall
+from peermentor_server.storage import listing, walls
 from peermentor_server.storage.listing import Form, Listing
 from peermentor_server.storage.recent_writes import Update, change_once
 from peermentor_server.storage.tables import templates
@@ -38,47 +39,64 @@ class TemplateRow(NamedTuple):
 _COLUMNS = [templates.c[name] for name in TemplateRow._fields]
 _ROWS: Select[Any] = select(*_COLUMNS)
 _BY_KEY = _ROWS.where(templates.c.id == bindparam("key"))
-_UPDATE = Update(templates, _ROWS, TemplateRow)
+_UPDATE = Update(templates, _ROWS, TemplateRow, "organization_id")
 _INSERT = insert(templates).returning(*_COLUMNS)
 
 
-def add(connection: Connection, values: Mapping[str, Any], now: datetime) -> TemplateRow:
+def add(
+    connection: Connection, wall: Wall, values: Mapping[str, Any], now: datetime
+) -> TemplateRow:
     """Store a template created `now`."""
+    wall.require(values["organization_id"])
     stored = {**values, "created_at": now, "updated_at": now}
     return TemplateRow._make(connection.execute(_INSERT, stored).one())
 
 
-def get(connection: Connection, key: int) -> TemplateRow | None:
+def get(connection: Connection, wall: Wall, key: int) -> TemplateRow | None:
     """Return one template, or None."""
-    row = connection.execute(_BY_KEY, {"key": key}).one_or_none()
-    return None if row is None else TemplateRow._make(row)
+    found = connection.execute(_BY_KEY, {"key": key}).one_or_none()
+    row = None if found is None else TemplateRow._make(found)
+    return row if row and wall.holds(row.organization_id) else None
 
 
 def change(
-    connection: Connection, key: int, changes: Mapping[str, Any], now: datetime, write_id: str = ""
+    connection: Connection,
+    wall: Wall,
+    key: int,
+    changes: Mapping[str, Any],
+    now: datetime,
+    write_id: str = "",
 ) -> TemplateRow | None:
     """Change the named columns and no others; None if the template is not there.
 
     Once for each write_id, see storage/recent_writes.
     """
-    row, _ = change_once(connection, _UPDATE, key, lambda _: changes, write_id=write_id, now=now)
+    if "organization_id" in changes:
+        wall.require(changes["organization_id"])
+    row, _ = change_once(
+        connection, wall, _UPDATE, key, lambda _: changes, write_id=write_id, now=now
+    )
     return row
 
 
-def remove(connection: Connection, key: int) -> bool:
+def remove(connection: Connection, wall: Wall, key: int) -> bool:
     """Delete a template; False if it is not there."""
-    return connection.execute(delete(templates).where(templates.c.id == key)).rowcount > 0
+    theirs = walls.inside(wall, templates.c.organization_id)
+    return connection.execute(delete(templates).where(templates.c.id == key, *theirs)).rowcount > 0
 
 
 def list_page(
-    connection: Connection, filters: Mapping[str, str], page: Page
+    connection: Connection, wall: Wall, filters: Mapping[str, str], page: Page
 ) -> Listing[TemplateRow]:
     """List by key the templates whose columns equal `filters`."""
-    statement = _list_statement(tuple(filters), Form.of(page))
-    return listing.fetch(connection, statement, filters, page, TemplateRow)
+    filters, several = walls.narrowed(wall, filters, "organization_id")
+    statement = _list_statement(tuple(filters), Form.of(page), among=bool(several))
+    return listing.fetch(connection, statement, {**filters, **several}, page, TemplateRow)
 
 
 @cache
-def _list_statement(filters: tuple[str, ...], form: Form) -> Select[Any]:
+def _list_statement(filters: tuple[str, ...], form: Form, *, among: bool) -> Select[Any]:
     conditions = [templates.c[name] == Unseen(name, templates.c[name].type) for name in filters]
+    if among:
+        conditions.append(walls.among_several(templates.c.organization_id))
     return listing.by_key(_ROWS, templates, conditions, form=form, are_few=bool(filters))

@@ -253,6 +253,9 @@ def _serves(url: str) -> bool:
         with opener.open(url, timeout=2):
             return True
     except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.UNAUTHORIZED:
+            # A worker has answered, who wants to know who calls.
+            return True
         if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ServeFailed(
                 "the first call ended in an internal error; the log says why, and so may: "

@@ -76,6 +76,14 @@ class ErrorReason(StrEnum):
     """DEADLINE_EXCEEDED: the deadline that the caller gave has passed. Whether a change was stored
     is not known.
     """
+    CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+    """UNAUTHENTICATED: the call has no credentials, and the service requires some."""
+    CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
+    """UNAUTHENTICATED: the credentials are unknown, malformed, expired or revoked."""
+    PERMISSION_MISSING = "PERMISSION_MISSING"
+    """PERMISSION_DENIED: the credentials do not allow this method."""
+    ORGANIZATION_FORBIDDEN = "ORGANIZATION_FORBIDDEN"
+    """PERMISSION_DENIED: the credentials are not for the organization that the request names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ _sym_db = _symbol_database.Default()
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n peermentor/v1/error_reason.proto\x12\rpeermentor.v1*\xe2\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12%\n!ERROR_REASON_ASSIGNMENT_NOT_FOUND\x10\x03\x12#\n\x1f\x45RROR_REASON_TEMPLATE_NOT_FOUND\x10\x04\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x05\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x06\x12"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x07\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x08\x12"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\tb\x06proto3'
+    b'\n peermentor/v1/error_reason.proto\x12\rpeermentor.v1*\xfc\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12%\n!ERROR_REASON_ASSIGNMENT_NOT_FOUND\x10\x03\x12#\n\x1f\x45RROR_REASON_TEMPLATE_NOT_FOUND\x10\x04\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x05\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x06\x12"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x07\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x08\x12"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\t\x12$\n ERROR_REASON_CREDENTIALS_MISSING\x10\n\x12$\n ERROR_REASON_CREDENTIALS_INVALID\x10\x0b\x12#\n\x1f\x45RROR_REASON_PERMISSION_MISSING\x10\x0c\x12\'\n#ERROR_REASON_ORGANIZATION_FORBIDDEN\x10\rb\x06proto3'
 )
 
 _globals = globals()
@@ -31,5 +31,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "peermentor.v1.error_reason_
 if not _descriptor._USE_C_DESCRIPTORS:
     DESCRIPTOR._loaded_options = None
     _globals["_ERRORREASON"]._serialized_start = 52
-    _globals["_ERRORREASON"]._serialized_end = 406
+    _globals["_ERRORREASON"]._serialized_end = 560
 # @@protoc_insertion_point(module_scope)

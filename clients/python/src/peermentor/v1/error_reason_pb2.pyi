@@ -60,6 +60,14 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """DEADLINE_EXCEEDED: the deadline that the caller gave has passed. Whether a change was stored
     is not known.
     """
+    ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 10
+    """UNAUTHENTICATED: the call has no credentials, and the service requires some."""
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 11
+    """UNAUTHENTICATED: the credentials are unknown, malformed, expired or revoked."""
+    ERROR_REASON_PERMISSION_MISSING: _ErrorReason.ValueType  # 12
+    """PERMISSION_DENIED: the credentials do not allow this method."""
+    ERROR_REASON_ORGANIZATION_FORBIDDEN: _ErrorReason.ValueType  # 13
+    """PERMISSION_DENIED: the credentials are not for the organization that the request names."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable reasons of errors. The google.rpc.ErrorInfo of an error carries one of them,
@@ -93,3 +101,11 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 9
 """DEADLINE_EXCEEDED: the deadline that the caller gave has passed. Whether a change was stored
 is not known.
 """
+ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 10
+"""UNAUTHENTICATED: the call has no credentials, and the service requires some."""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 11
+"""UNAUTHENTICATED: the credentials are unknown, malformed, expired or revoked."""
+ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 12
+"""PERMISSION_DENIED: the credentials do not allow this method."""
+ERROR_REASON_ORGANIZATION_FORBIDDEN: ErrorReason.ValueType  # 13
+"""PERMISSION_DENIED: the credentials are not for the organization that the request names."""

@@ -25,7 +25,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b"\n\x1bpeermentor/v1/options.proto\x12\rpeermentor.v1\x1a google/protobuf/descriptor.proto*^\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_FORMAT_DAY\x10\x01\x12\x1e\n\x1aTEXT_FORMAT_DAY_OR_INSTANT\x10\x02:1\n\x08nullable\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:O\n\x0btext_format\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0e\x32\x19.peermentor.v1.TextFormatb\x06proto3"
+    b'\n\x1bpeermentor/v1/options.proto\x12\rpeermentor.v1\x1a google/protobuf/descriptor.proto"S\n\x06\x41\x63\x63\x65ss\x12-\n\npermission\x18\x01 \x01(\x0e\x32\x19.peermentor.v1.Permission\x12\x1a\n\x12organization_field\x18\x02 \x01(\t*i\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x14\n\x10PERMISSION_WRITE\x10\x02\x12\x14\n\x10PERMISSION_ADMIN\x10\x03*^\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_FORMAT_DAY\x10\x01\x12\x1e\n\x1aTEXT_FORMAT_DAY_OR_INSTANT\x10\x02:G\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd3\x86\x03 \x01(\x0b\x32\x15.peermentor.v1.Access:1\n\x08nullable\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:O\n\x0btext_format\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0e\x32\x19.peermentor.v1.TextFormatb\x06proto3'
 )
 
 _globals = globals()
@@ -33,6 +33,10 @@ _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "peermentor.v1.options_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
     DESCRIPTOR._loaded_options = None
-    _globals["_TEXTFORMAT"]._serialized_start = 80
-    _globals["_TEXTFORMAT"]._serialized_end = 174
+    _globals["_PERMISSION"]._serialized_start = 165
+    _globals["_PERMISSION"]._serialized_end = 270
+    _globals["_TEXTFORMAT"]._serialized_start = 272
+    _globals["_TEXTFORMAT"]._serialized_end = 366
+    _globals["_ACCESS"]._serialized_start = 80
+    _globals["_ACCESS"]._serialized_end = 163
 # @@protoc_insertion_point(module_scope)

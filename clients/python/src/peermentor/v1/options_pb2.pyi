@@ -14,14 +14,17 @@ else:
 from builtins import (
     bool,
     int,
+    str,
     type,
 )
 from google.protobuf.descriptor import (
+    Descriptor,
     EnumDescriptor,
     FileDescriptor,
 )
 from google.protobuf.descriptor_pb2 import (
     FieldOptions,
+    MethodOptions,
 )
 from google.protobuf.internal.enum_type_wrapper import (
     _EnumTypeWrapper,
@@ -29,11 +32,43 @@ from google.protobuf.internal.enum_type_wrapper import (
 from google.protobuf.internal.extension_dict import (
     _ExtensionFieldDescriptor,
 )
+from google.protobuf.message import (
+    Message,
+)
 from typing import (
+    Literal,
     NewType,
+    final,
 )
 
 DESCRIPTOR: FileDescriptor
+
+class _Permission:
+    ValueType = NewType("ValueType", int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PermissionEnumTypeWrapper(_EnumTypeWrapper[_Permission.ValueType], type):
+    DESCRIPTOR: EnumDescriptor
+    PERMISSION_UNSPECIFIED: _Permission.ValueType  # 0
+    """Nothing."""
+    PERMISSION_READ: _Permission.ValueType  # 1
+    """To read."""
+    PERMISSION_WRITE: _Permission.ValueType  # 2
+    """To create, change and delete."""
+    PERMISSION_ADMIN: _Permission.ValueType  # 3
+    """To look after the service itself."""
+
+class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
+    """What credentials allow. Each permission includes those before it."""
+
+PERMISSION_UNSPECIFIED: Permission.ValueType  # 0
+"""Nothing."""
+PERMISSION_READ: Permission.ValueType  # 1
+"""To read."""
+PERMISSION_WRITE: Permission.ValueType  # 2
+"""To create, change and delete."""
+PERMISSION_ADMIN: Permission.ValueType  # 3
+"""To look after the service itself."""
 
 class _TextFormat:
     ValueType = NewType("ValueType", int)
@@ -58,8 +93,38 @@ TEXT_FORMAT_DAY: TextFormat.ValueType  # 1
 TEXT_FORMAT_DAY_OR_INSTANT: TextFormat.ValueType  # 2
 """A day, which means its midnight UTC, or an instant of RFC 3339."""
 
+@final
+class Access(Message):
+    """Who may call a method."""
+
+    DESCRIPTOR: Descriptor
+
+    PERMISSION_FIELD_NUMBER: int
+    ORGANIZATION_FIELD_FIELD_NUMBER: int
+    permission: Permission.ValueType
+    """What the caller's credentials must allow."""
+    organization_field: str
+    """The field of the request that names an organization, if there is one: the caller's
+    credentials must be for that one.
+    """
+    def __init__(
+        self,
+        *,
+        permission: Permission.ValueType = ...,
+        organization_field: str = ...,
+    ) -> None: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "organization_field", b"organization_field", "permission", b"permission"
+        ],
+    ) -> None: ...
+
+ACCESS_FIELD_NUMBER: int
 NULLABLE_FIELD_NUMBER: int
 TEXT_FORMAT_FIELD_NUMBER: int
+access: _ExtensionFieldDescriptor[MethodOptions, Access]
+"""Who may call this method."""
 nullable: _ExtensionFieldDescriptor[FieldOptions, bool]
 """Answers print this field as null when it is not set. Without it, the server sets the field
 in every answer.

@@ -25,11 +25,12 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from peermentor.v1 import options_pb2 as peermentor_dot_v1_dot_options__pb2
 from peermentor.v1 import pagination_pb2 as peermentor_dot_v1_dot_pagination__pb2
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1dpeermentor/v1/templates.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1epeermentor/v1/pagination.proto"\xc7\x02\n\x11RecurringTemplate\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0e\x63oordinator_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\ractivity_type\x18\x05 \x01(\t\x12\x17\n\x0frecurrence_rule\x18\x06 \x01(\t\x12\x18\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x12\x12\n\nmentor_ids\x18\x08 \x03(\t\x12\x16\n\x0enotes_template\x18\t \x01(\t\x12\x11\n\tis_active\x18\n \x01(\x08\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp"x\n\x14ListTemplatesRequest\x12\x11\n\x04page\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token"\x8f\x01\n\x15ListTemplatesResponse\x12.\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32 .peermentor.v1.RecurringTemplate\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"1\n\x12GetTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x05\n\x03_id"\xd9\x03\n\x15\x43reateTemplateRequest\x12 \n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12!\n\x0forganization_id\x18\x02 \x01(\tB\x03\xe0\x41\x02H\x01\x88\x01\x01\x12\x16\n\x04name\x18\x03 \x01(\tB\x03\xe0\x41\x02H\x02\x88\x01\x01\x12\x1f\n\ractivity_type\x18\x04 \x01(\tB\x03\xe0\x41\x02H\x03\x88\x01\x01\x12!\n\x0frecurrence_rule\x18\x05 \x01(\tB\x03\xe0\x41\x02H\x04\x88\x01\x01\x12"\n\x10\x64uration_minutes\x18\x06 \x01(\x05\x42\x03\xe0\x41\x02H\x05\x88\x01\x01\x12\x12\n\nmentor_ids\x18\x07 \x03(\t\x12\x1b\n\x0enotes_template\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x16\n\tis_active\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\n \x01(\tH\x08\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\r\n\x0b_request_id"\xe1\x03\n\x15UpdateTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1c\n\x0forganization_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1a\n\ractivity_type\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x1c\n\x0frecurrence_rule\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x1d\n\x10\x64uration_minutes\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x12\n\nmentor_ids\x18\x08 \x03(\t\x12\x1b\n\x0enotes_template\x18\t \x01(\tH\x07\x88\x01\x01\x12\x16\n\tis_active\x18\n \x01(\x08H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\n\x03_idB\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_active"4\n\x15\x44\x65leteTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x05\n\x03_id"=\n\x16\x44\x65leteTemplateResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x12\n\ndeleted_id\x18\x02 \x01(\t"\xba\x01\n!ListTemplatesByCoordinatorRequest\x12 \n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token"\xbd\x01\n"ListTemplatesByOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x12\n\x10_organization_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token2\xb1\x08\n\x0fTemplateService\x12\x82\x01\n\rListTemplates\x12#.peermentor.v1.ListTemplatesRequest\x1a$.peermentor.v1.ListTemplatesResponse"&\x90\x02\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/recurring-templates\x12\x7f\n\x0bGetTemplate\x12!.peermentor.v1.GetTemplateRequest\x1a .peermentor.v1.RecurringTemplate"+\x90\x02\x01\x82\xd3\xe4\x93\x02"\x12 /api/v1/recurring-templates/{id}\x12\x80\x01\n\x0e\x43reateTemplate\x12$.peermentor.v1.CreateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"&\x82\xd3\xe4\x93\x02 "\x1b/api/v1/recurring-templates:\x01*\x12\x88\x01\n\x0eUpdateTemplate\x12$.peermentor.v1.UpdateTemplateRequest\x1a .peermentor.v1.RecurringTemplate".\x90\x02\x02\x82\xd3\xe4\x93\x02%\x1a /api/v1/recurring-templates/{id}:\x01*\x12\x87\x01\n\x0e\x44\x65leteTemplate\x12$.peermentor.v1.DeleteTemplateRequest\x1a%.peermentor.v1.DeleteTemplateResponse"(\x82\xd3\xe4\x93\x02"* /api/v1/recurring-templates/{id}\x12\xbc\x01\n\x1aListTemplatesByCoordinator\x12\x30.peermentor.v1.ListTemplatesByCoordinatorRequest\x1a$.peermentor.v1.ListTemplatesResponse"F\x90\x02\x01\x82\xd3\xe4\x93\x02=\x12;/api/v1/recurring-templates/by-coordinator/{coordinator_id}\x12\xc0\x01\n\x1bListTemplatesByOrganization\x12\x31.peermentor.v1.ListTemplatesByOrganizationRequest\x1a$.peermentor.v1.ListTemplatesResponse"H\x90\x02\x01\x82\xd3\xe4\x93\x02?\x12=/api/v1/recurring-templates/by-organization/{organization_id}b\x06proto3'
+    b'\n\x1dpeermentor/v1/templates.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\xc7\x02\n\x11RecurringTemplate\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0e\x63oordinator_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\ractivity_type\x18\x05 \x01(\t\x12\x17\n\x0frecurrence_rule\x18\x06 \x01(\t\x12\x18\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x12\x12\n\nmentor_ids\x18\x08 \x03(\t\x12\x16\n\x0enotes_template\x18\t \x01(\t\x12\x11\n\tis_active\x18\n \x01(\x08\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp"x\n\x14ListTemplatesRequest\x12\x11\n\x04page\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token"\x8f\x01\n\x15ListTemplatesResponse\x12.\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32 .peermentor.v1.RecurringTemplate\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"1\n\x12GetTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x05\n\x03_id"\xd9\x03\n\x15\x43reateTemplateRequest\x12 \n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12!\n\x0forganization_id\x18\x02 \x01(\tB\x03\xe0\x41\x02H\x01\x88\x01\x01\x12\x16\n\x04name\x18\x03 \x01(\tB\x03\xe0\x41\x02H\x02\x88\x01\x01\x12\x1f\n\ractivity_type\x18\x04 \x01(\tB\x03\xe0\x41\x02H\x03\x88\x01\x01\x12!\n\x0frecurrence_rule\x18\x05 \x01(\tB\x03\xe0\x41\x02H\x04\x88\x01\x01\x12"\n\x10\x64uration_minutes\x18\x06 \x01(\x05\x42\x03\xe0\x41\x02H\x05\x88\x01\x01\x12\x12\n\nmentor_ids\x18\x07 \x03(\t\x12\x1b\n\x0enotes_template\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x16\n\tis_active\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\n \x01(\tH\x08\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\r\n\x0b_request_id"\xe1\x03\n\x15UpdateTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1c\n\x0forganization_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1a\n\ractivity_type\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x1c\n\x0frecurrence_rule\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x1d\n\x10\x64uration_minutes\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x12\n\nmentor_ids\x18\x08 \x03(\t\x12\x1b\n\x0enotes_template\x18\t \x01(\tH\x07\x88\x01\x01\x12\x16\n\tis_active\x18\n \x01(\x08H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\n\x03_idB\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_active"4\n\x15\x44\x65leteTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x05\n\x03_id"=\n\x16\x44\x65leteTemplateResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x12\n\ndeleted_id\x18\x02 \x01(\t"\xba\x01\n!ListTemplatesByCoordinatorRequest\x12 \n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token"\xbd\x01\n"ListTemplatesByOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x42\x12\n\x10_organization_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token2\x8f\t\n\x0fTemplateService\x12\x88\x01\n\rListTemplates\x12#.peermentor.v1.ListTemplatesRequest\x1a$.peermentor.v1.ListTemplatesResponse",\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/recurring-templates\x12\x85\x01\n\x0bGetTemplate\x12!.peermentor.v1.GetTemplateRequest\x1a .peermentor.v1.RecurringTemplate"1\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02"\x12 /api/v1/recurring-templates/{id}\x12\x97\x01\n\x0e\x43reateTemplate\x12$.peermentor.v1.CreateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"=\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02 "\x1b/api/v1/recurring-templates:\x01*\x12\x9f\x01\n\x0eUpdateTemplate\x12$.peermentor.v1.UpdateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"E\x90\x02\x02\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02%\x1a /api/v1/recurring-templates/{id}:\x01*\x12\x8d\x01\n\x0e\x44\x65leteTemplate\x12$.peermentor.v1.DeleteTemplateRequest\x1a%.peermentor.v1.DeleteTemplateResponse".\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02"* /api/v1/recurring-templates/{id}\x12\xc2\x01\n\x1aListTemplatesByCoordinator\x12\x30.peermentor.v1.ListTemplatesByCoordinatorRequest\x1a$.peermentor.v1.ListTemplatesResponse"L\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02=\x12;/api/v1/recurring-templates/by-coordinator/{coordinator_id}\x12\xd7\x01\n\x1bListTemplatesByOrganization\x12\x31.peermentor.v1.ListTemplatesByOrganizationRequest\x1a$.peermentor.v1.ListTemplatesResponse"_\x90\x02\x01\x9a\xb5\x18\x13\x08\x01\x12\x0forganization_id\x82\xd3\xe4\x93\x02?\x12=/api/v1/recurring-templates/by-organization/{organization_id}b\x06proto3'
 )
 
 _globals = globals()
@@ -80,61 +81,57 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_TEMPLATESERVICE"].methods_by_name["ListTemplates"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplates"
-    ]._serialized_options = (
-        b"\220\002\001\202\323\344\223\002\035\022\033/api/v1/recurring-templates"
-    )
+    ]._serialized_options = b"\220\002\001\232\265\030\002\010\001\202\323\344\223\002\035\022\033/api/v1/recurring-templates"
     _globals["_TEMPLATESERVICE"].methods_by_name["GetTemplate"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "GetTemplate"
-    ]._serialized_options = (
-        b'\220\002\001\202\323\344\223\002"\022 /api/v1/recurring-templates/{id}'
-    )
+    ]._serialized_options = b'\220\002\001\232\265\030\002\010\001\202\323\344\223\002"\022 /api/v1/recurring-templates/{id}'
     _globals["_TEMPLATESERVICE"].methods_by_name["CreateTemplate"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "CreateTemplate"
-    ]._serialized_options = b'\202\323\344\223\002 "\033/api/v1/recurring-templates:\001*'
+    ]._serialized_options = b'\232\265\030\023\010\002\022\017organization_id\202\323\344\223\002 "\033/api/v1/recurring-templates:\001*'
     _globals["_TEMPLATESERVICE"].methods_by_name["UpdateTemplate"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "UpdateTemplate"
-    ]._serialized_options = (
-        b"\220\002\002\202\323\344\223\002%\032 /api/v1/recurring-templates/{id}:\001*"
-    )
+    ]._serialized_options = b"\220\002\002\232\265\030\023\010\002\022\017organization_id\202\323\344\223\002%\032 /api/v1/recurring-templates/{id}:\001*"
     _globals["_TEMPLATESERVICE"].methods_by_name["DeleteTemplate"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "DeleteTemplate"
-    ]._serialized_options = b'\202\323\344\223\002"* /api/v1/recurring-templates/{id}'
+    ]._serialized_options = (
+        b'\232\265\030\002\010\002\202\323\344\223\002"* /api/v1/recurring-templates/{id}'
+    )
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplatesByCoordinator"
     ]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplatesByCoordinator"
-    ]._serialized_options = b"\220\002\001\202\323\344\223\002=\022;/api/v1/recurring-templates/by-coordinator/{coordinator_id}"
+    ]._serialized_options = b"\220\002\001\232\265\030\002\010\001\202\323\344\223\002=\022;/api/v1/recurring-templates/by-coordinator/{coordinator_id}"
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplatesByOrganization"
     ]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplatesByOrganization"
-    ]._serialized_options = b"\220\002\001\202\323\344\223\002?\022=/api/v1/recurring-templates/by-organization/{organization_id}"
-    _globals["_RECURRINGTEMPLATE"]._serialized_start = 211
-    _globals["_RECURRINGTEMPLATE"]._serialized_end = 538
-    _globals["_LISTTEMPLATESREQUEST"]._serialized_start = 540
-    _globals["_LISTTEMPLATESREQUEST"]._serialized_end = 660
-    _globals["_LISTTEMPLATESRESPONSE"]._serialized_start = 663
-    _globals["_LISTTEMPLATESRESPONSE"]._serialized_end = 806
-    _globals["_GETTEMPLATEREQUEST"]._serialized_start = 808
-    _globals["_GETTEMPLATEREQUEST"]._serialized_end = 857
-    _globals["_CREATETEMPLATEREQUEST"]._serialized_start = 860
-    _globals["_CREATETEMPLATEREQUEST"]._serialized_end = 1333
-    _globals["_UPDATETEMPLATEREQUEST"]._serialized_start = 1336
-    _globals["_UPDATETEMPLATEREQUEST"]._serialized_end = 1817
-    _globals["_DELETETEMPLATEREQUEST"]._serialized_start = 1819
-    _globals["_DELETETEMPLATEREQUEST"]._serialized_end = 1871
-    _globals["_DELETETEMPLATERESPONSE"]._serialized_start = 1873
-    _globals["_DELETETEMPLATERESPONSE"]._serialized_end = 1934
-    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_start = 1937
-    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_end = 2123
-    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_start = 2126
-    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_end = 2315
-    _globals["_TEMPLATESERVICE"]._serialized_start = 2318
-    _globals["_TEMPLATESERVICE"]._serialized_end = 3391
+    ]._serialized_options = b"\220\002\001\232\265\030\023\010\001\022\017organization_id\202\323\344\223\002?\022=/api/v1/recurring-templates/by-organization/{organization_id}"
+    _globals["_RECURRINGTEMPLATE"]._serialized_start = 240
+    _globals["_RECURRINGTEMPLATE"]._serialized_end = 567
+    _globals["_LISTTEMPLATESREQUEST"]._serialized_start = 569
+    _globals["_LISTTEMPLATESREQUEST"]._serialized_end = 689
+    _globals["_LISTTEMPLATESRESPONSE"]._serialized_start = 692
+    _globals["_LISTTEMPLATESRESPONSE"]._serialized_end = 835
+    _globals["_GETTEMPLATEREQUEST"]._serialized_start = 837
+    _globals["_GETTEMPLATEREQUEST"]._serialized_end = 886
+    _globals["_CREATETEMPLATEREQUEST"]._serialized_start = 889
+    _globals["_CREATETEMPLATEREQUEST"]._serialized_end = 1362
+    _globals["_UPDATETEMPLATEREQUEST"]._serialized_start = 1365
+    _globals["_UPDATETEMPLATEREQUEST"]._serialized_end = 1846
+    _globals["_DELETETEMPLATEREQUEST"]._serialized_start = 1848
+    _globals["_DELETETEMPLATEREQUEST"]._serialized_end = 1900
+    _globals["_DELETETEMPLATERESPONSE"]._serialized_start = 1902
+    _globals["_DELETETEMPLATERESPONSE"]._serialized_end = 1963
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_start = 1966
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_end = 2152
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_start = 2155
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_end = 2344
+    _globals["_TEMPLATESERVICE"]._serialized_start = 2347
+    _globals["_TEMPLATESERVICE"]._serialized_end = 3514
 # @@protoc_insertion_point(module_scope)

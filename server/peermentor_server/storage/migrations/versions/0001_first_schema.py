@@ -19,6 +19,7 @@ def upgrade() -> None:
     _create_contacts()
     _create_templates()
     _create_idempotency_keys()
+    _create_access_keys()
 
 
 def _create_mentees() -> None:
@@ -129,11 +130,28 @@ def _create_templates() -> None:
 def _create_idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
+        sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("rpc", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("resource_key", Key, nullable=True),
         sa.Column("created_at", Instant, nullable=False),
-        sa.PrimaryKeyConstraint("rpc", "request_id", name="pk_idempotency_keys"),
+        sa.PrimaryKeyConstraint("owner", "rpc", "request_id", name="pk_idempotency_keys"),
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+
+
+def _create_access_keys() -> None:
+    op.create_table(
+        "access_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.Text(), nullable=False),
+        sa.Column("permission", sa.Text(), nullable=False),
+        sa.Column("organizations", sa.JSON(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("expires_at", Instant, nullable=True),
+        sa.Column("revoked_at", Instant, nullable=True),
+        sa.Column("last_used_on", sa.Date(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_access_keys"),
+    )

@@ -1,0 +1,178 @@
+"""The gate in front of every RPC: finds out who calls, and whether they may.
+
+Open          whoever reaches the service may do everything
+Required      a key is needed, of which a copy of the table is looked at, never the database
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from google.protobuf.message import Message
+
+from peermentor_server.access import keys
+from peermentor_server.access.permissions import Requirement
+from peermentor_server.rules.clock import Clock
+from peermentor_server.rules.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    DatabaseUnavailable,
+    DomainError,
+    MalformedRequest,
+    PermissionMissing,
+    diagnosis,
+)
+from peermentor_server.rules.principals import ANYONE, NAMES, Permission, Principal, Wall
+from peermentor_server.storage import access_keys
+from peermentor_server.storage.access_keys import AccessKey
+from peermentor_server.storage.engine import deadlines
+from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL, Timing
+
+AUTHORIZATION = "authorization"
+_SCHEME = "bearer "
+_log = structlog.get_logger("peermentor_server")
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class Gate(Protocol):
+    """What lets calls in."""
+
+    def identify(self, metadata: Metadata) -> Principal:
+        """Return who calls; CredentialsMissing or CredentialsInvalid for nobody."""
+
+    async def update(self) -> None:
+        """Learn once who may call."""
+
+    async def watch(self) -> None:
+        """Keep up with what changes, until cancelled."""
+
+    def close(self) -> None:
+        """Keep up no longer. A thread that hangs is left to itself."""
+
+
+class Open:
+    """Lets everybody in."""
+
+    def identify(self, metadata: Metadata) -> Principal:  # noqa: ARG002 - as Gate has it
+        """See Gate."""
+        return ANYONE
+
+    async def update(self) -> None:
+        """See Gate."""
+
+    async def watch(self) -> None:
+        """See Gate."""
+
+    def close(self) -> None:
+        """See Gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key as it is looked at in each call."""
+
+    hash: str
+    expires_at: datetime | None
+    principal: Principal
+
+
+class Required:
+    """Lets those in who have a key."""
+
+    def __init__(self, database: Database, clock: Clock, timing: Timing = USUAL) -> None:
+        self._database, self._clock, self._timing = database, clock, timing
+        # None until the table has been read once.
+        self._known: Mapping[str, _Known] | None = None
+        self._used: set[str] = set()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="keys")
+
+    def identify(self, metadata: Metadata) -> Principal:
+        """See Gate. It waits for nothing."""
+        given = [value for key, value in metadata if key == AUTHORIZATION]
+        if not given:
+            raise CredentialsMissing
+        known = self._find(given[0]) if len(given) == 1 and isinstance(given[0], str) else None
+        if known is None:
+            raise CredentialsInvalid
+        return known.principal
+
+    def _find(self, authorization: str) -> _Known | None:
+        if self._known is None:
+            raise DatabaseUnavailable from RuntimeError("the keys have not been read yet")
+        if not authorization.lower().startswith(_SCHEME):
+            return None
+        text = authorization[len(_SCHEME) :].strip()
+        key_id = keys.id_of(text)
+        known = self._known.get(key_id) if key_id else None
+        # Compared even where there is none, so that it takes as long.
+        is_same = keys.is_same(keys.hashed(text), known.hash if known else _NO_HASH)
+        if key_id is None or known is None or not is_same:
+            return None
+        if known.expires_at is not None and known.expires_at <= self._clock():
+            return None
+        self._used.add(key_id)
+        return known
+
+    async def update(self) -> None:
+        """Read the keys. While that fails, those that are known stay valid."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._update)
+
+    async def watch(self) -> None:
+        """See Gate."""
+        while True:
+            await asyncio.sleep(self._timing.keys_every_s)
+            await self.update()
+
+    def close(self) -> None:
+        """See Gate."""
+        self._pool.shutdown(wait=False)
+
+    def _update(self) -> None:
+        used, self._used = self._used, set()
+        try:
+            with deadlines.within(self._timing.keys_s):
+                self._known = {key.id: _known(key) for key in self._read(used) if _is_valid(key)}
+        except DomainError as error:
+            self._used |= used
+            _log.warning("keys not read", reason=diagnosis(error))
+
+    def _read(self, used: Collection[str]) -> Collection[AccessKey]:
+        today = self._clock().date()
+        with self._database.read() as connection:
+            found = access_keys.all_keys(connection)
+        if any(key.id in used and key.last_used_on != today for key in found):
+            with self._database.write() as connection:
+                access_keys.note_use(connection, used, today)
+        return found
+
+
+_NO_HASH = hashlib.sha256(b"").hexdigest()
+
+
+def _is_valid(key: AccessKey) -> bool:
+    return key.revoked_at is None and key.permission in NAMES
+
+
+def _known(key: AccessKey) -> _Known:
+    organizations = None if key.organizations is None else frozenset(key.organizations)
+    principal = Principal(f"key:{key.id}", NAMES[key.permission], Wall(organizations))
+    return _Known(key.secret_hash, key.expires_at, principal)
+
+
+def require(
+    principal: Principal, requirement: Requirement, request: Message | MalformedRequest
+) -> None:
+    """Raise PermissionMissing or OrganizationForbidden where a principal may not call so."""
+    if principal.permission < requirement.permission:
+        raise PermissionMissing(Permission(requirement.permission).name.lower())
+    if isinstance(request, MalformedRequest):
+        return
+    if organization := requirement.organization(request):
+        principal.wall.require(organization)

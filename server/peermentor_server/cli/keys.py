@@ -1,0 +1,100 @@
+"""The commands that make, list and revoke API keys. They return what to print."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from peermentor_server.access import keys
+from peermentor_server.failures import CommandFailed
+from peermentor_server.rules import clock
+from peermentor_server.settings import Settings
+from peermentor_server.storage import access_keys, opening
+from peermentor_server.storage.access_keys import AccessKey
+from peermentor_server.storage.engine.database import Database
+
+
+def create(
+    configured: Settings,
+    *,
+    permission: str,
+    organizations: Sequence[str] | None,
+    lifetime: timedelta | None,
+    note: str,
+) -> str:
+    """Make a key and return it: nobody can ever see it again."""
+    database = _open(configured)
+    new, now = keys.make(), clock.stamp(clock.system_clock)
+    stored = AccessKey(
+        id=new.id,
+        secret_hash=new.hash,
+        permission=permission,
+        organizations=None if organizations is None else sorted(set(organizations)),
+        note=note,
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
+
+    def store() -> None:
+        with database.write() as connection:
+            access_keys.add(connection, stored)
+
+    opening.use(database, store)
+    return new.text
+
+
+def list_all(configured: Settings) -> str:
+    """Return a table of all keys, without their secrets."""
+    database = _open(configured)
+
+    def read() -> Sequence[AccessKey]:
+        with database.read() as connection:
+            return access_keys.all_keys(connection)
+
+    found = opening.use(database, read)
+    now = clock.system_clock()
+    rows = [_HEAD, *(_row(key, now) for key in found)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+_HEAD = ("ID", "STATE", "PERMISSION", "ORGANISATIONS", "CREATED", "EXPIRES", "LAST USED", "NOTE")
+
+
+def _row(key: AccessKey, now: datetime) -> tuple[str, ...]:
+    return (
+        key.id,
+        _state(key, now),
+        key.permission,
+        "all" if key.organizations is None else ",".join(key.organizations),
+        key.created_at.date().isoformat(),
+        key.expires_at.date().isoformat() if key.expires_at else "never",
+        key.last_used_on.isoformat() if key.last_used_on else "never",
+        key.note,
+    )
+
+
+def _state(key: AccessKey, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= now else "valid"
+
+
+def revoke(configured: Settings, key_id: str) -> str:
+    """Revoke a key: within five seconds, no worker takes it any more."""
+    database = _open(configured)
+
+    def store() -> bool:
+        with database.write() as connection:
+            return access_keys.revoke(connection, key_id, clock.stamp(clock.system_clock))
+
+    if not opening.use(database, store):
+        raise CommandFailed(f"there is no valid key {key_id!a} in {database.location}")
+    return f"revoked key {key_id}; within five seconds no worker takes it any more"
+
+
+def _open(configured: Settings) -> Database:
+    database = opening.open_database(configured)
+    opening.require_schema(database)
+    return database
