@@ -210,7 +210,7 @@ def test_what_only_clients_read_is_known() -> None:
         for file in client.glob("*.py")
         for name in re.findall(r"\bPEERMENTOR_[A-Z_]+", file.read_text(encoding="utf-8"))
     }
-    assert names == {"PEERMENTOR_ADDRESS"}
+    assert names == {"PEERMENTOR_ADDRESS", "PEERMENTOR_TOKEN", "PEERMENTOR_TOKEN_FILE"}
     assert settings.unknown(names) == []
 
 

@@ -30,7 +30,7 @@ from peermentor_server.failures import CommandFailed
 
 PREFIX = "PEERMENTOR_"
 # Where the clients of the Python package look for the service.
-_OF_CLIENTS = {"PEERMENTOR_ADDRESS"}
+_OF_CLIENTS = {"PEERMENTOR_ADDRESS", "PEERMENTOR_TOKEN", "PEERMENTOR_TOKEN_FILE"}
 Access = Literal["open", "open-everywhere", "required"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]

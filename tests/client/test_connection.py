@@ -24,6 +24,7 @@ from peermentor import (
     Cancelled,
     Client,
     NotFound,
+    Unauthenticated,
     Unavailable,
     Untrusted,
     __version__,
@@ -215,6 +216,76 @@ def test_a_token_and_metadata_go_with_each_call(client_kind: str) -> None:
     assert seen[0]["x-tenant"] == "7"
     assert str(seen[0]["user-agent"]).startswith(f"peermentor-python/{__version__} ")
     assert [each["authorization"] for each in seen] == ["Bearer secret", "Bearer one", "Bearer two"]
+
+
+def test_without_a_token_it_is_that_of_the_environment(
+    client_kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> Message:
+        seen.append(str(dict(context.invocation_metadata()).get("authorization")))
+        return answer(request, context)
+
+    file = tmp_path / "token"
+    with scripted_server(behaviour) as address:
+        monkeypatch.setenv("PEERMENTOR_TOKEN_FILE", str(file))
+        with pytest.raises(FileNotFoundError):
+            opened(client_kind, address).__enter__()
+        file.write_text("one\n")
+        with opened(client_kind, address) as client:
+            client.assignments.get("asgn_001")
+            file.write_text("two\n")
+            client.assignments.get("asgn_001")
+        monkeypatch.setenv("PEERMENTOR_TOKEN", "three")
+        with opened(client_kind, address) as client:
+            client.assignments.get("asgn_001")
+        with opened(client_kind, address, token="four") as client:  # noqa: S106
+            client.assignments.get("asgn_001")
+        with opened(client_kind, address, metadata={"Authorization": "five"}) as client:
+            client.assignments.get("asgn_001")
+    assert seen == ["Bearer one", "Bearer two", "Bearer three", "Bearer four", "five"]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_refused_token_of_a_function_is_asked_for_once_more(
+    client_kind: str, *, fresh: bool
+) -> None:
+    seen: list[str] = []
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> Message:
+        seen.append(str(dict(context.invocation_metadata())["authorization"]))
+        if seen[-1] != "Bearer good":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
+        return answer(request, context)
+
+    tokens = iter(["bad", "good" if fresh else "worse", "worst"])
+    with (
+        scripted_server(behaviour) as address,
+        opened(client_kind, address, token=lambda: next(tokens)) as client,
+    ):
+        if fresh:
+            client.assignments.delete("asgn_001")
+        else:
+            with pytest.raises(Unauthenticated):
+                client.assignments.delete("asgn_001")
+    assert len(seen) == 2
+
+
+def test_a_refused_token_that_stays_the_same_is_sent_once(client_kind: str) -> None:
+    seen: list[bytes] = []
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> Message:
+        seen.append(request)
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
+
+    with (
+        scripted_server(behaviour) as address,
+        opened(client_kind, address, token="bad") as client,  # noqa: S106
+        pytest.raises(Unauthenticated),
+    ):
+        client.assignments.get("asgn_001")
+    assert len(seen) == 1
 
 
 async def later() -> str:

@@ -406,8 +406,9 @@ def test_each_call_writes_one_line(log: Log, assignments: AssignmentServiceStub)
         assignments.GetAssignment(GetAssignmentRequest(assignment_id="asgn_404"))
     with pytest.raises(grpc.RpcError):
         assignments.ListAssignments(ListAssignmentsRequest(limit=-1, org_id=TELLTALE))
-    created, listed, missed, refused = log()
+    created, audited, listed, missed, refused = log()
     prefix = "/peermentor.v1.AssignmentService"
+    assert audited["event"] == "audit"
     assert (created["method"], created["code"]) == (f"{prefix}/CreateAssignment", "OK")
     assert (listed["method"], listed["code"]) == (f"{prefix}/ListAssignments", "OK")
     assert (missed["method"], missed["code"]) == (f"{prefix}/GetAssignment", "NOT_FOUND")

@@ -47,7 +47,7 @@ class Call:
         deadlines.keep_to(self.deadline)
         return self.work()
 
-    def log(self, error: DomainError | None) -> None:
+    def log(self, error: DomainError | None, _answer: Any = None) -> None:
         """Note that the end is known."""
         self.events.append(f"told {error.reason if error else 'OK'}")
 
@@ -107,9 +107,9 @@ def test_none_is_told_before_all_are_stored(own: Database) -> None:
     seen: list[list[str]] = []
 
     class Teller(Call):
-        def log(self, error: DomainError | None) -> None:
+        def log(self, error: DomainError | None, answer: Any = None) -> None:
             """See what another connection finds."""
-            super().log(error)
+            super().log(error, answer)
             other = threading.Thread(target=lambda: seen.append(_names(own)))
             other.start()
             other.join()

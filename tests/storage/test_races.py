@@ -87,7 +87,7 @@ def _change(database: Database, key: int, **changes: Any) -> Any:
 
 def _delete(database: Database, key: int) -> bool:
     with database.write() as connection:
-        return assignments.remove(connection, EVERYWHERE, key)
+        return assignments.remove(connection, EVERYWHERE, key) is not None
 
 
 def _contact(database: Database, key: int, moment: datetime) -> Any:

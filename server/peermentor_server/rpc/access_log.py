@@ -7,7 +7,8 @@ import grpc
 import structlog
 
 from peermentor_server.rpc.errors import STATUS_OF
-from peermentor_server.rules.errors import DomainError, InternalFault
+from peermentor_server.rpc.lanes import Caller
+from peermentor_server.rules.errors import DomainError, InternalFault, Kind
 from peermentor_server.rules.principals import Principal
 from peermentor_server.telemetry import logs
 
@@ -26,6 +27,7 @@ class Call(Protocol):
     method: str
     request_id: str
     principal: Principal
+    caller: Caller
 
 
 def write(call: Call, seconds: float, error: DomainError | None, attempts: int) -> None:
@@ -41,6 +43,8 @@ def write(call: Call, seconds: float, error: DomainError | None, attempts: int) 
         details["attempts"] = attempts
     if error is not None:
         details["reason"] = error.reason
+    if error is not None and error.kind is Kind.UNAUTHENTICATED:
+        details["peer"] = call.caller.address
     if isinstance(error, InternalFault):
         details["diagnosis"] = error.diagnosis
     elif error is not None and error.__cause__ is not None:

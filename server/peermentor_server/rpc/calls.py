@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from peermentor_server.access import gate
 from peermentor_server.access.gate import Gate
 from peermentor_server.access.permissions import Requirement
-from peermentor_server.rpc import access_log, errors, retries
+from peermentor_server.rpc import access_log, audit, errors, retries
 from peermentor_server.rpc.errors import STATUS_OF
 from peermentor_server.rpc.lanes import AtOnce, Caller, Lane
 from peermentor_server.rpc.stalls import StallWatch
@@ -132,6 +132,8 @@ class _Call:
     ) -> None:
         self.method, self.request = method, request
         self.principal = NOBODY
+        # Of what the call has deleted, of which the answer does not say it.
+        self.organization = ""
         self._behaviour = behaviour
         self._arrived = time.monotonic()
         self._metadata = tuple(context.invocation_metadata() or ())
@@ -177,7 +179,7 @@ class _Call:
             fault = self.fault(raised)
             self.log(fault)
             raise fault from None
-        self.log(None)
+        self.log(None, answer)
         return answer
 
     def join(self) -> Any:
@@ -206,11 +208,13 @@ class _Call:
         _log.exception("call failed", exc_info=raised, **names)
         return InternalFault(type(raised).__name__)
 
-    def log(self, error: DomainError | None) -> None:
-        """Write the access line."""
+    def log(self, error: DomainError | None, answer: Any = None) -> None:
+        """Write the line of the call, and that of what it has stored."""
         seconds = time.monotonic() - self._arrived
         told = None if error is None else self.told(error)
         access_log.write(self, seconds, told, self._attempts)
+        if isinstance(answer, Message) and self.method not in idempotency.READS:
+            audit.write(self, answer)
 
     def told(self, error: DomainError) -> DomainError:
         """Return what the caller is told: nothing else is wrong when they did not wait for it."""

@@ -21,8 +21,8 @@ class Write(Work, Protocol):
     def join(self) -> Any:
         """Return the answer as run() does, but once, and without a line: it may yet be undone."""
 
-    def log(self, error: DomainError | None) -> None:
-        """Write the access line."""
+    def log(self, error: DomainError | None, answer: Any = None) -> None:
+        """Write the line of the call, and that of what it has stored."""
 
 
 def group_commit(database: Database) -> Together:
@@ -47,5 +47,5 @@ def group_commit(database: Database) -> Together:
 
 
 def _told(call: Write, outcome: Outcome) -> Outcome:
-    call.log(outcome.error)
+    call.log(outcome.error, outcome.answer)
     return outcome

@@ -128,9 +128,10 @@ class AssignmentService(AssignmentServiceServicer):
         caller = callers.principal(context)
         key = _key(request.assignment_id)
         with self._database.erase() as connection:
-            removed = assignments.remove(connection, caller.wall, key)
-        if not removed:
+            org_id = assignments.remove(connection, caller.wall, key)
+        if org_id is None:
             raise AssignmentNotFound(request.assignment_id)
+        callers.note_organization(context, org_id)
         return DeleteAssignmentResponse(deleted=True, assignment_id=request.assignment_id)
 
     def UpdateLastContact(

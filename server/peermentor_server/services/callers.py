@@ -9,3 +9,8 @@ def principal(context: Any) -> Principal:
     """Return the principal of a call."""
     found: Principal = context.principal
     return found
+
+
+def note_organization(context: Any, org_id: str) -> None:
+    """Say for the log to which organisation belonged what a call has deleted."""
+    context.organization = org_id

@@ -111,9 +111,10 @@ class TemplateService(TemplateServiceServicer):
         caller = callers.principal(context)
         key = _key(request.id)
         with self._database.write() as connection:
-            removed = templates.remove(connection, caller.wall, key)
-        if not removed:
+            org_id = templates.remove(connection, caller.wall, key)
+        if org_id is None:
             raise TemplateNotFound(request.id)
+        callers.note_organization(context, org_id)
         return DeleteTemplateResponse(success=True, deleted_id=request.id)
 
     def ListTemplatesByCoordinator(

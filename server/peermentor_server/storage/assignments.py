@@ -190,17 +190,21 @@ def _named(connection: Connection, row: AssignmentRow) -> AssignmentRow:
     return AssignmentRow._make(connection.execute(_BY_KEY, {"key": row.id}).one())
 
 
-def remove(connection: Connection, wall: Wall, key: int) -> bool:
-    """Delete an assignment with its contacts, and the mentee with the last one."""
+def remove(connection: Connection, wall: Wall, key: int) -> str | None:
+    """Delete an assignment with its contacts, and the mentee with the last one.
+
+    Returns the organisation that it was of; None if it is not there.
+    """
     _lock_mentee_of(connection, key)
     theirs = walls.inside(wall, assignments.c.org_id)
     deleted = delete(assignments).where(assignments.c.id == key, *theirs)
     of_mentee = deleted.returning(assignments.c.org_id, assignments.c.mentee_id)
     found = connection.execute(of_mentee).one_or_none()
     if found is None:
-        return False
+        return None
     _forget_unassigned(connection, *found)
-    return True
+    org_id: str = found.org_id
+    return org_id
 
 
 def _lock_mentee_of(connection: Connection, key: int) -> None:

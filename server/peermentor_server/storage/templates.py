@@ -79,10 +79,12 @@ def change(
     return row
 
 
-def remove(connection: Connection, wall: Wall, key: int) -> bool:
-    """Delete a template; False if it is not there."""
+def remove(connection: Connection, wall: Wall, key: int) -> str | None:
+    """Delete a template; return the organisation that it was of, None if it is not there."""
     theirs = walls.inside(wall, templates.c.organization_id)
-    return connection.execute(delete(templates).where(templates.c.id == key, *theirs)).rowcount > 0
+    deleted = delete(templates).where(templates.c.id == key, *theirs)
+    of_organization = deleted.returning(templates.c.organization_id)
+    return connection.execute(of_organization).scalar_one_or_none()
 
 
 def list_page(

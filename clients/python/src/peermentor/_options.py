@@ -93,6 +93,26 @@ def _pem(name: str, given: str | Path | bytes) -> bytes:
     return content
 
 
+def token(given: Token, metadata: Mapping[str, str] | None) -> Token:
+    """Return the token that is given; else that of the environment, unless metadata has one."""
+    names = metadata if isinstance(metadata, Mapping) else ()
+    has_own = any(str(name).lower() == "authorization" for name in names)
+    if given is not None or has_own:
+        return given
+    if text := os.environ.get("PEERMENTOR_TOKEN"):
+        return text.strip()
+    if file := os.environ.get("PEERMENTOR_TOKEN_FILE"):
+        # Whoever renews the token replaces the file.
+        read = _reading(Path(file))
+        read()
+        return read
+    return None
+
+
+def _reading(file: Path) -> Callable[[], str]:
+    return lambda: file.read_text("ascii").strip()
+
+
 def headers(token: Token, metadata: Mapping[str, str] | None, others: Headers = ()) -> Headers:
     """Return the metadata, over others; its names are in lower case."""
     expect("metadata", metadata, Mapping | None, "a mapping of names to texts")

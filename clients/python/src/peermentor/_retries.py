@@ -8,7 +8,13 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from peermentor._errors import PeermentorError, ResourceExhausted, Unavailable, Untrusted
+from peermentor._errors import (
+    PeermentorError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Untrusted,
+)
 
 DEFAULT_TIMEOUT = 10.0
 FIRST_PAUSE = 0.2
@@ -28,6 +34,8 @@ class Schedule:
     timeout: float
     retries: int | None
     key_lasts: float = 0
+    renews: bool = False
+    """Whether the credentials may be others the next time, after they were refused."""
     made: int = 0
     _started: float = field(default_factory=time.monotonic)
 
@@ -39,6 +47,10 @@ class Schedule:
         """Return for how many seconds to wait before the next attempt; None to give up."""
         self.made += 1
         self.timeout = min(self.timeout, self.key_lasts or self.timeout)
+        if isinstance(error, Unauthenticated) and self.renews:
+            # Nothing was done, whatever the call was to do.
+            self.renews = False
+            return 0
         busy = isinstance(error, ResourceExhausted) and error.retry_after is not None
         gone = isinstance(error, Unavailable) and not isinstance(error, Untrusted)
         if not (busy or gone) or (self.retries is not None and self.made > self.retries):

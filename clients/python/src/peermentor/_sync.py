@@ -33,7 +33,9 @@ class Connection(BaseConnection):
         if self._closing.is_set():
             raise RuntimeError("this client is closed")
         method, headers = call.method, keyed(call, request)
-        schedule = Schedule(call.timeout, call.retries, method.key_lasts)
+        schedule = Schedule(
+            call.timeout, call.retries, method.key_lasts, renews=callable(self.setup.token)
+        )
         stub: Any = self._channels.own().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
@@ -87,11 +89,14 @@ class BaseClient:
         bytes.
 
         `token` is sent as a bearer token with each call, and `metadata` as headers. If `token` is
-        a function, it is called for each call.
+        a function, it is called for each attempt, and once more when the server refuses what it
+        returned. Default: the environment variable PEERMENTOR_TOKEN, or what the file has that
+        PEERMENTOR_TOKEN_FILE names, which may be replaced meanwhile.
 
         `timeout` is how many seconds a call may take, with all its attempts. `retries` is how often
         a call that is safe to repeat is repeated at most; default: until its deadline.
         """
+        token = _options.token(token, metadata)
         self._connection = Connection(
             Setup(
                 place=_options.place(address),
