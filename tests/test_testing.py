@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from peermentor import NotFound, PermissionDenied, Unauthenticated
 from peermentor_server.settings import Settings
 from peermentor_server.testing import running_service
 from support.factories import NEW_ASSIGNMENT
@@ -72,6 +73,22 @@ def test_the_clock_decides_what_is_overdue() -> None:
         assert late.days_since_contact == 15
         with pytest.raises(ValueError, match="no time zone"):
             service.clock.set(datetime(2026, 3, 26))  # noqa: DTZ001
+
+
+def test_clients_with_keys_see_their_organisations_alone() -> None:
+    with running_service(access="required") as service:
+        with service.client(orgs=["org_03"]) as client:
+            made = client.assignments.create(**NEW_ASSIGNMENT)
+        with service.client(["org_04"], "read") as client:
+            assert client.assignments.list().count() == 0
+            with pytest.raises(NotFound):
+                client.assignments.get(made.assignment_id)
+            with pytest.raises(PermissionDenied):
+                client.assignments.delete(made.assignment_id)
+        with service.client(permission="read") as client:
+            assert client.assignments.list().count() == 1
+        with service.client() as client, pytest.raises(Unauthenticated):
+            client.assignments.list().count()
 
 
 def test_settings_are_given_and_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,19 +10,20 @@ With pytest, `pytest_plugins = ["peermentor_server.pytest_plugin"]` brings the f
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from peermentor import AsyncClient, Client
+from peermentor_server.access import keys
 from peermentor_server.rpc.app import App
 from peermentor_server.rules.clock import system_clock
 from peermentor_server.settings import Address, Settings
-from peermentor_server.storage import schema
+from peermentor_server.storage import access_keys, schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.telemetry import logs
 
@@ -58,14 +59,34 @@ class Service:
     """Where it listens, on the loopback address."""
     clock: TestClock
     """Its time."""
+    _app: App = field(repr=False)
+    _database: Database = field(repr=False)
 
-    def client(self) -> Client:
-        """Return a client of it."""
-        return Client(self.address)
+    def client(self, orgs: Sequence[str] | None = None, permission: str | None = None) -> Client:
+        """Return a client of it; with `orgs` or `permission`, one that has such a key."""
+        return Client(self.address, token=self._token(orgs, permission))
 
-    def async_client(self) -> AsyncClient:
-        """Return an asynchronous client of it."""
-        return AsyncClient(self.address)
+    def async_client(
+        self, orgs: Sequence[str] | None = None, permission: str | None = None
+    ) -> AsyncClient:
+        """Return an asynchronous client of it; see client()."""
+        return AsyncClient(self.address, token=self._token(orgs, permission))
+
+    def key(self, orgs: Sequence[str] | None = None, permission: str = "write") -> str:
+        """Return a new API key, for some organisations or all: to `read`, `write` or `admin`.
+
+        It counts where the service runs with access="required".
+        """
+        text, key = keys.issue(permission, orgs, now=self.clock())
+        with self._database.write() as connection:
+            access_keys.add(connection, key)
+        self._app.learn_keys()
+        return text
+
+    def _token(self, orgs: Sequence[str] | None, permission: str | None) -> str | None:
+        if orgs is None and permission is None:
+            return None
+        return self.key(orgs, permission or "write")
 
 
 @contextmanager
@@ -87,7 +108,7 @@ def running_service(**settings: Any) -> Iterator[Service]:
         app = App(own, database, clock)
         app.start()
         try:
-            yield Service(f"127.0.0.1:{app.port}", clock)
+            yield Service(f"127.0.0.1:{app.port}", clock, app, database)
         finally:
             app.stop()
             database.close()

@@ -21,7 +21,7 @@ from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
 from support.clock import CONTRACT_DAY, SettableClock
 from support.factories import STORED_ASSIGNMENT, STORED_TEMPLATE, contents
-from support.keys import bearer, new_key
+from support.keys import bearer, new_key, unknown_key
 from support.rpcs import GOOD, GoodRequests
 from support.waiting import wait_until
 
@@ -76,9 +76,9 @@ def _credentials(place: Place) -> dict[str, tuple[Any, str]]:
         "nothing": "",
         "no scheme": value.removeprefix("Bearer "),
         "another scheme": value.replace("Bearer", "Basic"),
-        "unknown": f"Bearer {keys.make().text}",
+        "unknown": f"Bearer {unknown_key()}",
         "wrong secret": value[:-1] + ("0" if value[-1] != "0" else "1"),
-        "another's id": value[:11] + keys.make().text[4:20] + value[27:],
+        "another's id": value[:11] + unknown_key()[4:20] + value[27:],
         "longer": f"{value}0",
         "much longer": f"Bearer {'x' * 4000}",
     }
@@ -211,7 +211,7 @@ def test_a_revoked_key_is_refused_within_five_seconds_and_a_new_one_taken(place:
 
 
 def test_a_key_ends_at_its_moment(own: Database, clock: SettableClock) -> None:
-    key = bearer(new_key(own, OWN, expires_at=CONTRACT_DAY + timedelta(days=1)))
+    key = bearer(new_key(own, OWN, lifetime=timedelta(days=1)))
     with own_server(own, clock, access="required") as channel:
         GoodRequests(channel).call("ListTemplates", metadata=key)
         clock.advance(days=1)

@@ -20,6 +20,7 @@ from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
 from support.commands import PROGRAM, run
 from support.databases import url_of
+from support.factories import contents
 from support.torture import either
 
 HEADER = "mentee_id,mentee_name\n"
@@ -306,9 +307,37 @@ def test_a_mentee_with_assignments_is_not_forgotten(own: Database, count: int) -
     assert result.returncode == 1
     assert result.stderr == (
         f"peermentor-server: nothing forgotten: mentee user_1 has {count} "
-        f"assignment{'s' * (count - 1)}; the name is deleted with the last one\n"
+        f"assignment{'s' * (count - 1)}; the name is deleted with the last one, or all at once by "
+        "--with-assignments\n"
     )
     assert stored(own) == {"user_1": "Ann"}
+
+
+def test_with_the_assignments_nothing_of_a_mentee_is_left_in_any_organisation(
+    own: Database,
+) -> None:
+    ids = dict.fromkeys(("mentee_id", "peer_mentor_id", "coordinator_id"), "user_1")
+    with own.write() as connection:
+        for org_id, mentee_id in (("org_1", "user_1"), ("org_2", "user_1"), ("org_2", "user_2")):
+            values = {**ids, "org_id": org_id, "mentee_id": mentee_id}
+            values["start_date"] = CONTRACT_DAY.date()
+            name = f"Telltale {mentee_id}"
+            row = assignments.add(connection, EVERYWHERE, values, name, CONTRACT_DAY)
+            contact = assignments.Contact(CONTRACT_DAY, "call")
+            assignments.record_contact(connection, EVERYWHERE, row.id, contact, CONTRACT_DAY)
+
+    result = run(
+        "forget-mentee", "user_1", "--with-assignments", PEERMENTOR_DATABASE_URL=url_of(own)
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("forgot mentee user_1, with 2 assignments and the contacts in ")
+    rows = contents(own)
+    assert stored(own) == {"user_2": "Telltale user_2"}
+    assert (len(rows["assignments"]), len(rows["contacts"])) == (1, 1)
+    if own.file is not None:
+        files = own.file.parent.glob(f"{own.file.name}*")
+        assert not any(b"Telltale user_1" in each.read_bytes() for each in files)
 
 
 @pytest.mark.parametrize("mentee_id", ["user_2", "", "Ann Berg", "USER_1", "user_1 ", "%", "ø"])

@@ -1,12 +1,11 @@
 """API keys, put straight into a database."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from peermentor_server.access import keys
 from peermentor_server.storage import access_keys
-from peermentor_server.storage.access_keys import AccessKey
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
 
@@ -15,22 +14,18 @@ def new_key(
     database: Database,
     organizations: Sequence[str] | None = None,
     permission: str = "write",
-    expires_at: datetime | None = None,
+    lifetime: timedelta | None = None,
 ) -> str:
-    """Store a new key; return what its owner calls with."""
-    made = keys.make()
-    stored = AccessKey(
-        id=made.id,
-        secret_hash=made.hash,
-        permission=permission,
-        organizations=None if organizations is None else list(organizations),
-        note="",
-        created_at=CONTRACT_DAY,
-        expires_at=expires_at,
-    )
+    """Store a key of CONTRACT_DAY; return what its owner calls with."""
+    text, key = keys.issue(permission, organizations, now=CONTRACT_DAY, lifetime=lifetime)
     with database.write() as connection:
-        access_keys.add(connection, stored)
-    return made.text
+        access_keys.add(connection, key)
+    return text
+
+
+def unknown_key() -> str:
+    """Return a key that is in no database."""
+    return keys.issue("admin", None, now=CONTRACT_DAY)[0]
 
 
 def bearer(key: str) -> Any:

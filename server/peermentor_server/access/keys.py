@@ -10,25 +10,37 @@ import hashlib
 import hmac
 import re
 import secrets
-from typing import NamedTuple
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from peermentor_server.storage.access_keys import AccessKey
 
 _FORM = re.compile("pmk_([0-9a-f]{16})_[0-9a-f]{64}")
 
 
-class NewKey(NamedTuple):
-    """A key that nobody has yet."""
+def issue(
+    permission: str,
+    organizations: Iterable[str] | None,
+    *,
+    now: datetime,
+    lifetime: timedelta | None = None,
+    note: str = "",
+) -> tuple[str, AccessKey]:
+    """Make a key; return what its owner calls with, and what is to be stored of it.
 
-    id: str
-    text: str
-    """What its owner calls with. It is kept nowhere."""
-    hash: str
-
-
-def make() -> NewKey:
-    """Make a key."""
+    Without organisations it is for all of them, without a lifetime for ever.
+    """
     key_id = secrets.token_hex(8)
     text = f"pmk_{key_id}_{secrets.token_hex(32)}"
-    return NewKey(key_id, text, hashed(text))
+    return text, AccessKey(
+        id=key_id,
+        secret_hash=hashed(text),
+        permission=permission,
+        organizations=None if organizations is None else sorted(set(organizations)),
+        note=note,
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
 
 
 def id_of(text: str) -> str | None:

@@ -82,11 +82,17 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     mentees.set_defaults(run=run["import-mentees"])
     forget = commands.add_parser(
         "forget-mentee",
-        help="delete the name of a mentee without assignments",
-        description="Delete the name of a mentee who has no assignment, such as one that was "
-        "imported by mistake. With a mentee's last assignment the name goes by itself.",
+        help="delete a mentee in all organisations",
+        description="Delete the name of a mentee in all organisations. One who has assignments is "
+        "refused, unless these are to be deleted too.",
     )
     forget.add_argument("mentee_id", metavar="ID")
+    forget.add_argument(
+        "--with-assignments",
+        action="store_true",
+        help="delete the mentee's assignments too, with their contacts: nothing of the person "
+        "is left",
+    )
     forget.set_defaults(run=run["forget-mentee"])
     _add_keys(commands, run)
     backup = commands.add_parser(

@@ -74,30 +74,38 @@ def import_mentees(
         ) from None
 
 
-def forget_mentee(configured: Settings, mentee_id: str) -> str:
-    """Delete the name of a mentee who has no assignment."""
+def forget_mentee(configured: Settings, mentee_id: str, *, with_assignments: bool) -> str:
+    """Delete a mentee everywhere: the name, and the assignments with their contacts if wanted."""
     database = opening.open_database(configured)
     if _is_new(database):
         # To connect would make one, and whoever erases a person would believe the name gone.
         raise CommandFailed(f"{database.location} holds nothing to forget{_where_from(configured)}")
     opening.require_schema(database)
     known = texts.identifier_problem(mentee_id) is None
-    count = opening.use(database, lambda: _forget(database, mentee_id)) if known else None
+    count = (
+        opening.use(
+            database, lambda: _forget(database, mentee_id, with_assignments=with_assignments)
+        )
+        if known
+        else None
+    )
     if count is None:
         raise CommandFailed(
             f"there is no mentee {texts.shown_id(mentee_id)} in {database.location}"
         )
-    if count:
+    theirs = f"{count} assignment{'s' * (count > 1)}"
+    if count and not with_assignments:
         raise CommandFailed(
-            f"nothing forgotten: mentee {mentee_id} has {count} assignment{'s' * (count > 1)}; "
-            "the name is deleted with the last one"
+            f"nothing forgotten: mentee {mentee_id} has {theirs}; the name is deleted with the "
+            "last one, or all at once by --with-assignments"
         )
-    return f"forgot mentee {mentee_id} in {database.location}"
+    also = f", with {theirs} and the contacts" if count else ""
+    return f"forgot mentee {mentee_id}{also} in {database.location}"
 
 
-def _forget(database: Database, mentee_id: str) -> int | None:
+def _forget(database: Database, mentee_id: str, *, with_assignments: bool) -> int | None:
     with database.erase() as connection:
-        return assignments.forget_mentee(connection, mentee_id)
+        return assignments.forget_mentee(connection, mentee_id, with_assignments=with_assignments)
 
 
 def back_up(configured: Settings, file: Path) -> str:

@@ -22,23 +22,15 @@ def create(
 ) -> str:
     """Make a key and return it: nobody can ever see it again."""
     database = _open(configured)
-    new, now = keys.make(), clock.stamp(clock.system_clock)
-    stored = AccessKey(
-        id=new.id,
-        secret_hash=new.hash,
-        permission=permission,
-        organizations=None if organizations is None else sorted(set(organizations)),
-        note=note,
-        created_at=now,
-        expires_at=now + lifetime if lifetime else None,
-    )
+    now = clock.stamp(clock.system_clock)
+    text, key = keys.issue(permission, organizations, now=now, lifetime=lifetime, note=note)
 
     def store() -> None:
         with database.write() as connection:
-            access_keys.add(connection, stored)
+            access_keys.add(connection, key)
 
     opening.use(database, store)
-    return new.text
+    return text
 
 
 def list_all(configured: Settings) -> str:

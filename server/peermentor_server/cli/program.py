@@ -212,7 +212,11 @@ def _rewrite_line(text: str) -> None:
 def _forget_mentee(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server.cli import commands
 
-    _tell(commands.forget_mentee(configured, options.mentee_id))
+    _tell(
+        commands.forget_mentee(
+            configured, options.mentee_id, with_assignments=options.with_assignments
+        )
+    )
 
 
 def _create_key(configured: Settings, options: argparse.Namespace) -> None:

@@ -100,6 +100,10 @@ class App:
         self._thread.start()
         self._started.result()
 
+    def learn_keys(self) -> None:
+        """Know the keys of now at once."""
+        asyncio.run_coroutine_threadsafe(self._gate.update(), self._loop).result()
+
     def drain(self) -> None:
         """Say that this server is about to leave, and go on serving."""
         asyncio.run_coroutine_threadsafe(self._health.drain(), self._loop).result()

@@ -120,10 +120,12 @@ def name_mentee(
     )
 
 
-def forget_mentee(connection: Connection, mentee_id: str) -> int | None:
-    """Delete a mentee without assignments, in all organisations.
+def forget_mentee(
+    connection: Connection, mentee_id: str, *, with_assignments: bool = False
+) -> int | None:
+    """Delete a mentee in all organisations, along with the assignments or if there are none.
 
-    Returns how many assignments there are, None for no such mentee.
+    Returns how many assignments there are, or were; None for no such mentee.
     """
     named = mentees.c.mentee_id == mentee_id
     # Keeps a new assignment of this mentee out until we know whether there is one.
@@ -132,7 +134,9 @@ def forget_mentee(connection: Connection, mentee_id: str) -> int | None:
         return None
     counted = select(func.count()).where(assignments.c.mentee_id == mentee_id)
     count = connection.execute(counted).scalar_one()
-    if count == 0:
+    if with_assignments:
+        connection.execute(delete(assignments).where(assignments.c.mentee_id == mentee_id))
+    if with_assignments or count == 0:
         connection.execute(delete(mentees).where(named))
     return count
 
