@@ -319,8 +319,8 @@ def test_with_the_assignments_nothing_of_a_mentee_is_left_in_any_organisation(
     ids = dict.fromkeys(("mentee_id", "peer_mentor_id", "coordinator_id"), "user_1")
     with own.write() as connection:
         for org_id, mentee_id in (("org_1", "user_1"), ("org_2", "user_1"), ("org_2", "user_2")):
-            values = {**ids, "org_id": org_id, "mentee_id": mentee_id}
-            values["start_date"] = CONTRACT_DAY.date()
+            of_row = {"org_id": org_id, "mentee_id": mentee_id, "start_date": CONTRACT_DAY.date()}
+            values = ids | of_row
             name = f"Telltale {mentee_id}"
             row = assignments.add(connection, EVERYWHERE, values, name, CONTRACT_DAY)
             contact = assignments.Contact(CONTRACT_DAY, "call")
