@@ -111,6 +111,10 @@ function envoy_on_response(handle)
   if is_grpc(headers:get("content-type")) then return end
   local notes = handle:streamInfo():dynamicMetadata():get("peermentor") or {}
   for _, name in ipairs(GRPC_RESPONSE_HEADERS) do headers:remove(name) end
+  -- RFC 6797: whoever has come by TLS once comes by nothing else for a year.
+  if handle:streamInfo():downstreamSslConnection() then
+    headers:replace("strict-transport-security", "max-age=31536000")
+  end
   if notes.strict then headers:replace("preference-applied", "handling=strict") end
   local status = headers:get(":status")
   local nullable = contract.nulls[notes.answer]

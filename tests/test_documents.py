@@ -62,7 +62,8 @@ POSTGRESQL = re.compile(r"CREATE ROLE|pg_dump")
 STANDBY = re.compile(r"@db1:5432,db2:5432/")
 SQLITE_BACKUP = re.compile(r"peermentor-server backup |^mkdir old && ")
 KEYS = re.compile(r"peermentor-server keys create ")
-SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP, KEYS)
+TLS = re.compile(r"export PEERMENTOR_TLS_CERTIFICATE=")
+SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP, KEYS, TLS)
 
 
 def of(how: re.Pattern[str]) -> list[Block]:
@@ -247,6 +248,13 @@ def test_keys_are_made_and_listed(tmp_path: Path) -> None:
     printed = shell(make, {".venv/bin/": ""}, tmp_path).splitlines()
     assert re.fullmatch("pmk_[0-9a-f]{16}_[0-9a-f]{64}", printed[0])
     assert re.fullmatch(r"[0-9a-f]{16}  valid  write .* org_03 .* nightly job", printed[-1])
+
+
+def test_the_settings_for_tls_are_taken() -> None:
+    (serve,) = texts(TLS)
+    changed = {"peermentor-server serve": "env"}
+    found = dict(line.split("=", 1) for line in shell(serve, changed).splitlines() if "=" in line)
+    assert settings.load(found).rest_url == "https://127.0.0.1:8443"
 
 
 def test_the_url_of_several_servers_is_taken() -> None:

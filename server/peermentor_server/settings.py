@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
@@ -121,6 +122,11 @@ def _whole(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _whole_path(value: Any) -> Path | None:
+    # Whoever reads it in a message may be somewhere else.
+    return Path(value).absolute() if value else None
+
+
 def _one_of(words: Any) -> BeforeValidator:
     *most, last = get_args(words)
 
@@ -134,6 +140,7 @@ def _one_of(words: Any) -> BeforeValidator:
 
 
 ListenAddress = Annotated[Address, BeforeValidator(Address.parse)]
+OptionalFile = Annotated[Path | None, BeforeValidator(_whole_path)]
 
 
 class Settings(BaseModel):
@@ -149,6 +156,12 @@ class Settings(BaseModel):
     access: Annotated[Access, _one_of(Access)] = "open"
     """Who may call: with `open` and `open-everywhere` whoever reaches an address, of which `open`
     lets only this machine reach one; with `required` who has a key."""
+
+    tls_certificate: OptionalFile = None
+    """A PEM file with the certificate of the service, and those between it and its authority."""
+
+    tls_key: OptionalFile = None
+    """A PEM file with the key of that certificate; with both, all ports speak TLS alone."""
 
     grpc_address: ListenAddress = Address("127.0.0.1", 50051)
     """Where gRPC is served: by the gateway, or with --no-gateway by the server itself."""
@@ -193,6 +206,13 @@ class Settings(BaseModel):
         database_url.check(value)
         return value
 
+    @field_validator("tls_key")
+    @classmethod
+    def _both_or_none(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if (value is None) != (others.data.get("tls_certificate") is None):
+            raise ValueError("PEERMENTOR_TLS_CERTIFICATE and PEERMENTOR_TLS_KEY need each other")
+        return value
+
     @field_validator("rest_hosts")
     @classmethod
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -211,10 +231,11 @@ class Settings(BaseModel):
     @field_validator("grpc_address", "rest_address", "admin_address")
     @classmethod
     def _not_open_by_accident(cls, value: Address, others: ValidationInfo) -> Address:
-        if others.data.get("access") == "required" and not value.is_loopback:
+        is_secret = others.data.get("tls_key") is not None
+        if others.data.get("access") == "required" and not (value.is_loopback or is_secret):
             raise ValueError(
-                "would let others on the way read the keys; keep to 127.0.0.1, and put a proxy "
-                "with TLS in front"
+                "would let others on the way read keys and data; set PEERMENTOR_TLS_CERTIFICATE "
+                "and PEERMENTOR_TLS_KEY, or keep to 127.0.0.1, with a proxy in front"
             )
         if others.data.get("access") == "open" and not value.is_loopback:
             raise ValueError(
@@ -236,6 +257,12 @@ class Settings(BaseModel):
                 "must differ"
             )
         return value
+
+    @property
+    def rest_url(self) -> str:
+        """Where a client on this machine reaches REST."""
+        scheme = "http" if self.tls_key is None else "https"
+        return f"{scheme}://{self.rest_address.to_connect}"
 
     @property
     def worker_count(self) -> int:

@@ -70,6 +70,9 @@ class Timing:
     keys_s: float = 2.0
     """How long that may take."""
 
+    certificate_every_s: float = 1.0
+    """How often it is looked whether the certificate was renewed."""
+
     # --- The end of a worker ---
 
     drain_s: float = 1.0

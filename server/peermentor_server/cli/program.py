@@ -253,13 +253,13 @@ def _backup(configured: Settings, options: argparse.Namespace) -> None:
 
 
 def _welcome(configured: Settings) -> str:
-    rest = f"http://{configured.rest_address.to_connect}/api/v1"
+    rest = f"{configured.rest_url}/api/v1"
     # What is pasted must be JSON, whatever the terminal makes of other letters.
     sample = json.dumps(SAMPLE, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
     return f"""
 peermentor is running. Ctrl-C stops it.
 
-  REST   http://{configured.rest_address.to_connect}
+  REST   {configured.rest_url}
   gRPC   {configured.grpc_address.to_connect}
 
 Sample data, for the tour in README.md, from another terminal:

@@ -22,6 +22,7 @@ from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor_server.access import permissions
 from peermentor_server.access.gate import Gate, Open, Required
+from peermentor_server.certificates import Pair, Watch
 from peermentor_server.rpc.calls import Calls, Handler
 from peermentor_server.rpc.group_commit import group_commit
 from peermentor_server.rpc.health import HealthMonitor
@@ -71,14 +72,18 @@ class App:
         clock: Clock = system_clock,
         *,
         share_port: bool = False,
+        certificate: Watch | None = None,
         timing: Timing = USUAL,
     ) -> None:
-        """Make a server; one that may `share_port` can start before its predecessor has gone."""
+        """Make a server; one that may `share_port` can start before its predecessor has gone.
+
+        With a certificate it speaks TLS.
+        """
         self.address = str(settings.grpc_address)
         self.port = settings.grpc_address.port
         # A port that is taken is an error otherwise, not something to share.
         self._options = [*OPTIONS, ("grpc.so_reuseport", int(share_port))]
-        self._timing = timing
+        self._timing, self._certificate = timing, certificate
         self._stalls = StallWatch(timing)
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
@@ -130,7 +135,7 @@ class App:
     async def _serve(self) -> None:
         server = self._server()
         try:
-            self.port = server.add_insecure_port(self.address)
+            self.port = self._add_port(server)
         except RuntimeError:
             self._started.set_exception(PortTaken(f"cannot listen on {self.address}"))
             return
@@ -155,6 +160,11 @@ class App:
             if self._lanes.are_idle():
                 await server.stop(0)
 
+    def _add_port(self, server: "grpc.aio.Server") -> int:
+        if self._certificate is None:
+            return server.add_insecure_port(self.address)
+        return server.add_secure_port(self.address, _credentials(self._certificate))
+
     def _server(self) -> "grpc.aio.Server":
         server = grpc.aio.server(options=self._options)
         requirements = permissions.requirements((ASSIGNMENTS, TEMPLATES))
@@ -169,6 +179,21 @@ class App:
             reflection.aio.ReflectionServicer(names), others
         )
         return server
+
+
+def _credentials(certificate: Watch) -> grpc.ServerCredentials:
+    """Return what looks with each new connection whether the certificate was renewed."""
+
+    def configuration(pair: Pair) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)])
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        pair = certificate.renewed()
+        return configuration(pair) if pair else None
+
+    first = configuration(certificate.pair)
+    # None says that it is as before, which the stubs do not know.
+    return grpc.dynamic_ssl_server_credentials(first, renewed)  # type: ignore[arg-type]
 
 
 class _Registrar:

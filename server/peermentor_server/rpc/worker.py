@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from peermentor_server.certificates import Watch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rpc.app import App, PortTaken
@@ -39,7 +40,11 @@ def serve_grpc(
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    app = App(configured, database, share_port=pulse_fd is not None, timing=timing)
+    is_worker = pulse_fd is not None
+    # In front of a worker is the gateway, on the same machine, which speaks TLS.
+    files = () if is_worker else (configured.tls_certificate, configured.tls_key)
+    certificate = Watch.of(*files) if files else None
+    app = App(configured, database, share_port=is_worker, certificate=certificate, timing=timing)
     try:
         app.start()
     except PortTaken as taken:

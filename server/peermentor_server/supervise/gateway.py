@@ -16,11 +16,15 @@ from typing import Any, cast
 
 import yaml
 
+from peermentor_server import certificates
+from peermentor_server.certificates import Pair
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
 from peermentor_server.supervise import scratch
 
 _HOST = "peermentor"
+_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+_CERTIFICATE = "certificate.json"
 
 
 class GatewayMissing(CommandFailed):
@@ -57,12 +61,65 @@ def _executable() -> str:
 def write_configuration(directory: Path, settings: Settings, workers: Sequence[Address]) -> Path:
     """Write the configuration into this directory; return the file."""
     file = directory / "envoy.json"
-    text = json.dumps(configuration(settings, workers))
+    config = configuration(settings, workers)
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        write_certificate(directory, certificates.read(settings.tls_certificate, settings.tls_key))
+        _speak_tls(config, directory)
+    text = json.dumps(config)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise scratch.Unwritable.of(file, error) from None
     return file
+
+
+def write_certificate(directory: Path, pair: Pair) -> None:
+    """Give Envoy, which watches for that, the certificate to serve and its key."""
+    secret = {
+        "@type": f"{_TLS}.Secret",
+        "name": "own",
+        "tls_certificate": {
+            "certificate_chain": {"inline_string": pair.certificate.decode("ascii", "replace")},
+            "private_key": {"inline_string": pair.key.decode("ascii", "replace")},
+        },
+    }
+    # It is in a directory of this user's alone. Envoy looks when a file is moved there.
+    written = directory / "certificate.new"
+    try:
+        written.write_text(json.dumps({"resources": [secret]}), encoding="utf-8")
+        written.rename(directory / _CERTIFICATE)
+    except OSError as error:
+        raise scratch.Unwritable.of(written, error) from None
+
+
+def _speak_tls(config: dict[str, Any], directory: Path) -> None:
+    """Let the ports speak TLS alone, with the certificate that was written to a directory."""
+    # Who asks for secrets has to have names, whomever they ask.
+    config["node"] = {"id": _HOST, "cluster": _HOST}
+    for listener in config["static_resources"]["listeners"]:
+        protocols = ["h2", "http/1.1"] if listener["name"] == "rest" else ["h2"]
+        listener["filter_chains"][0]["transport_socket"] = _tls_socket(directory, protocols)
+
+
+def _tls_socket(directory: Path, protocols: Sequence[str]) -> dict[str, Any]:
+    source = {
+        "resource_api_version": "V3",
+        "path_config_source": {
+            "path": str(directory / _CERTIFICATE),
+            "watched_directory": {"path": str(directory)},
+        },
+    }
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_TLS}.DownstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": list(protocols),
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "tls_certificate_sds_secret_configs": [{"name": "own", "sds_config": source}],
+            },
+        },
+    }
 
 
 def configuration(

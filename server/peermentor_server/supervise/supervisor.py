@@ -7,6 +7,7 @@ however suddenly, so do its children. SIGUSR1 replaces the workers one after the
 import os
 import queue
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -20,6 +21,7 @@ from types import FrameType
 import structlog
 
 from peermentor_server import database_url
+from peermentor_server.certificates import Watch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.settings import Address, Settings
@@ -57,7 +59,8 @@ def serve(settings: Settings, on_ready: Callable[[], None], timing: Timing = USU
         directory = stack.enter_context(scratch.directory())
         addresses = stack.enter_context(ports.reserved(settings.worker_count))
         config = gateway.write_configuration(directory, settings, addresses)
-        supervisor = Supervisor(signals, addresses, config, timing)
+        certificate = Watch.of(settings.tls_certificate, settings.tls_key)
+        supervisor = Supervisor(signals, addresses, config, certificate, timing)
         try:
             supervisor.start(settings)
             on_ready()
@@ -77,9 +80,12 @@ class Supervisor:
         signals: "queue.SimpleQueue[int]",
         addresses: Sequence[Address],
         config: Path,
+        certificate: Watch | None,
         timing: Timing,
     ) -> None:
+        """Run Envoy with a configuration, before workers at these addresses."""
         self._signals, self._timing = signals, timing
+        self._directory, self._certificate, self._look_at = config.parent, certificate, 0.0
         self._workers = [
             Part(
                 f"worker {number}", _worker_command(number, address), has_pulse=True, timing=timing
@@ -100,7 +106,7 @@ class Supervisor:
         """Start all parts; return when the gateway answers, or raise ServeFailed."""
         for part in (*self._workers, self._envoy):
             part.start()
-        url = f"http://{settings.rest_address.to_connect}/api/v1/assignments?limit=1"
+        url = f"{settings.rest_url}/api/v1/assignments?limit=1"
         deadline = time.monotonic() + self._timing.start_s
         while not (all(map(_is_ready, self._workers)) and _serves(url)):
             for part in (*self._workers, self._envoy):
@@ -144,7 +150,16 @@ class Supervisor:
         for part in (*self._workers, self._envoy):
             part.tend()
         self._others = [child for child in self._others if child.end() is None]
+        self._renew_certificate()
         self._check_signals()
+
+    def _renew_certificate(self) -> None:
+        """Give Envoy the certificate of now, if that is another one."""
+        if self._certificate is None or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + self._timing.certificate_every_s
+        if pair := self._certificate.renewed():
+            gateway.write_certificate(self._directory, pair)
 
     def _check_signals(self) -> None:
         """Wait a moment for a signal."""
@@ -247,8 +262,13 @@ def _is_ready(part: Part) -> bool:
 
 def _serves(url: str) -> bool:
     """Tell whether a call is answered; raise ServeFailed when it ends in a fault of the service."""
-    # A proxy of the environment is for calls to elsewhere.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # A proxy of the environment is for calls to elsewhere. The certificate is our own, of
+    # whatever name.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
     try:
         with opener.open(url, timeout=2):
             return True
