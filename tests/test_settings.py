@@ -197,6 +197,27 @@ def test_loopback_is_open(host: str) -> None:
     assert settings.load(given(REST_ADDRESS=f"{host}:7000")).access == "open"
 
 
+def test_the_url_of_the_database_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    environment = {settings.DATABASE_URL_FILE: f" {file} "}
+    file.write_text("sqlite:///of-a-file.db\n")
+    assert settings.load(environment).database_url == "sqlite:///of-a-file.db"
+    assert settings.unknown(environment) == []
+
+    def refusal(**more: str) -> str:
+        with pytest.raises(InvalidSettings) as raised:
+            settings.load(environment | more)
+        return str(raised.value)
+
+    assert "must not be set along with" in refusal(PEERMENTOR_DATABASE_URL="sqlite:///a.db")
+    file.write_text("postgresql://user:s3cret@host:port/")
+    assert "s3cret" not in refusal()
+    file.write_bytes(b"\xff")
+    assert refusal() == f"PEERMENTOR_DATABASE_URL_FILE: {file} is no text in UTF-8"
+    file.unlink()
+    assert refusal() == f"PEERMENTOR_DATABASE_URL_FILE: {file}: no such file or directory"
+
+
 def test_variables_that_only_look_like_settings_are_found() -> None:
     names = ["PEERMENTOR_REST_ADRESS", "PEERMENTOR_REST_ADDRESS", "HOME", "peermentor_workers"]
     assert settings.unknown(names) == ["PEERMENTOR_REST_ADRESS", "peermentor_workers"]

@@ -30,6 +30,7 @@ from peermentor_server import database_url
 from peermentor_server.failures import CommandFailed
 
 PREFIX = "PEERMENTOR_"
+DATABASE_URL_FILE = "PEERMENTOR_DATABASE_URL_FILE"
 # Where the clients of the Python package look for the service.
 _OF_CLIENTS = {"PEERMENTOR_ADDRESS", "PEERMENTOR_TOKEN", "PEERMENTOR_TOKEN_FILE"}
 Access = Literal["open", "open-everywhere", "required"]
@@ -302,10 +303,27 @@ def load(environment: Mapping[str, str], **overrides: Any) -> Settings:
         for name in Settings.model_fields
         if (value := environment.get(f"{PREFIX}{name.upper()}", "")).strip()
     }
+    given |= _of_file(environment, given)
     try:
         return Settings(**given | overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(map(_explain, error.errors()))) from None
+
+
+def _of_file(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the URL of the database, which may hold a password, from a file that is named."""
+    file = environment.get(DATABASE_URL_FILE, "").strip()
+    if not file:
+        return {}
+    if "database_url" in given:
+        raise InvalidSettings(f"{DATABASE_URL_FILE}: must not be set along with the URL itself")
+    try:
+        return {"database_url": Path(file).read_text("utf-8")}
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        raise InvalidSettings(f"{DATABASE_URL_FILE}: {file}: {reason}") from None
+    except ValueError:
+        raise InvalidSettings(f"{DATABASE_URL_FILE}: {file} is no text in UTF-8") from None
 
 
 def log_format(environment: Mapping[str, str]) -> str:
@@ -316,7 +334,11 @@ def log_format(environment: Mapping[str, str]) -> str:
 
 def unknown(names: Iterable[str]) -> list[str]:
     """Return the names of variables that look like settings and are none."""
-    known = _OF_CLIENTS | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = (
+        _OF_CLIENTS
+        | {DATABASE_URL_FILE}
+        | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    )
     return sorted(name for name in names if name.upper().startswith(PREFIX) and name not in known)
 
 
