@@ -1,7 +1,10 @@
 """TLS on both ports of `serve`, and on the one of `serve --no-gateway`."""
 
+import os
+import re
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +169,26 @@ def test_without_the_gateway_the_server_speaks_tls_itself(tmp_path: Path) -> Non
             wait_until(lambda: "new.example.org" in _names(address), 10, every=0.1)
         finally:
             process.kill()
+
+
+def test_who_requires_keys_says_so_and_is_called_as_it_prints(tmp_path: Path) -> None:
+    _write(tmp_path)
+    environment = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3)) | _files(tmp_path)
+    environment["PEERMENTOR_ACCESS"] = "required"
+    key = run("keys", "create", "--org", "org_03", "--permission", "write", **environment)
+    (tmp_path / "root.pem").write_bytes(ROOT)
+    with serving(environment) as running:
+        assert "Calls need a key; this makes one: peermentor-server keys create" in running.welcome
+        for command in re.findall(r"^ *(curl .*)$", running.welcome, re.MULTILINE):
+            called = subprocess.run(
+                ["bash", "-c", command.replace("curl ", f"curl --cacert {tmp_path}/root.pem ")],
+                env=os.environ | {"KEY": key.stdout.strip()},
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+            assert "asgn_001" in called.stdout
 
 
 # --- Files that are of no use ---

@@ -256,21 +256,25 @@ def _welcome(configured: Settings) -> str:
     rest = f"{configured.rest_url}/api/v1"
     # What is pasted must be JSON, whatever the terminal makes of other letters.
     sample = json.dumps(SAMPLE, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
+    key, about_keys = "", ""
+    if configured.access == "required":
+        key = ' -H "Authorization: Bearer $KEY"'
+        about_keys = f"\nCalls need a key; this makes one: {PROGRAM} keys create --help\n"
     return f"""
 peermentor is running. Ctrl-C stops it.
 
   REST   {configured.rest_url}
   gRPC   {configured.grpc_address.to_connect}
-
+{about_keys}
 Sample data, for the tour in README.md, from another terminal:
 
   {PROGRAM} demo    (or: make demo)
 
 One assignment, before or after that, and the list:
 
-  curl -X POST {rest}/assignments -H 'Content-Type: application/json' -d '{sample}'
+  curl -X POST {rest}/assignments{key} -H 'Content-Type: application/json' -d '{sample}'
 
-  curl {rest}/assignments
+  curl {rest}/assignments{key}
 """
 
 
