@@ -245,8 +245,8 @@ print('mentees', s.connect('peermentor.db').execute('SELECT count(*) FROM mentee
 
 def test_keys_are_made_and_listed(tmp_path: Path) -> None:
     (make,) = texts(KEYS)
-    printed = shell(make, {".venv/bin/": ""}, tmp_path).splitlines()
-    assert re.fullmatch("pmk_[0-9a-f]{16}_[0-9a-f]{64}", printed[0])
+    printed = shell(f"peermentor-server migrate\n{make}", {".venv/bin/": ""}, tmp_path).splitlines()
+    assert re.fullmatch("pmk_[0-9a-f]{16}_[0-9a-f]{64}", printed[1])
     assert re.fullmatch(r"[0-9a-f]{16}  valid  write .* org_03 .* nightly job", printed[-1])
 
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from peermentor.v1 import assignments_pb2, templates_pb2
 from peermentor_server.access import keys
 from peermentor_server.access.permissions import requirements
+from peermentor_server.rpc.streams import MAX_STREAMS
 from peermentor_server.rules.principals import EVERYWHERE, Permission
 from peermentor_server.storage import access_keys, assignments, templates
 from peermentor_server.storage.engine.database import Database
@@ -243,4 +244,20 @@ def test_health_is_for_everybody_and_reflection_for_those_with_a_key(place: Plac
     with pytest.raises(grpc.RpcError) as raised:
         services(())
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    # However many watch the health: those whom nobody knows take nothing from others.
+    watches = [
+        HealthStub(place.channel).Watch(HealthCheckRequest()) for _ in range(MAX_STREAMS + 5)
+    ]
+    for watch in watches[:MAX_STREAMS]:
+        next(watch)
     assert len(services(place.read_only)) == 1
+    for watch in watches:
+        watch.cancel()
+
+
+def test_what_other_services_lack_is_said_in_plain_words(place: Place) -> None:
+    method: Any = place.channel.unary_unary("/grpc.health.v1.Health/List")
+    with pytest.raises(grpc.RpcError) as raised:
+        method(b"")
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "Error" not in str(raised.value.details())

@@ -297,6 +297,12 @@ def test_each_row_may_name_its_organisation(file: Path) -> None:
     assert rows == [("org_1", "user_1", "Ann", None), ("org_2", "user_1", "Bob", None)]
 
 
+def test_a_file_does_not_say_one_organisation_and_the_command_another(file: Path) -> None:
+    assert _refusal(file, f"org_id,{HEADER}org_1,user_1,Ann\n", org_id="org_2") == [
+        "line 1: names the column org_id, in place of which --org is given"
+    ]
+
+
 def test_without_an_organisation_the_first_line_has_to_name_that_column(file: Path) -> None:
     (refused,) = _refusal(file, HEADER, org_id=None)
     assert refused.startswith("line 1: must name the columns org_id, mentee_id, mentee_name; --org")

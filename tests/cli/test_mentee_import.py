@@ -307,8 +307,7 @@ def test_a_mentee_with_assignments_is_not_forgotten(own: Database, count: int) -
     assert result.returncode == 1
     assert result.stderr == (
         f"peermentor-server: nothing forgotten: mentee user_1 has {count} "
-        f"assignment{'s' * (count - 1)}; the name is deleted with the last one, or all at once by "
-        "--with-assignments\n"
+        f"assignment{'s' * (count - 1)}; --with-assignments deletes those too\n"
     )
     assert stored(own) == {"user_1": "Ann"}
 
@@ -338,6 +337,17 @@ def test_with_the_assignments_nothing_of_a_mentee_is_left_in_any_organisation(
     if own.file is not None:
         files = own.file.parent.glob(f"{own.file.name}*")
         assert not any(b"Telltale user_1" in each.read_bytes() for each in files)
+
+
+def test_a_mentee_is_forgotten_in_one_organisation_alone(own: Database) -> None:
+    store(own, [(1, "org_1", "user_1", "Ann"), (2, "org_2", "user_1", "Bob")])
+    for org_id, returncode in (("org_2", 0), ("org_2", 1), ("org_3", 1)):
+        result = run(
+            *("forget-mentee", "user_1", "--org", org_id), PEERMENTOR_DATABASE_URL=url_of(own)
+        )
+        assert result.returncode == returncode
+        assert f" mentee user_1 of {org_id} in " in result.stdout + result.stderr
+    assert stored(own) == {"user_1": "Ann"}
 
 
 @pytest.mark.parametrize("mentee_id", ["user_2", "", "Ann Berg", "USER_1", "user_1 ", "%", "ø"])

@@ -175,6 +175,7 @@ def test_who_requires_keys_says_so_and_is_called_as_it_prints(tmp_path: Path) ->
     _write(tmp_path)
     environment = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3)) | _files(tmp_path)
     environment["PEERMENTOR_ACCESS"] = "required"
+    assert run("migrate", **environment).returncode == 0
     key = run("keys", "create", "--org", "org_03", "--permission", "write", **environment)
     (tmp_path / "root.pem").write_bytes(ROOT)
     with serving(environment) as running:
@@ -189,6 +190,16 @@ def test_who_requires_keys_says_so_and_is_called_as_it_prints(tmp_path: Path) ->
                 check=True,
             )
             assert "asgn_001" in called.stdout
+
+
+def test_keys_that_nobody_asks_for_are_named_at_the_start(tmp_path: Path) -> None:
+    environment = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3))
+    assert run("migrate", **environment).returncode == 0
+    assert run("keys", "create", "--all-orgs", **environment).returncode == 0
+    with (tmp_path / "log").open("w") as log, serving(environment, log) as running:
+        (line,) = running.lines("there are keys, and PEERMENTOR_ACCESS does not ask for them")
+        assert line["level"] == "warning"
+        assert running.lines("serving")[0]["access"] == "open"
 
 
 # --- Files that are of no use ---

@@ -82,11 +82,12 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     mentees.set_defaults(run=run["import-mentees"])
     forget = commands.add_parser(
         "forget-mentee",
-        help="delete a mentee in all organisations",
-        description="Delete the name of a mentee in all organisations. One who has assignments is "
-        "refused, unless these are to be deleted too.",
+        help="delete a mentee",
+        description="Delete the name of a mentee, in all organisations or in one. One who has "
+        "assignments there is refused, unless these are to be deleted too.",
     )
     forget.add_argument("mentee_id", metavar="ID")
+    forget.add_argument("--org", metavar="ID", type=_identifier, help="in this organisation alone")
     forget.add_argument(
         "--with-assignments",
         action="store_true",
@@ -137,7 +138,7 @@ def _add_keys(commands: Any, run: Run) -> None:
     listing = actions.add_parser("list", help="list all keys, without their secrets")
     listing.set_defaults(run=run["keys list"])
     revoke = actions.add_parser("revoke", help="make a key invalid, within five seconds")
-    revoke.add_argument("key_id", metavar="ID")
+    revoke.add_argument("key", metavar="ID", help="as `keys list` has it, or the whole key")
     revoke.set_defaults(run=run["keys revoke"])
 
 

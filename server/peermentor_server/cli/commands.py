@@ -12,7 +12,6 @@ from peermentor_server.failures import CommandFailed
 from peermentor_server.rules import texts
 from peermentor_server.settings import Settings
 from peermentor_server.storage import assignments, backup, names, opening
-from peermentor_server.storage.engine.database import Database
 
 T = TypeVar("T")
 _log = structlog.get_logger("peermentor_server")
@@ -51,7 +50,7 @@ def import_mentees(
     database = None if dry_run else opening.open_database(configured)
     new = ""
     if database is not None:
-        new = ", a new database" if _is_new(database) else ""
+        new = ", a new database" if opening.is_new(database) else ""
         opening.require_schema(database)
 
     def load() -> int:
@@ -74,38 +73,35 @@ def import_mentees(
         ) from None
 
 
-def forget_mentee(configured: Settings, mentee_id: str, *, with_assignments: bool) -> str:
-    """Delete a mentee everywhere: the name, and the assignments with their contacts if wanted."""
+def forget_mentee(
+    configured: Settings, mentee_id: str, org_id: str | None, *, with_assignments: bool
+) -> str:
+    """Delete a mentee, everywhere or in one organisation: the name, and all else if wanted."""
     database = opening.open_database(configured)
-    if _is_new(database):
-        # To connect would make one, and whoever erases a person would believe the name gone.
-        raise CommandFailed(f"{database.location} holds nothing to forget{_where_from(configured)}")
+    opening.require_existing(database, configured, "nothing to forget")
     opening.require_schema(database)
+    where = f" of {org_id}" if org_id else ""
+
+    def forget() -> int | None:
+        with database.erase() as connection:
+            return assignments.forget_mentee(
+                connection, mentee_id, org_id, with_assignments=with_assignments
+            )
+
     known = texts.identifier_problem(mentee_id) is None
-    count = (
-        opening.use(
-            database, lambda: _forget(database, mentee_id, with_assignments=with_assignments)
-        )
-        if known
-        else None
-    )
+    count = opening.use(database, forget) if known else None
     if count is None:
         raise CommandFailed(
-            f"there is no mentee {texts.shown_id(mentee_id)} in {database.location}"
+            f"there is no mentee {texts.shown_id(mentee_id)}{where} in {database.location}"
         )
     theirs = f"{count} assignment{'s' * (count > 1)}"
     if count and not with_assignments:
         raise CommandFailed(
-            f"nothing forgotten: mentee {mentee_id} has {theirs}; the name is deleted with the "
-            "last one, or all at once by --with-assignments"
+            f"nothing forgotten: mentee {mentee_id}{where} has {theirs}; --with-assignments "
+            "deletes those too"
         )
     also = f", with {theirs} and the contacts" if count else ""
-    return f"forgot mentee {mentee_id}{also} in {database.location}"
-
-
-def _forget(database: Database, mentee_id: str, *, with_assignments: bool) -> int | None:
-    with database.erase() as connection:
-        return assignments.forget_mentee(connection, mentee_id, with_assignments=with_assignments)
+    return f"forgot mentee {mentee_id}{where}{also} in {database.location}"
 
 
 def back_up(configured: Settings, file: Path) -> str:
@@ -125,24 +121,9 @@ def back_up(configured: Settings, file: Path) -> str:
     except backup.NoRoom:
         raise CommandFailed(f"cannot write {file}: no space left") from None
     except backup.NothingToCopy:
-        raise CommandFailed(
-            f"{database.location} holds nothing to back up{_where_from(configured)}"
-        ) from None
+        opening.require_existing(database, configured, "nothing to back up")
+        raise CommandFailed(f"{database.location} holds nothing to back up") from None
     except backup.InvalidCopy:
         raise CommandFailed(f"{database.location} is damaged; nothing is backed up") from None
     rows = ", ".join(f"{count} {table}" for table, count in counts.items())
     return f"backed up {database.location} to {file}, and checked it: {rows}"
-
-
-def _where_from(configured: Settings) -> str:
-    """Say why it was looked for here, if that depends on where the command was run."""
-    if configured.database_url.startswith("sqlite:////"):
-        return ""
-    return "; run this where serve runs, or name the file in PEERMENTOR_DATABASE_URL"
-
-
-def _is_new(database: Database) -> bool:
-    """Tell whether to connect would make the SQLite file."""
-    if problem := opening.use(database, database.obstacle):
-        raise CommandFailed(f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {problem}")
-    return database.file is not None and not database.file.exists()

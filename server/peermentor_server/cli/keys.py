@@ -1,5 +1,6 @@
 """The commands that make, list and revoke API keys. They return what to print."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -59,7 +60,8 @@ def _row(key: AccessKey, now: datetime) -> tuple[str, ...]:
         key.id,
         _state(key, now),
         key.permission,
-        "all" if key.organizations is None else ",".join(key.organizations),
+        # No id has a space.
+        "all organisations" if key.organizations is None else " ".join(key.organizations),
         key.created_at.date().isoformat(),
         key.expires_at.date().isoformat() if key.expires_at else "never",
         key.last_used_on.isoformat() if key.last_used_on else "never",
@@ -73,20 +75,29 @@ def _state(key: AccessKey, now: datetime) -> str:
     return "expired" if key.expires_at and key.expires_at <= now else "valid"
 
 
-def revoke(configured: Settings, key_id: str) -> str:
-    """Revoke a key: within five seconds, no worker takes it any more."""
+def revoke(configured: Settings, key: str) -> str:
+    """Revoke a key, named by its id or in whole: within five seconds, no worker takes it."""
     database = _open(configured)
+    key_id = keys.id_of(key) or key
+    if not re.fullmatch("[0-9a-f]{16}", key_id):
+        # Not repeated: it may be a part of a secret.
+        raise CommandFailed("this is no id of a key; `keys list` has them")
 
     def store() -> bool:
         with database.write() as connection:
             return access_keys.revoke(connection, key_id, clock.stamp(clock.system_clock))
 
     if not opening.use(database, store):
-        raise CommandFailed(f"there is no valid key {key_id!a} in {database.location}")
-    return f"revoked key {key_id}; within five seconds no worker takes it any more"
+        raise CommandFailed(f"there is no key {key_id} in {database.location}, or it is revoked")
+    return (
+        f"revoked key {key_id} in {database.location}; no worker that uses this takes it any more "
+        "within five seconds"
+    )
 
 
 def _open(configured: Settings) -> Database:
     database = opening.open_database(configured)
+    # One that is made here would be looked at by nobody.
+    opening.require_existing(database, configured, "no keys")
     opening.require_schema(database)
     return database

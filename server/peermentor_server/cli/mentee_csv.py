@@ -82,6 +82,8 @@ def _rows(text: TextIO, org_id: str | None) -> Iterator[Row]:
         sample, lines_before = sample[told.end() :], 1
     columns = COLUMNS if org_id is None else COLUMNS[1:]
     separator, header = _first_row(sample, told[1] if told else _SEPARATORS, columns)
+    if org_id is not None and "org_id" in header:
+        raise InvalidFile("line 1: names the column org_id, in place of which --org is given")
     lines = chain(io.StringIO(sample, newline=""), text)
     reader = csv.reader(lines, delimiter=separator, strict=True)
     next(reader)

@@ -214,7 +214,7 @@ def _forget_mentee(configured: Settings, options: argparse.Namespace) -> None:
 
     _tell(
         commands.forget_mentee(
-            configured, options.mentee_id, with_assignments=options.with_assignments
+            configured, options.mentee_id, options.org, with_assignments=options.with_assignments
         )
     )
 
@@ -223,7 +223,7 @@ def _create_key(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server.cli import keys
 
     if options.all_orgs == bool(options.org):
-        raise CommandFailed("say for whom the key is: --org ID, or --all-orgs")
+        raise CommandFailed("say for whom the key is: either --org ID or --all-orgs")
     made = keys.create(
         configured,
         permission=options.permission,
@@ -243,7 +243,7 @@ def _list_keys(configured: Settings, _options: argparse.Namespace) -> None:
 def _revoke_key(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server.cli import keys
 
-    _tell(keys.revoke(configured, options.key_id))
+    _tell(keys.revoke(configured, options.key))
 
 
 def _backup(configured: Settings, options: argparse.Namespace) -> None:

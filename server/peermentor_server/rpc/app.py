@@ -90,7 +90,8 @@ class App:
         self._gate: Gate = (
             Required(database, clock, timing) if settings.access == "required" else Open()
         )
-        self._streams = Streams(self._gate)
+        # Apart, so that those who may watch the health take nothing from those with credentials.
+        self._watches, self._reflections = Streams(self._gate), Streams(self._gate)
         self._lanes = Lanes(THREADS[database.dialect], together, timing)
         self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
         self._templates = TemplateService(database, clock)
@@ -152,7 +153,8 @@ class App:
         await self._health.drain()
         # Those who watch the health learn of it before their streams end.
         await asyncio.sleep(0)
-        self._streams.end()
+        self._watches.end()
+        self._reflections.end()
         stopped = asyncio.ensure_future(server.stop(self._grace))
         while not stopped.done():
             await asyncio.wait({stopped}, timeout=self._timing.last_words_s)
@@ -172,11 +174,12 @@ class App:
         own: Any = _Registrar(server, calls.surrounded)
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(self._assignments, own)
         templates_pb2_grpc.add_TemplateServiceServicer_to_server(self._templates, own)
-        others: Any = _Registrar(server, self._streams.surrounded)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, others)
+        watches: Any = _Registrar(server, self._watches.surrounded)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, watches)
         names = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        reflections: Any = _Registrar(server, self._reflections.surrounded)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-            reflection.aio.ReflectionServicer(names), others
+            reflection.aio.ReflectionServicer(names), reflections
         )
         return server
 

@@ -57,7 +57,11 @@ class Streams:
     def _called(self, behaviour: Any) -> Any:
         async def call(request: Any, context: Any) -> Any:
             await _refuse_malformed(request, context)
-            return await behaviour(request, context)
+            try:
+                return await behaviour(request, context)
+            except NotImplementedError:
+                # gRPC would tell how it found out.
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not implemented")
 
         return call
 

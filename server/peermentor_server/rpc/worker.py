@@ -14,7 +14,8 @@ from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rpc.app import App, PortTaken
 from peermentor_server.settings import Settings
-from peermentor_server.storage import opening
+from peermentor_server.storage import access_keys, opening
+from peermentor_server.storage.engine.database import Database
 from peermentor_server.timing import USUAL, Timing
 
 _log = structlog.get_logger("peermentor_server")
@@ -49,7 +50,14 @@ def serve_grpc(
         app.start()
     except PortTaken as taken:
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
-    _log.info("serving", address=str(configured.grpc_address), database=database.location)
+    _log.info(
+        "serving",
+        address=str(configured.grpc_address),
+        database=database.location,
+        access=configured.access,
+    )
+    if configured.access != "required" and opening.use(database, lambda: _has_keys(database)):
+        _log.warning("there are keys, and PEERMENTOR_ACCESS does not ask for them")
     if pulse_fd is not None:
         beat = partial(_beat, pulse_fd, timing.pulse_every_s)
         threading.Thread(target=beat, name="pulse", daemon=True).start()
@@ -61,6 +69,11 @@ def serve_grpc(
     app.stop(timing.grace_s)
     database.close()
     _end_hanging_threads(timing.last_words_s)
+
+
+def _has_keys(database: Database) -> bool:
+    with database.read() as connection:
+        return any(key.revoked_at is None for key in access_keys.all_keys(connection))
 
 
 def _beat(pulse_fd: int, every_s: float) -> None:

@@ -121,23 +121,29 @@ def name_mentee(
 
 
 def forget_mentee(
-    connection: Connection, mentee_id: str, *, with_assignments: bool = False
+    connection: Connection,
+    mentee_id: str,
+    org_id: str | None = None,
+    *,
+    with_assignments: bool = False,
 ) -> int | None:
-    """Delete a mentee in all organisations, along with the assignments or if there are none.
+    """Delete a mentee of one organisation or all, along with the assignments or if there are none.
 
     Returns how many assignments there are, or were; None for no such mentee.
     """
-    named = mentees.c.mentee_id == mentee_id
+    named, assigned = (
+        [table.c.mentee_id == mentee_id, *([table.c.org_id == org_id] if org_id else [])]
+        for table in (mentees, assignments)
+    )
     # Keeps a new assignment of this mentee out until we know whether there is one.
-    locked = select(mentees.c.mentee_id).where(named).order_by(mentees.c.org_id).with_for_update()
+    locked = select(mentees.c.mentee_id).where(*named).order_by(mentees.c.org_id).with_for_update()
     if not connection.execute(locked).all():
         return None
-    counted = select(func.count()).where(assignments.c.mentee_id == mentee_id)
-    count = connection.execute(counted).scalar_one()
+    count = connection.execute(select(func.count()).where(*assigned)).scalar_one()
     if with_assignments:
-        connection.execute(delete(assignments).where(assignments.c.mentee_id == mentee_id))
+        connection.execute(delete(assignments).where(*assigned))
     if with_assignments or count == 0:
-        connection.execute(delete(mentees).where(named))
+        connection.execute(delete(mentees).where(*named))
     return count
 
 

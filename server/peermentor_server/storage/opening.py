@@ -48,6 +48,29 @@ def migrate(database: Database) -> None:
         raise CommandFailed(unknown_schema(database)) from None
 
 
+def is_new(database: Database) -> bool:
+    """Tell whether to connect would make the SQLite file."""
+    if problem := use(database, database.obstacle):
+        raise CommandFailed(f"PEERMENTOR_DATABASE_URL: cannot use {database.location}: {problem}")
+    return database.file is not None and not database.file.exists()
+
+
+def require_existing(database: Database, configured: Settings, what: str) -> None:
+    """Refuse to go on where to connect would make a file, which then has nothing of what is meant.
+
+    Else whoever looks there in vain, or erases, would take the wrong file for the right one.
+    """
+    if is_new(database):
+        raise CommandFailed(f"{database.location} holds {what}{_where_from(configured)}")
+
+
+def _where_from(configured: Settings) -> str:
+    """Say why it was looked for here, if that depends on where the command was run."""
+    if configured.database_url.startswith("sqlite:////"):
+        return ""
+    return "; run this where serve runs, or name the file in PEERMENTOR_DATABASE_URL"
+
+
 def unknown_schema(database: Database) -> str:
     """Say that another version of the program has made this schema."""
     return (

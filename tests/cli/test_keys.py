@@ -1,0 +1,87 @@
+"""`keys create`, `keys list` and `keys revoke`."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from peermentor_server.access import keys
+from peermentor_server.storage import access_keys
+from peermentor_server.storage.engine.database import Database
+from support.commands import run
+from support.databases import url_of
+
+
+def _run(database: Database, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return run("keys", *arguments, PEERMENTOR_DATABASE_URL=url_of(database))
+
+
+def _create(database: Database, *arguments: str) -> str:
+    made = _run(database, "create", *arguments)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert re.fullmatch("pmk_[0-9a-f]{16}_[0-9a-f]{64}\n", made.stdout)
+    return made.stdout.strip()
+
+
+def test_a_key_is_made_listed_and_revoked(own: Database) -> None:
+    options = ["--permission", "write", "--expires", "90d", "--note", "nightly job"]
+    first = _create(own, "--org", "org_2", "--org", "org_1", *options)
+    second = _create(own, "--all-orgs")
+    with own.read() as connection:
+        stored = access_keys.all_keys(connection)
+    assert [each.secret_hash for each in stored] == [keys.hashed(first), keys.hashed(second)]
+    assert [each.organizations for each in stored] == [["org_1", "org_2"], None]
+    assert [each.permission for each in stored] == ["write", "read"]
+    lifetime = (stored[0].expires_at or stored[0].created_at) - stored[0].created_at
+    assert (lifetime.days, stored[1].expires_at) == (90, None)
+
+    listed = _run(own, "list").stdout
+    assert re.search(r"valid +write +org_1 org_2 .* never +nightly job\n", listed)
+    assert re.search(r"valid +read +all organisations .* never +never\n", listed)
+    assert first[21:] not in listed
+
+    # By its id, or as somebody found it.
+    for key, named in ((first, first), (second, keys.id_of(second) or "")):
+        result = _run(own, "revoke", named)
+        assert result.returncode == 0
+        assert f"revoked key {keys.id_of(key)} in {own.dialect}:" in result.stdout
+        again = _run(own, "revoke", named)
+        assert again.returncode == 1
+        assert key[21:] not in result.stdout + result.stderr + again.stdout + again.stderr
+    assert _run(own, "list").stdout.count("revoked") == 2
+
+
+def test_what_is_no_id_is_not_repeated(own: Database) -> None:
+    for text in ("s3cret", "pmk_s3cret", f"{'0' * 16}s3cret"):
+        result = _run(own, "revoke", text)
+        assert result.returncode == 1
+        assert "this is no id of a key; `keys list` has them" in result.stderr
+        assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "say for whom the key is: either --org ID or --all-orgs"),
+        (["--org", "a", "--all-orgs"], "say for whom the key is: either --org ID or --all-orgs"),
+        (["--org", "a b"], "must be ASCII letters, digits and punctuation"),
+        (["--all-orgs", "--permission", "all"], "invalid choice: 'all'"),
+        (["--all-orgs", "--expires", "0d"], "must be a number of days from 1 to 9999"),
+        (["--all-orgs", "--note", "a\nb"], "must not contain control characters"),
+    ],
+)
+def test_what_cannot_be_is_refused(own: Database, options: list[str], says: str) -> None:
+    result = _run(own, "create", *options)
+    assert result.returncode != 0
+    assert says in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", [["create", "--all-orgs"], ["list"], ["revoke", "0" * 16]])
+def test_no_file_is_made_for_keys(command: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "typo.db"
+    result = run("keys", *command, PEERMENTOR_DATABASE_URL=f"sqlite:///{file}")
+    assert result.returncode == 1
+    assert result.stderr == f"peermentor-server: sqlite:///{file} holds no keys\n"
+    assert not list(tmp_path.iterdir())
