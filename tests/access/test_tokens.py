@@ -1,21 +1,33 @@
 """Who is let in by a token of an issuer, over a real server."""
 
+import asyncio
 import json
+import re
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import structlog
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jwt import PyJWS
+from structlog.testing import capture_logs
 
-from peermentor_server.access.tokens import LEEWAY_S, MAX_LENGTH
+from peermentor_server.access.key_sets import KeySet
+from peermentor_server.access.tokens import LEEWAY_S, MAX_LENGTH, Claims, Tokens
 from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.telemetry import logs
+from peermentor_server.timing import USUAL
 from support.apps import own_server
 from support.clock import CONTRACT_DAY, SettableClock
-from support.factories import STORED_ASSIGNMENT
+from support.factories import STORED_ASSIGNMENT, explained
 from support.issuers import (
     AUDIENCE,
     GOOD_CLAIMS,
@@ -25,6 +37,7 @@ from support.issuers import (
     by_hand,
     key_set,
     part,
+    published,
 )
 from support.keys import bearer, new_key, unknown_key
 from support.rpcs import GoodRequests
@@ -45,15 +58,11 @@ class Caller:
 
     def outcome(self, token: str, rpc: str = "ListAssignments", **fields: Any) -> str:
         """Return OK, or the reason for which a call was refused."""
-        rpcs = GoodRequests(self.channel)
         try:
-            rpcs.call(rpc, metadata=bearer(token), **fields)
+            GoodRequests(self.channel).call(rpc, metadata=bearer(token), **fields)
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                return "NOT_FOUND"
-        else:
-            return "OK"
-        return rpcs.refuse(rpc, metadata=bearer(token), **fields).reason
+            return explained(error).reason
+        return "OK"
 
     def found(self, token: str) -> int:
         """Return how many assignments there are for the owner of a token."""
@@ -215,7 +224,9 @@ def test_organisations_are_walls(caller: Caller) -> None:
         token = EC.token(organizations=claim)
         read = caller.outcome(token, "GetAssignment")
         created = caller.outcome(token, "CreateAssignment")
-        expected = ("OK", "OK") if is_reached else ("NOT_FOUND", "ORGANIZATION_FORBIDDEN")
+        expected = (
+            ("OK", "OK") if is_reached else ("ASSIGNMENT_NOT_FOUND", "ORGANIZATION_FORBIDDEN")
+        )
         assert (read, created) == expected, claim
         assert bool(caller.found(token)) is is_reached, claim
 
@@ -251,3 +262,235 @@ def test_a_token_permits_what_it_says(caller: Caller) -> None:
 
 def test_without_a_permission_not_even_reading_is_permitted(caller: Caller) -> None:
     assert caller.outcome(EC.token(without="permission")) == "PERMISSION_MISSING"
+
+
+# --- Keys that change ---
+
+
+def let_in(caller: Caller, token: str) -> None:
+    """Wait until the owner of a token is let in."""
+    wait_until(lambda: caller.outcome(token) == "OK", 10)
+
+
+def test_new_keys_are_read_when_a_token_names_one(caller: Caller, keys_file: Path) -> None:
+    new, old = SigningKey("new", "RS256"), RSA.token()
+    assert caller.outcome(old) == "OK"
+    keys_file.write_text(key_set(new))
+    # It is asked for the key, and does not wait for it.
+    assert caller.outcome(new.token()) == "CREDENTIALS_INVALID"
+    let_in(caller, new.token())
+    # Even a token that was valid a moment ago ends with its key.
+    assert caller.outcome(old) == "CREDENTIALS_INVALID"
+
+
+def test_a_key_of_the_same_name_takes_the_place_of_another(caller: Caller, keys_file: Path) -> None:
+    old = RSA.token()
+    assert caller.outcome(old) == "OK"
+    keys_file.write_text(key_set(STRANGER))
+    assert caller.outcome(EC.token(header={"kid": "unknown"})) == "CREDENTIALS_INVALID"
+    let_in(caller, STRANGER.token())
+    assert caller.outcome(old) == "CREDENTIALS_INVALID"
+
+
+def test_a_file_that_is_of_no_use_changes_nothing(caller: Caller, keys_file: Path) -> None:
+    good = RSA.token()
+    keys_file.write_text(key_set())
+    assert caller.outcome(RSA.token(header={"kid": "new"})) == "CREDENTIALS_INVALID"
+    keys_file.unlink()
+    for _ in range(20):
+        assert caller.outcome(good) == "OK"
+
+
+def test_unknown_keys_are_looked_for_once_a_minute(own: Database, clock: SettableClock) -> None:
+    with (
+        published(RSA) as server,
+        own_server(own, clock, jwt_keys=server.url, **TRUSTED) as channel,
+    ):
+        caller = Caller(channel)
+        assert server.fetches == 1
+        assert caller.outcome(RSA.token()) == "OK"
+        for number in range(50):
+            token = RSA.token(header={"kid": f"unknown-{number}"})
+            assert caller.outcome(token) == "CREDENTIALS_INVALID"
+        wait_until(lambda: server.fetches == 2, 10)
+        for number in range(50):
+            token = EC.token(header={"kid": f"other-{number}"})
+            assert caller.outcome(token) == "CREDENTIALS_INVALID"
+        assert server.fetches == 2
+
+
+def test_keys_are_read_again_by_themselves(own: Database, clock: SettableClock) -> None:
+    often = replace(USUAL, key_set_every_s=0.05)
+    with (
+        published(RSA) as server,
+        own_server(own, clock, often, jwt_keys=server.url, **TRUSTED) as channel,
+    ):
+        caller = Caller(channel)
+        assert caller.outcome(RSA.token()) == "OK"
+        server.publish(EC)
+        # Two of them, for one may have been under way.
+        before = server.fetches
+        wait_until(lambda: server.fetches > before + 2, 10)
+        assert caller.outcome(EC.token()) == "OK"
+        assert caller.outcome(RSA.token()) == "CREDENTIALS_INVALID"
+
+
+def test_known_keys_are_good_while_their_server_is_not(own: Database, clock: SettableClock) -> None:
+    often = replace(USUAL, key_set_every_s=0.05)
+    with (
+        published(RSA) as server,
+        own_server(own, clock, often, jwt_keys=server.url, **TRUSTED) as channel,
+    ):
+        caller = Caller(channel)
+        for status, content in ((500, "{}"), (200, ""), (200, "no keys"), (200, '{"keys": []}')):
+            server.status, server.content = status, content
+            before = server.fetches
+            wait_until(lambda before=before: server.fetches > before + 2, 10)  # type: ignore[misc]
+            assert caller.outcome(RSA.token(jti=f"{status} {content}")) == "OK"
+        server.close()
+        with capture_logs() as lines:
+            wait_until(lambda: any("not read" in line["event"] for line in lines), 10)
+        assert caller.outcome(RSA.token(jti="away")) == "OK"
+
+
+def test_who_starts_without_keys_learns_them_later(own: Database, clock: SettableClock) -> None:
+    with published(RSA) as server:
+        server.status = 503
+        with own_server(own, clock, jwt_keys=server.url, **TRUSTED) as channel:
+            caller = Caller(channel)
+            key = new_key(own, ["org_03"])
+            let_in(caller, key)
+            server.status = 200
+            # One that it asks for.
+            let_in(caller, RSA.token())
+
+
+# --- What is not told ---
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
+    """What is logged."""
+    written = StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    before = structlog.get_config()
+    logs.configure("debug", "json")
+    yield written
+    structlog.configure(**before)
+
+
+def test_the_log_names_the_owner_and_nothing_else_of_a_token(log: StringIO, caller: Caller) -> None:
+    tokens = [
+        EC.token(sub='a"b\\c\n\u001b[31m key:0000 å', more="s3cret"),
+        EC.token(sub="key:0011223344556677", more="s3cret"),
+        EC.token(sub="berit", more="s3cret", exp=NOW - 3600),
+        EC.token(sub="carl", more="s3cret", permission="s3cret"),
+    ]
+    for token in tokens:
+        caller.outcome(token, "UpdateLastContact")
+    caller.outcome(tokens[0][:-8], "UpdateLastContact")
+    written = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert {line["subject"] for line in written if "subject" in line} == {
+        "jwt:a%22b%5Cc%0A%1B%5B31m%20key:0000%20%C3%A5",
+        "jwt:key:0011223344556677",
+        "jwt:carl",
+    }
+    for secret in ("s3cret", "berit", "eyJ", *(each.split(".")[2] for each in tokens)):
+        assert secret not in log.getvalue()
+
+
+def test_request_ids_and_page_tokens_are_those_of_the_owner(caller: Caller) -> None:
+    rpcs = GoodRequests(caller.channel)
+    anna, berit = bearer(EC.token()), bearer(EC.token(sub="berit"))
+    # Another token of the same person.
+    again = bearer(RSA.token(exp=NOW + 900))
+    made = [
+        rpcs.call("CreateAssignment", metadata=each, request_id="one").assignment_id
+        for each in (anna, berit, again)
+    ]
+    assert made[0] == made[2] != made[1]
+    page = rpcs.call("ListAssignments", metadata=anna, limit=1)
+    asked = {"limit": 1, "page_token": page.next_page_token}
+    assert len(rpcs.call("ListAssignments", metadata=again, **asked).data) == 1
+    assert rpcs.refuse("ListAssignments", metadata=berit, **asked).violations
+
+
+# --- Whatever is sent ---
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(), each, max_size=3),
+    max_leaves=5,
+)
+HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), JSON) | st.builds(
+    lambda more: {"alg": "EdDSA", "kid": "edwards"} | more,
+    st.dictionaries(st.sampled_from(["typ", "crit", "b64", "jwk"]), JSON),
+)
+SENT = (
+    st.text()
+    | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True)
+    | st.builds(
+        lambda header, payload, signature: f"{part(header)}.{part(payload)}.{part(signature)}",
+        HEADERS | JSON | st.binary(max_size=50),
+        JSON | st.binary(max_size=50),
+        st.binary(max_size=80),
+    )
+    | st.builds(
+        lambda claims: EDWARDS.token(**claims),
+        st.dictionaries(st.sampled_from([*GOOD_CLAIMS, "nbf", "iat", "jti"]), JSON),
+    )
+)
+DEEP = b"[" * 5000
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    """What knows the keys, without a server around it."""
+    file = tmp_path_factory.mktemp("keys") / "keys.json"
+    file.write_text(key_set(RSA, EC, EDWARDS))
+    claims = Claims(ISSUER, AUDIENCE, "organizations", "permission")
+    known = KeySet(str(file), ["RS256", "ES256", "EdDSA"])
+    asyncio.run(known.update())
+    return Tokens(known, claims, lambda: CONTRACT_DAY)
+
+
+@given(SENT)
+@settings(deadline=None)
+@example("")
+@example(f"{part(DEEP)}.e30.e30")
+@example(PyJWS().encode(b'{"sub": ' + DEEP, EDWARDS.private, "EdDSA", {"kid": "edwards"}))
+@example(PyJWS().encode(b"\xff", EDWARDS.private, "EdDSA", {"kid": "edwards"}))
+@example(PyJWS().encode(b'{"exp": ' + b"9" * 5000, EDWARDS.private, "EdDSA", {"kid": "edwards"}))
+def test_nothing_that_is_sent_is_a_fault(tokens: Tokens, text: str) -> None:
+    principal = tokens.identify(text)
+    if principal is not None:
+        assert re.fullmatch(r"jwt:[!-~]+", principal.subject)
+        # The second time, nothing is checked but the time.
+        assert tokens.identify(text) is principal
+
+
+def test_only_so_many_tokens_are_remembered(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peermentor_server.access.tokens.MAX_REMEMBERED", 3)
+    sent = [EDWARDS.token(jti=str(number)) for number in range(5)]
+    first = [tokens.identify(each) for each in sent]
+    again = [tokens.identify(each) for each in reversed(sent)][::-1]
+    assert None not in first
+    assert first == again
+    assert [one is other for one, other in zip(first, again, strict=True)] == [False] * 2 + [
+        True
+    ] * 3
+
+
+def test_what_is_valid_no_longer_is_not_remembered(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys.json", SettableClock()
+    file.write_text(key_set(EDWARDS))
+    known = KeySet(str(file), ["EdDSA"])
+    asyncio.run(known.update())
+    own = Tokens(known, Claims(ISSUER, AUDIENCE, "organizations", "permission"), clock)
+    sent = EDWARDS.token()
+    assert own.identify(sent)
+    clock.advance(days=1)
+    assert own.identify(sent) is None
+    assert not own._verified
