@@ -77,6 +77,10 @@ def test_settings_come_from_an_environment() -> None:
         ("CORS_ORIGINS", "https://app.example.org?x"),
         ("CORS_ORIGINS", "https://user@app.example.org"),
         ("ACCESS", "closed"),
+        ("JWT_ALGORITHMS", "none"),
+        ("JWT_ALGORITHMS", "HS256"),
+        ("JWT_ALGORITHMS", "RS256, HS512"),
+        ("JWT_ALGORITHMS", ","),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],
@@ -218,6 +222,65 @@ def test_the_url_of_the_database_may_be_in_a_file(tmp_path: Path) -> None:
     assert refusal() == f"PEERMENTOR_DATABASE_URL_FILE: {file}: no such file or directory"
 
 
+TRUSTED = given(ACCESS="required", JWT_ISSUER="https://a.example", JWT_AUDIENCE="peermentor")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "keys.json",
+        "/etc/peermentor/keys.json",
+        "https://a.example/keys",
+        "https://a.example:8443/keys?version=1",
+        "http://127.0.0.1:8000/keys",
+        "http://[::1]:8000/keys",
+        "http://localhost/keys",
+    ],
+)
+def test_keys_of_tokens_are_in_a_file_or_at_a_url(keys: str) -> None:
+    loaded = settings.load(TRUSTED | given(JWT_KEYS=keys))
+    assert (loaded.jwt_keys, loaded.jwt_issuer) == (keys, "https://a.example")
+    assert loaded.jwt_algorithms == ("RS256", "ES256", "EdDSA")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "http://a.example/keys",
+        "http://127.0.0.1.example/keys",
+        "http://localhost.example/keys",
+        "http://127.0.0.1@a.example/keys",
+        "http://localhost:secret@127.0.0.1/keys",
+        "https://user:secret@a.example/keys",
+        "https://a.example:port/keys",
+        "https://a.example/secret keys",
+        "https://a.example/keys\r\nHost: b.example",
+        "https://a.example/keys#secret",
+        "https:///keys",
+        "file:///etc/keys.json",
+        "ftp://a.example/keys",
+    ],
+)
+def test_keys_of_tokens_come_from_whom_they_should(keys: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^PEERMENTOR_JWT_KEYS: must be a file") as refused:
+        settings.load(TRUSTED | given(JWT_KEYS=keys))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", ["ISSUER", "AUDIENCE", "KEYS"])
+def test_issuer_audience_and_keys_belong_together(missing: str) -> None:
+    environment = TRUSTED | given(JWT_KEYS="keys.json") | given(**{f"JWT_{missing}": ""})
+    with pytest.raises(InvalidSettings, match=r"^PEERMENTOR_JWT_ISSUER, .* or none of them$"):
+        settings.load(environment)
+
+
+@pytest.mark.parametrize("access", ["", "open", "open-everywhere"])
+def test_nobody_believes_that_tokens_protect_what_is_open(access: str) -> None:
+    environment = TRUSTED | given(JWT_KEYS="keys.json", ACCESS=access)
+    with pytest.raises(InvalidSettings, match=r"^PEERMENTOR_JWT_KEYS: is of use only with"):
+        settings.load(environment)
+
+
 def test_variables_that_only_look_like_settings_are_found() -> None:
     names = ["PEERMENTOR_REST_ADRESS", "PEERMENTOR_REST_ADDRESS", "HOME", "peermentor_workers"]
     assert settings.unknown(names) == ["PEERMENTOR_REST_ADRESS", "peermentor_workers"]
@@ -282,7 +345,9 @@ def _shown(name: str, default: object) -> str:
     if name == "workers":
         # The one that depends on another setting.
         return "1 on SQLite, on PostgreSQL one for each core"
-    return "none" if default in ((), None) else str(default)
+    if isinstance(default, tuple):
+        default = ", ".join(default)
+    return str(default or "none")
 
 
 def test_the_number_of_workers_follows_the_database() -> None:

@@ -34,6 +34,10 @@ DATABASE_URL_FILE = "PEERMENTOR_DATABASE_URL_FILE"
 # Where the clients of the Python package look for the service.
 _OF_CLIENTS = {"PEERMENTOR_ADDRESS", "PEERMENTOR_TOKEN", "PEERMENTOR_TOKEN_FILE"}
 Access = Literal["open", "open-everywhere", "required"]
+# Asymmetric alone: who checks a token cannot make one.
+JwtAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
 
@@ -156,7 +160,29 @@ class Settings(BaseModel):
 
     access: Annotated[Access, _one_of(Access)] = "open"
     """Who may call: with `open` and `open-everywhere` whoever reaches an address, of which `open`
-    lets only this machine reach one; with `required` who has a key."""
+    lets only this machine reach one; with `required` who has a key, or a token."""
+
+    jwt_issuer: str = ""
+    """Whose tokens (JWT) are taken: their `iss`."""
+
+    jwt_audience: str = ""
+    """For whom tokens must be: one of their `aud`."""
+
+    jwt_keys: str = ""
+    """Where the keys are by which they are signed: a JSON Web Key Set, in a file or at a URL."""
+
+    jwt_algorithms: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = (
+        "RS256",
+        "ES256",
+        "EdDSA",
+    )
+    """How they may be signed."""
+
+    jwt_organizations_claim: str = "organizations"
+    """Which claim names the organisations that a token is for; `*` stands for all."""
+
+    jwt_permission_claim: str = "permission"
+    """Which claim says what a token permits: read, write or admin."""
 
     tls_certificate: OptionalFile = None
     """A PEM file with the certificate of the service, and those between it and its authority."""
@@ -212,6 +238,31 @@ class Settings(BaseModel):
     def _both_or_none(cls, value: Path | None, others: ValidationInfo) -> Path | None:
         if (value is None) != (others.data.get("tls_certificate") is None):
             raise ValueError("PEERMENTOR_TLS_CERTIFICATE and PEERMENTOR_TLS_KEY need each other")
+        return value
+
+    @field_validator("jwt_keys")
+    @classmethod
+    def _trusted_keys(cls, value: str, others: ValidationInfo) -> str:
+        given = (others.data["jwt_issuer"], others.data["jwt_audience"], value)
+        if any(given) and not all(given):
+            raise ValueError(
+                "PEERMENTOR_JWT_ISSUER, PEERMENTOR_JWT_AUDIENCE and PEERMENTOR_JWT_KEYS must all "
+                "be set, or none of them"
+            )
+        if value and others.data.get("access", "required") != "required":
+            raise ValueError("is of use only with PEERMENTOR_ACCESS=required")
+        if "://" in value and not _is_safe_url(value):
+            raise ValueError(
+                "must be a file, or a URL with https, without user and fragment; http is for "
+                "loopback alone"
+            )
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(get_args(JwtAlgorithm)):
+            raise ValueError(f"must be some of {', '.join(get_args(JwtAlgorithm))}")
         return value
 
     @field_validator("rest_hosts")
@@ -291,6 +342,28 @@ def _is_origin(text: str) -> bool:
         and parts.port != {"http": 80, "https": 443}[parts.scheme]
         and (text == f"{parts.scheme}://{host}{port}")
     )
+
+
+def _is_safe_url(text: str) -> bool:
+    """Tell whether what is there comes from whom the URL names, and no one on the way."""
+    try:
+        parts = urlsplit(text)
+        host = _host_name(parts.hostname or "")
+        _ = parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in {"http", "https"} or "@" in parts.netloc or parts.fragment:
+        return False
+    if not re.fullmatch("[!-~]+", text):
+        return False
+    return parts.scheme == "https" or _is_loopback_name(host)
+
+
+def _is_loopback_name(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load(environment: Mapping[str, str], **overrides: Any) -> Settings:

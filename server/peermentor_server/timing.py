@@ -70,6 +70,15 @@ class Timing:
     keys_s: float = 2.0
     """How long that may take."""
 
+    key_set_every_s: float = 300.0
+    """How often the keys are read with which tokens are signed."""
+
+    key_set_pause_s: float = 60.0
+    """How long it takes until a token that names an unknown key lets them be read once more."""
+
+    key_set_s: float = 5.0
+    """How long reading them may take."""
+
     certificate_every_s: float = 1.0
     """How often it is looked whether the certificate was renewed."""
 

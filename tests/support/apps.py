@@ -10,12 +10,16 @@ from peermentor_server.rpc.app import App
 from peermentor_server.rules.clock import Clock, system_clock
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL, Timing
 
 
 @contextmanager
-def running_app(database: Database, clock: Clock = system_clock, **settings: Any) -> Iterator[App]:
+def running_app(
+    database: Database, clock: Clock = system_clock, timing: Timing = USUAL, **settings: Any
+) -> Iterator[App]:
     """Serve a database on a free port, until the end of the block."""
-    app = App(Settings(grpc_address=Address("127.0.0.1", 0), **settings), database, clock)
+    configured = Settings(grpc_address=Address("127.0.0.1", 0), **settings)
+    app = App(configured, database, clock, timing=timing)
     app.start()
     try:
         yield app
@@ -25,11 +29,11 @@ def running_app(database: Database, clock: Clock = system_clock, **settings: Any
 
 @contextmanager
 def own_server(
-    database: Database, clock: Clock = system_clock, **settings: Any
+    database: Database, clock: Clock = system_clock, timing: Timing = USUAL, **settings: Any
 ) -> Iterator[grpc.Channel]:
     """Serve a database, and give a channel to that server."""
     with (
-        running_app(database, clock, **settings) as app,
+        running_app(database, clock, timing, **settings) as app,
         grpc.insecure_channel(f"127.0.0.1:{app.port}") as channel,
     ):
         yield channel

@@ -109,10 +109,11 @@ def refused(call: Callable[[Any], object], request: object) -> RefusedCall:
     """Call with this request, which has to be refused."""
     with pytest.raises(grpc.RpcError) as raised:
         call(request)
-    return _explain(raised.value)
+    return explained(raised.value)
 
 
-def _explain(error: Any) -> RefusedCall:
+def explained(error: Any) -> RefusedCall:
+    """Return how a call was refused that has raised this."""
     status = rpc_status.from_call(error)
     assert status is not None, f"no details come with {error.code()}: {error.details()}"
     info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()

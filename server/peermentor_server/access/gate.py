@@ -1,7 +1,8 @@
 """The gate in front of every RPC: finds out who calls, and whether they may.
 
 Open          whoever reaches the service may do everything
-Required      a key is needed, of which a copy of the table is looked at, never the database
+Required      a key is needed, of which a copy of the table is looked at, never the database; or
+              a token of the issuer that is trusted
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from google.protobuf.message import Message
 
 from peermentor_server.access import keys
 from peermentor_server.access.permissions import Requirement
+from peermentor_server.access.tokens import Tokens
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import (
     CredentialsInvalid,
@@ -84,10 +86,17 @@ class _Known:
 
 
 class Required:
-    """Lets those in who have a key."""
+    """Lets those in who have a key, or a token where some are trusted."""
 
-    def __init__(self, database: Database, clock: Clock, timing: Timing = USUAL) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        timing: Timing = USUAL,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._database, self._clock, self._timing = database, clock, timing
+        self._tokens = tokens
         # None until the table has been read once.
         self._known: Mapping[str, _Known] | None = None
         self._used: set[str] = set()
@@ -98,17 +107,20 @@ class Required:
         given = [value for key, value in metadata if key == AUTHORIZATION]
         if not given:
             raise CredentialsMissing
-        known = self._find(given[0]) if len(given) == 1 and isinstance(given[0], str) else None
-        if known is None:
+        text = _bearer(given[0]) if len(given) == 1 else None
+        principal = self._find(text) if text else None
+        if principal is None:
             raise CredentialsInvalid
-        return known.principal
+        return principal
 
-    def _find(self, authorization: str) -> _Known | None:
+    def _find(self, text: str) -> Principal | None:
+        if self._tokens is not None and not text.startswith(keys.PREFIX):
+            return self._tokens.identify(text)
+        return self._find_key(text)
+
+    def _find_key(self, text: str) -> Principal | None:
         if self._known is None:
             raise DatabaseUnavailable from RuntimeError("the keys have not been read yet")
-        if not authorization.lower().startswith(_SCHEME):
-            return None
-        text = authorization[len(_SCHEME) :].strip()
         key_id = keys.id_of(text)
         known = self._known.get(key_id) if key_id else None
         # Compared even where there is none, so that it takes as long.
@@ -118,21 +130,31 @@ class Required:
         if known.expires_at is not None and known.expires_at <= self._clock():
             return None
         self._used.add(key_id)
-        return known
+        return known.principal
 
     async def update(self) -> None:
         """Read the keys. While that fails, those that are known stay valid."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._update)
+        of_tokens = [self._tokens.update()] if self._tokens else []
+        await asyncio.gather(self._update_keys(), *of_tokens)
 
     async def watch(self) -> None:
         """See Gate."""
-        while True:
-            await asyncio.sleep(self._timing.keys_every_s)
-            await self.update()
+        of_tokens = [self._tokens.watch()] if self._tokens else []
+        await asyncio.gather(self._watch_keys(), *of_tokens)
 
     def close(self) -> None:
         """See Gate."""
         self._pool.shutdown(wait=False)
+        if self._tokens:
+            self._tokens.close()
+
+    async def _watch_keys(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.keys_every_s)
+            await self._update_keys()
+
+    async def _update_keys(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._update)
 
     def _update(self) -> None:
         used, self._used = self._used, set()
@@ -151,6 +173,13 @@ class Required:
             with self._database.write() as connection:
                 access_keys.note_use(connection, used, today)
         return found
+
+
+def _bearer(authorization: str | bytes) -> str | None:
+    """Return what stands behind the scheme; None for another scheme than ours."""
+    if isinstance(authorization, bytes) or not authorization.lower().startswith(_SCHEME):
+        return None
+    return authorization[len(_SCHEME) :].strip()
 
 
 _NO_HASH = hashlib.sha256(b"").hexdigest()

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 
 from peermentor_server.storage.access_keys import AccessKey
 
-_FORM = re.compile("pmk_([0-9a-f]{16})_[0-9a-f]{64}")
+PREFIX = "pmk_"
+_FORM = re.compile(f"{PREFIX}([0-9a-f]{{16}})_[0-9a-f]{{64}}")
 
 
 def issue(
@@ -31,7 +32,7 @@ def issue(
     Without organisations it is for all of them, without a lifetime for ever.
     """
     key_id = secrets.token_hex(8)
-    text = f"pmk_{key_id}_{secrets.token_hex(32)}"
+    text = f"{PREFIX}{key_id}_{secrets.token_hex(32)}"
     return text, AccessKey(
         id=key_id,
         secret_hash=hashed(text),

@@ -22,6 +22,8 @@ from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor_server.access import permissions
 from peermentor_server.access.gate import Gate, Open, Required
+from peermentor_server.access.key_sets import KeySet
+from peermentor_server.access.tokens import Claims, Tokens
 from peermentor_server.certificates import Pair, Watch
 from peermentor_server.rpc.calls import Calls, Handler
 from peermentor_server.rpc.group_commit import group_commit
@@ -87,9 +89,7 @@ class App:
         self._stalls = StallWatch(timing)
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
-        self._gate: Gate = (
-            Required(database, clock, timing) if settings.access == "required" else Open()
-        )
+        self._gate = _gate(settings, database, clock, timing)
         # Apart, so that those who may watch the health take nothing from those with credentials.
         self._watches, self._reflections = Streams(self._gate), Streams(self._gate)
         self._lanes = Lanes(THREADS[database.dialect], together, timing)
@@ -197,6 +197,24 @@ def _credentials(certificate: Watch) -> grpc.ServerCredentials:
     first = configuration(certificate.pair)
     # None says that it is as before, which the stubs do not know.
     return grpc.dynamic_ssl_server_credentials(first, renewed)  # type: ignore[arg-type]
+
+
+def _gate(settings: Settings, database: Database, clock: Clock, timing: Timing) -> Gate:
+    if settings.access != "required":
+        return Open()
+    return Required(database, clock, timing, _tokens(settings, clock, timing))
+
+
+def _tokens(settings: Settings, clock: Clock, timing: Timing) -> Tokens | None:
+    if not settings.jwt_keys:
+        return None
+    claims = Claims(
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        organizations=settings.jwt_organizations_claim,
+        permission=settings.jwt_permission_claim,
+    )
+    return Tokens(KeySet(settings.jwt_keys, settings.jwt_algorithms, timing), claims, clock)
 
 
 class _Registrar:
