@@ -289,7 +289,23 @@ def test_a_refused_token_that_stays_the_same_is_sent_once(client_kind: str) -> N
 
 
 async def later() -> str:
+    await asyncio.sleep(0.01)
     return "secret"
+
+
+def test_only_an_asynchronous_client_waits_for_a_token() -> None:
+    seen: list[str] = []
+
+    def behaviour(request: bytes, context: grpc.ServicerContext) -> Message:
+        seen.append(str(dict(context.invocation_metadata())["authorization"]))
+        return answer(request, context)
+
+    with scripted_server(behaviour) as address:
+        with opened("async", address, token=later) as client:
+            client.assignments.get("asgn_001")
+        with pytest.raises(TypeError, match="token: a plain function is needed"):
+            Client(address, token=later)  # type: ignore[arg-type]
+    assert seen == ["Bearer secret"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +328,6 @@ async def later() -> str:
         ({"token": "s3cret\u00e6"}, ValueError, "token: only printable ASCII"),
         ({"token": ""}, ValueError, "token: only printable ASCII"),
         ({"token": b"s3cret"}, TypeError, "token: a str is needed, not bytes"),
-        ({"token": later}, TypeError, "token: a plain function is needed"),
         ({"timeout": "5"}, TypeError, "timeout: a number of seconds is needed, not str"),
         ({"timeout": None}, TypeError, "timeout: a number of seconds is needed, not None"),
         ({"timeout": True}, TypeError, "timeout: a number of seconds is needed, not bool"),

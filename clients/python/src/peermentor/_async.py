@@ -11,7 +11,7 @@ import grpc
 
 from peermentor import _options, _tasks
 from peermentor._connection import BaseConnection, Call, RequestT, ResponseT, Setup, keyed
-from peermentor._options import Pem, Token
+from peermentor._options import AsyncToken, Pem
 from peermentor._paging import BaseListing, ModelT, Page
 from peermentor._retries import DEFAULT_TIMEOUT, Schedule
 
@@ -41,7 +41,7 @@ class AsyncConnection(BaseConnection):
             response_deserializer=method.response.FromString,
         )
         while True:
-            sent, left = headers + _options.bearer(self.setup.token), schedule.remaining()
+            sent, left = headers + await _tasks.bearer(self.setup.token), schedule.remaining()
             try:
                 return cast(ResponseT, await stub(request, timeout=left, metadata=sent))
             except grpc.RpcError as raised:
@@ -72,7 +72,7 @@ class AsyncBaseClient:
         client_certificate: Pem = None,
         client_key: Pem = None,
         server_name: str | None = None,
-        token: Token = None,
+        token: AsyncToken = None,
         metadata: Mapping[str, str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         retries: int | None = None,
@@ -95,7 +95,7 @@ class AsyncBaseClient:
         `timeout` is how many seconds a call may take, with all its attempts. `retries` is how often
         a call that is safe to repeat is repeated at most; default: until its deadline.
         """
-        token = _options.token(token, metadata)
+        token = _options.token(_tasks.usable(token), metadata)
         self._connection = AsyncConnection(
             Setup(
                 place=_options.place(address),

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from peermentor import _options
 from peermentor._errors import Cancelled, from_rpc
-from peermentor._options import Headers, Place, Token
+from peermentor._options import AsyncToken, Headers, Place
 from peermentor._retries import Schedule
 from peermentor._version import __version__
 
@@ -54,7 +54,7 @@ class Setup:
     place: Place
     certificates: list[bytes | None] | None
     server_name: str | None
-    token: Token
+    token: AsyncToken
     metadata: Headers
     timeout: float
     retries: int | None

@@ -1,15 +1,16 @@
 """The arguments of a client and of its calls, checked at once. No message repeats a secret."""
 
-import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 Pem = str | Path | bytes | None
 Token = str | Callable[[], str] | None
+AsyncToken = Token | Callable[[], Awaitable[str]]
+TokenT = TypeVar("TokenT", bound=AsyncToken)
 Headers = tuple[tuple[str, str], ...]
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 _FOUR, _SIX = r"(?P<four>[0-9.]+)", r"\[(?P<six>[0-9a-fA-F]*:[0-9a-fA-F:.]*(%\w+)?)\]"
@@ -93,7 +94,7 @@ def _pem(name: str, given: str | Path | bytes) -> bytes:
     return content
 
 
-def token(given: Token, metadata: Mapping[str, str] | None) -> Token:
+def token(given: TokenT, metadata: Mapping[str, str] | None) -> TokenT | Token:
     """Return the token that is given; else that of the environment, unless metadata has one."""
     names = metadata if isinstance(metadata, Mapping) else ()
     has_own = any(str(name).lower() == "authorization" for name in names)
@@ -113,7 +114,7 @@ def _reading(file: Path) -> Callable[[], str]:
     return lambda: file.read_text("ascii").strip()
 
 
-def headers(token: Token, metadata: Mapping[str, str] | None, others: Headers = ()) -> Headers:
+def headers(token: AsyncToken, metadata: Mapping[str, str] | None, others: Headers = ()) -> Headers:
     """Return the metadata, over others; its names are in lower case."""
     expect("metadata", metadata, Mapping | None, "a mapping of names to texts")
     found = dict(others)
@@ -121,19 +122,14 @@ def headers(token: Token, metadata: Mapping[str, str] | None, others: Headers = 
         found.update([_header(f"metadata {key!r}", key, value)])
     if token is not None and "authorization" in found:
         raise ValueError("give token or the metadata 'authorization', not both")
-    if inspect.iscoroutinefunction(token):
-        raise TypeError("token: a plain function is needed, not a coroutine function")
-    if not callable(token):
+    if token is not None and not callable(token):
         bearer(token)
     return tuple(found.items())
 
 
-def bearer(token: Token) -> Headers:
-    """Return the header of a token, if there is one."""
-    if token is None:
-        return ()
-    given = token() if callable(token) else token
-    return (_header("token", "authorization", given, "Bearer "),)
+def bearer(token: Any) -> Headers:
+    """Return the header of a token."""
+    return (_header("token", "authorization", token, "Bearer "),)
 
 
 def _header(what: str, key: Any, value: Any, scheme: str = "") -> tuple[str, str]:

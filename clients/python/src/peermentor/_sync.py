@@ -42,7 +42,7 @@ class Connection(BaseConnection):
             response_deserializer=method.response.FromString,
         )
         while True:
-            sent, left = headers + _options.bearer(self.setup.token), schedule.remaining()
+            sent, left = headers + _threads.bearer(self.setup.token), schedule.remaining()
             try:
                 return cast(ResponseT, stub(request, timeout=left, metadata=sent))
             except grpc.RpcError as raised:
@@ -96,7 +96,7 @@ class BaseClient:
         `timeout` is how many seconds a call may take, with all its attempts. `retries` is how often
         a call that is safe to repeat is repeated at most; default: until its deadline.
         """
-        token = _options.token(token, metadata)
+        token = _options.token(_threads.usable(token), metadata)
         self._connection = Connection(
             Setup(
                 place=_options.place(address),

@@ -1,12 +1,15 @@
 """What waiting is where calls are tasks of an event loop. `_threads` has the same for threads."""
 
 import asyncio
+import inspect
 import threading
 
 import grpc
 import grpc.aio
 
+from peermentor import _options
 from peermentor._connection import Setup, check_fork
+from peermentor._options import AsyncToken, Headers
 
 
 class Channels:
@@ -39,6 +42,19 @@ class Channels:
             return grpc.aio.insecure_channel(target, options)
         credentials = grpc.ssl_channel_credentials(*self._setup.certificates)
         return grpc.aio.secure_channel(target, credentials, options)
+
+
+def usable(token: AsyncToken) -> AsyncToken:
+    """Return a token that a call can wait for."""
+    return token
+
+
+async def bearer(token: AsyncToken) -> Headers:
+    """Return the header of a token, if there is one; wait for it if its function has to."""
+    if token is None:
+        return ()
+    given = token() if callable(token) else token
+    return _options.bearer(await given if inspect.isawaitable(given) else given)
 
 
 async def pause(seconds: float, _closing: threading.Event) -> None:

@@ -1,11 +1,14 @@
 """What waiting is where calls keep a thread. `_tasks` has the same for event loops."""
 
+import inspect
 import os
 import threading
 
 import grpc
 
+from peermentor import _options
 from peermentor._connection import Setup, check_fork
+from peermentor._options import AsyncToken, Headers, Token
 
 
 class Channels:
@@ -37,6 +40,20 @@ class Channels:
             return grpc.insecure_channel(target, options)
         credentials = grpc.ssl_channel_credentials(*self._setup.certificates)
         return grpc.secure_channel(target, credentials, options)
+
+
+def usable(token: Token) -> Token:
+    """Return a token that a call need not wait for; raise a TypeError for any other."""
+    if inspect.iscoroutinefunction(token):
+        raise TypeError("token: a plain function is needed, not a coroutine function")
+    return token
+
+
+def bearer(token: AsyncToken) -> Headers:
+    """Return the header of a token, if there is one."""
+    if token is None:
+        return ()
+    return _options.bearer(token() if callable(token) else token)
 
 
 def pause(seconds: float, closing: threading.Event) -> None:
