@@ -214,7 +214,7 @@ def test_the_service_starts(block: Block, tmp_path: Path) -> None:
             lines = iter(process.stdout.readline, "")
             assert any(re.search('peermentor is running|"serving"', line) for line in lines)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=20)
 
 

@@ -93,7 +93,7 @@ def serving_from(
         try:
             wait_until(lambda: answers(given, process), 40)
             yield process
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
             assert "Traceback" not in log.read_text()
         finally:

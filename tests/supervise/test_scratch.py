@@ -80,7 +80,7 @@ def test_serve_clears_what_a_killed_one_left(tmp_path: Path) -> None:
     with serving(environment), serving(environment | others) as second:
         assert len(list(temporary.iterdir())) == 2
         assert not left.exists()
-        second.process.send_signal(signal.SIGTERM)
+        second.process.send_signal(signal.SIGINT)
         assert second.wait()[0] == 0
         assert len(list(temporary.iterdir())) == 1
 

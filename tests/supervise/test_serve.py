@@ -168,7 +168,7 @@ def test_under_nohup_it_outlives_its_terminal(
         assert answers(rest)
         assert sum(map(is_alive, workers)) == 1  # Envoy
     finally:
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
         wait_until(lambda: has_ended(pid), 30)
 
 
@@ -188,7 +188,7 @@ def starting(url: str, log: Path) -> Iterator["subprocess.Popen[str]"]:
     ):
         try:
             yield process
-            process.terminate()
+            process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
         finally:
             process.kill()
@@ -338,7 +338,7 @@ def test_sigusr1_replaces_every_worker_and_nothing_else(url: str, tmp_path: Path
         assert len(after) == 2
         assert not before & after
         assert is_alive(envoy)
-        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGINT)
         assert running.wait()[0] == 0
     draining, drained = (
         {line["part"]: line["timestamp"] for line in running.lines(event) if "part" in line}
@@ -608,7 +608,7 @@ def test_a_log_that_nobody_reads_any_more_fails_no_call(environment: dict[str, s
         running.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: before not in {each.pid for each in running.named("worker")}, 30)
         assert create_one(environment) == 200
-        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGINT)
         assert running.process.wait(30) == 0
 
 
@@ -623,7 +623,7 @@ def test_a_log_that_is_full_holds_no_call_up(environment: dict[str, str]) -> Non
         assert create_one(environment) == 200
         log += os.read(reading, 65536)
         assert b'"lines_dropped": ' in log
-        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGINT)
         assert running.process.wait(30) == 0
     os.close(reading)
 
@@ -638,5 +638,5 @@ def test_without_standard_error_it_serves_too(environment: dict[str, str]) -> No
     with process:
         read_welcome(process)
         assert create_one(environment) == 200
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0

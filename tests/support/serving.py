@@ -2,11 +2,12 @@
 
 import json
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -113,6 +114,10 @@ def serving(
             yield Running(process, welcome, children, environment, file)
         finally:
             children += _children_of(process.pid)
+            # Told by the end of `serve` alone, they would first drain.
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGINT)
             process.kill()
             assert_all_end(children)
             if not isinstance(log, int):
