@@ -118,6 +118,17 @@ def test_a_database_that_does_not_answer_is_noticed_soon_after_its_first_call() 
     assert USUAL.ping_every_s + USUAL.ping_s < USUAL.call_s
 
 
+# --- Who may call ---
+
+
+def test_a_worker_starts_without_the_keys_of_tokens_when_they_are_not_to_be_had() -> None:
+    assert USUAL.key_set_s < USUAL.start_s / 2
+
+
+def test_unknown_keys_are_looked_for_sooner_than_others_but_not_all_the_time() -> None:
+    assert USUAL.key_set_s < USUAL.key_set_pause_s < USUAL.key_set_every_s
+
+
 # --- The end of a worker ---
 
 

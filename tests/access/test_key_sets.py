@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,7 +129,7 @@ def test_one_bad_key_spoils_no_other(jwk: dict[str, Any], changes: dict[str, Any
 
 
 @asynccontextmanager
-async def answering(answer: Answer) -> AsyncIterator[str]:
+async def answering(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Answer whoever connects in this way; give the URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,9 +141,9 @@ async def answering(answer: Answer) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
     finally:
         server.close()
 
@@ -204,6 +206,28 @@ def test_what_is_no_document_is_named(parts: tuple[bytes, ...], problem: str) ->
         got(sending(*parts))
 
 
+def test_a_server_needs_a_certificate_that_the_system_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    trusted = tmp_path / "trusted.pem"
+    authority.cert_pem.write_to_path(trusted)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    downloads._tls.cache_clear()
+
+    async def get(certificate: trustme.LeafCert) -> bytes:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(tls)
+        async with answering(sending(OK, b"\r\nkeys"), tls) as url:
+            return await downloads.get(url, 1000)
+
+    assert asyncio.run(get(authority.issue_cert("127.0.0.1"))) == b"keys"
+    for certificate in (stranger.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.2")):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            asyncio.run(get(certificate))
+    downloads._tls.cache_clear()
+
+
 def test_a_server_that_comes_to_no_end_is_left() -> None:
     async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
@@ -220,7 +244,7 @@ def test_a_server_that_comes_to_no_end_is_left() -> None:
 
     with capture_logs() as lines:
         assert asyncio.run(read()).keys == {}
-    assert [line["reason"] for line in lines] == ["it took too long"]
+    assert [line["reason"] for line in lines] == ["it took longer than 0.2 seconds"]
 
 
 def test_a_file_has_its_bounds_too(tmp_path: Path) -> None:

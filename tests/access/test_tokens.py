@@ -91,7 +91,10 @@ def test_a_token_lets_its_owner_in(caller: Caller, own: Database) -> None:
     for key in (RSA, EC, EDWARDS):
         assert caller.found(key.token()) == 1, key.algorithm
         # And the second time, when its signature is known.
-        assert caller.found(key.token(aud=["other", AUDIENCE])) == 1, key.algorithm
+        assert caller.found(key.token()) == 1, key.algorithm
+        long = key.token(aud=["other", AUDIENCE], more="x" * 5000)
+        assert MAX_LENGTH * 0.8 < len(long) < MAX_LENGTH
+        assert caller.found(long) == 1, key.algorithm
     # And keys are as good as before.
     own_key = new_key(own, ["org_03"])
     wait_until(lambda: caller.outcome(own_key) == "OK", 10)
@@ -351,6 +354,25 @@ def test_known_keys_are_good_while_their_server_is_not(own: Database, clock: Set
         with capture_logs() as lines:
             wait_until(lambda: any("not read" in line["event"] for line in lines), 10)
         assert caller.outcome(RSA.token(jti="away")) == "OK"
+
+
+def test_no_call_waits_for_keys(own: Database, clock: SettableClock) -> None:
+    with (
+        published(RSA) as server,
+        own_server(own, clock, jwt_keys=server.url, **TRUSTED) as channel,
+    ):
+        caller = Caller(channel)
+        server.answers.clear()
+        assert caller.outcome(EC.token()) == "CREDENTIALS_INVALID"
+        wait_until(lambda: server.fetches == 2, 10)
+        for number in range(20):
+            assert caller.outcome(RSA.token(jti=str(number))) == "OK"
+            assert caller.outcome(EC.token(jti=str(number))) == "CREDENTIALS_INVALID"
+        # What is read of the database goes on meanwhile.
+        let_in(caller, new_key(own, ["org_03"]))
+        server.publish(EC)
+        server.answers.set()
+        let_in(caller, EC.token())
 
 
 def test_who_starts_without_keys_learns_them_later(own: Database, clock: SettableClock) -> None:

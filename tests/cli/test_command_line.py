@@ -18,6 +18,7 @@ from peermentor_server.supervise import gateway
 from support import migrations
 from support.commands import PROGRAM, run
 from support.databases import Postgres, migrated, url_of
+from support.issuers import AUDIENCE, ISSUER, SigningKey, key_set
 from support.poolers import running_pooler
 from support.ports import free_ports
 from support.serving import settings_for
@@ -281,6 +282,26 @@ def test_check_tells_programs_what_is_wrong_with_settings() -> None:
         "PEERMENTOR_DATABASE_URL",
         "PEERMENTOR_WORKERS",
     ]
+
+
+def test_check_reads_the_keys_of_tokens(own: Database, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    given = {
+        "PEERMENTOR_DATABASE_URL": url_of(own),
+        "PEERMENTOR_ACCESS": "required",
+        "PEERMENTOR_JWT_ISSUER": ISSUER,
+        "PEERMENTOR_JWT_AUDIENCE": AUDIENCE,
+        "PEERMENTOR_JWT_KEYS": str(file),
+    }
+    missing = run("check", **given)
+    assert missing.returncode == 1
+    assert f"wrong  tokens: cannot read {file}: [Errno 2] No such file" in missing.stderr
+    file.write_text(key_set(SigningKey("ec", "ES256"), SigningKey("more", "EdDSA")))
+    well = run("check", **given)
+    assert (well.returncode, well.stdout.splitlines()[3:]) == (
+        0,
+        ["ok     tokens: signed by 2 known keys"],
+    )
 
 
 def test_check_recognises_a_pooler(postgresql: Database) -> None:

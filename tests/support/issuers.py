@@ -90,6 +90,8 @@ class KeyServer:
 
     def __init__(self, *keys: SigningKey) -> None:
         self.content, self.status, self.fetches = key_set(*keys), 200, 0
+        self.answers = threading.Event()
+        self.answers.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/keys"
 
@@ -101,6 +103,7 @@ class KeyServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.fetches += 1
+                outer.answers.wait()
                 self.send_response(outer.status)
                 self.end_headers()
                 self.wfile.write(outer.content.encode())
@@ -116,6 +119,7 @@ class KeyServer:
 
     def close(self) -> None:
         """Serve no more, and listen no longer."""
+        self.answers.set()
         self._server.shutdown()
         self._server.server_close()
 

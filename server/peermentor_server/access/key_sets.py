@@ -74,18 +74,24 @@ class KeySet:
 
     async def update(self) -> None:
         """Read the keys now. While that fails, those that are known stay."""
+        if problem := await self.problem():
+            _log.warning("keys of tokens not read", reason=problem)
+
+    async def problem(self) -> str:
+        """Read the keys now; return why that failed, if it did."""
         try:
             async with asyncio.timeout(self._timing.key_set_s):
                 found = await self._read()
+        except TimeoutError:
+            return f"it took longer than {self._timing.key_set_s:g} seconds"
         except Exception as error:
             # Whatever it is, it must not end the watch.
-            reason = "it took too long" if isinstance(error, TimeoutError) else str(error)
-            _log.warning("keys of tokens not read", reason=reason)
-            return
+            return str(error) or type(error).__name__
         # As long as nothing changes, what was verified by them need not be verified again.
         if found != self.keys:
             self.keys = found
             _log.info("keys of tokens read", count=len(found))
+        return ""
 
     async def watch(self) -> None:
         """Read them again and again, until cancelled; soon when asked, but not all the time."""

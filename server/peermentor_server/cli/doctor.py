@@ -1,10 +1,12 @@
 """`check`: looks at everything that `serve` needs, and changes nothing."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from peermentor_server.access.key_sets import KeySet
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
@@ -41,6 +43,7 @@ def check(settings: Settings) -> list[Finding]:
         Finding("settings"),
         _database(settings),
         Finding("gateway", tuple(_gateway_problems(settings))),
+        *_tokens(settings),
     ]
 
 
@@ -108,6 +111,19 @@ def _look_into(database: Database) -> Finding:
     if state is schema.State.CURRENT:
         database.ping()
     return Finding("database", damage, _POOLED if database.is_pooled() else "")
+
+
+def _tokens(settings: Settings) -> Iterator[Finding]:
+    """Look for the keys of tokens, if any are taken."""
+    if not settings.jwt_keys:
+        return
+    key_set = KeySet(settings.jwt_keys, settings.jwt_algorithms)
+    problem = asyncio.run(key_set.problem())
+    key_set.close()
+    if problem:
+        yield Finding("tokens", (f"cannot read {settings.jwt_keys}: {problem}",))
+    else:
+        yield Finding("tokens", note=f"signed by {len(key_set.keys)} known keys")
 
 
 def _gateway_problems(settings: Settings) -> Iterator[str]:
