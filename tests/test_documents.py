@@ -18,8 +18,9 @@ from urllib.parse import quote
 import pytest
 
 from peermentor_server import settings
+from peermentor_server.cli import sample_data
 from support.commands import run
-from support.databases import Postgres, running_postgres
+from support.databases import Postgres, migrated, running_postgres
 from support.ports import free_ports
 from support.serving import serving, settings_for
 
@@ -135,10 +136,10 @@ def addresses(
     url = f"sqlite:///{tmp_path_factory.mktemp(Path(document).stem)}/peermentor.db"
     if kind == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.new_database()
+        url = postgres.new_migrated_database()
+    with migrated(url) as database:
+        sample_data.load(database)
     environment = settings_for(url, free_ports(3))
-    run("migrate", **environment)
-    run("demo", **environment)
     with serving(environment):
         yield {
             "127.0.0.1:8080": environment["PEERMENTOR_REST_ADDRESS"],

@@ -326,7 +326,7 @@ def shuffled_for(seconds: float, faults: list[Fault]) -> Iterator[Fault]:
 
 def pause() -> None:
     """Let calls be made between faults."""
-    time.sleep(random.uniform(1, either(3, 5)))
+    time.sleep(random.uniform(either(0.5, 1), either(2, 5)))
 
 
 @pytest.mark.timeout(either(400, 7200))

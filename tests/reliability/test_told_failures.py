@@ -15,7 +15,7 @@ from support.torture import either, measured
 WRITERS = 6
 ROUNDS = int(either(1, 8))
 # Writers give up before that, and try again while it lasts.
-LOCKED_S = 2 * USUAL.call_s
+LOCKED_S = USUAL.call_s + 1.5
 
 
 class Writer:

@@ -1,6 +1,7 @@
 """The health service: it says what callers would find, also when the database is gone."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -314,7 +315,7 @@ def test_a_server_ends_while_its_database_hangs(
         grpc.channel_ready_future(channel).result(timeout=30)
         with own_postgres.frozen():
             wait_until(_says(channel, NOT_SERVING), 5)
-            server.terminate()
+            server.send_signal(signal.SIGINT)
             _, errors = server.communicate(timeout=15)
     assert server.returncode == 0, errors
 

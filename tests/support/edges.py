@@ -12,7 +12,8 @@ import httpx
 import psutil
 
 from peermentor_server.settings import Settings
-from support.commands import run, start
+from support.commands import start
+from support.databases import migrated
 from support.gateways import running_gateway
 from support.ports import free_ports
 from support.serving import settings_for
@@ -78,7 +79,8 @@ def edge_with(
     settings = Settings.model_validate(
         {name.removeprefix("PEERMENTOR_").lower(): value for name, value in environment.items()}
     )
-    run("migrate", **environment)
+    with migrated(settings.database_url):
+        pass
     with start("serve", "--no-gateway", **environment) as server:
         try:
             with running_gateway(settings, directory, adjust_all) as rest:
