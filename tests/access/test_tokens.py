@@ -124,7 +124,9 @@ def _refused() -> dict[str, str]:
         "no signature": f"{head}.{body}.",
         "two parts": f"{head}.{body}",
         "four parts": f"{good}.{signature}",
-        "something critical": RSA.token(header={"crit": ["b64"], "b64": True}),
+        "another hash than its key allows": RSA.token(algorithm="RS512"),
+        "another padding than its key allows": RSA.token(algorithm="PS256"),
+        "something critical": RSA.token(header={"crit": ["more"], "more": True}),
         "too long": RSA.token(more="x" * MAX_LENGTH),
         "words": "let me in",
         "dots": "..",
@@ -179,6 +181,7 @@ def test_claims_of_other_types_are_refused(caller: Caller) -> None:
         {"exp": None},
         {"nbf": float("nan")},
         {"nbf": "now"},
+        {"nbf": True},
         {"nbf": -(10**400)},
         {"sub": ""},
         {"sub": 7},
@@ -479,6 +482,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 @given(SENT)
 @settings(deadline=None)
 @example("")
+@example("\ud800")
 @example(f"{part(DEEP)}.e30.e30")
 @example(PyJWS().encode(b'{"sub": ' + DEEP, EDWARDS.private, "EdDSA", {"kid": "edwards"}))
 @example(PyJWS().encode(b"\xff", EDWARDS.private, "EdDSA", {"kid": "edwards"}))

@@ -300,7 +300,7 @@ def test_check_reads_the_keys_of_tokens(own: Database, tmp_path: Path) -> None:
     well = run("check", **given)
     assert (well.returncode, well.stdout.splitlines()[3:]) == (
         0,
-        ["ok     tokens: signed by 2 known keys"],
+        ["ok     tokens: known keys: 2"],
     )
 
 

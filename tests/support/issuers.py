@@ -41,14 +41,17 @@ class SigningKey:
         self.jwk |= {"kid": key_id, "use": "sig"}
         self.jwk.pop("key_ops", None)
 
-    def token(self, *, header: Any = (), without: str = "", **claims: Any) -> str:
+    def token(
+        self, *, header: Any = (), algorithm: str = "", without: str = "", **claims: Any
+    ) -> str:
         """Sign good claims, some of which are others, and one of which may be missing."""
         said = {name: each for name, each in (GOOD_CLAIMS | claims).items() if name != without}
         names: dict[str, Any] = {"kid": self.id} | dict(header)
         if names["kid"] is None:
             del names["kid"]
         # As bytes, because jwt would not write all that is wrong.
-        return jwt.PyJWS().encode(json.dumps(said).encode(), self.private, self.algorithm, names)
+        content, by = json.dumps(said).encode(), algorithm or self.algorithm
+        return jwt.PyJWS().encode(content, self.private, by, names)
 
     @property
     def pem(self) -> bytes:

@@ -123,7 +123,7 @@ def _tokens(settings: Settings) -> Iterator[Finding]:
     if problem:
         yield Finding("tokens", (f"cannot read {settings.jwt_keys}: {problem}",))
     else:
-        yield Finding("tokens", note=f"signed by {len(key_set.keys)} known keys")
+        yield Finding("tokens", note=f"known keys: {len(key_set.keys)}")
 
 
 def _gateway_problems(settings: Settings) -> Iterator[str]:
