@@ -315,7 +315,7 @@ def test_a_delete_that_does_not_lock_the_mentee_is_refused(
 ) -> None:
     """The control of the tests above: the lock is what holds creates and deletes apart."""
 
-    monkeypatch.setattr(assignments, "_lock_mentees", lambda *_: None)
+    monkeypatch.setattr(assignments, "_lock_mentees", lambda *_: ["org_03"])
     first, second = postgresql_racers
     [outcome] = _delete_while_creating(first, second, _create(first))
     assert isinstance(outcome, InternalFault)
@@ -376,6 +376,7 @@ def test_no_order_of_calls_for_one_mentee_leads_to_a_deadlock(racers: Racers) ->
                 lambda: keys.append(_create(database, name="Bjørn")),
                 lambda: keys.append(_create(database)),
                 partial(_change, database, key, mentee_name="Solberg", org_id="org_04"),
+                partial(_change, database, key, org_id="org_03"),
                 partial(_change, database, key, status="paused"),
                 partial(_contact, database, key, NOW),
                 partial(_delete, database, key),

@@ -2,8 +2,8 @@
 
 Functions take a connection of `Database.read()` or `Database.write()`. What is executed often
 is built once: to build a statement takes longer than to execute it. Whoever changes a mentee's
-name or removes a mentee locks the mentee's row before any assignment's, so that two callers
-never wait for each other, but for two that move pairs of one mentee in opposite directions.
+name or removes a mentee locks the mentee's rows before any assignment's, so that two callers
+never wait for each other.
 """
 
 from collections.abc import Mapping
@@ -218,15 +218,25 @@ def remove(connection: Connection, wall: Wall, key: int) -> str | None:
 
 
 def _lock_mentee_of(connection: Connection, key: int) -> None:
-    of_assignment = select(assignments.c.mentee_id, assignments.c.org_id)
-    mentee = tuple_(mentees.c.mentee_id, mentees.c.org_id)
-    _lock_mentees(connection, mentee.in_(of_assignment.where(assignments.c.id == key)))
+    """Lock the mentee of an assignment, in all organisations.
+
+    From then on it stays in the organisation in which it is.
+    """
+    mentee_id = select(assignments.c.mentee_id).where(assignments.c.id == key).scalar_subquery()
+    current = select(assignments.c.org_id).where(assignments.c.id == key)
+    while True:
+        locked = _lock_mentees(connection, mentees.c.mentee_id == mentee_id)
+        org_id = connection.execute(current).scalar_one_or_none()
+        # While this waited, others may have moved it to where no such mentee was before.
+        if org_id is None or org_id in locked:
+            return
 
 
-def _lock_mentees(connection: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Keep new assignments of these mentees out until the end."""
-    locked = select(mentees.c.mentee_id).where(*conditions)
-    connection.execute(locked.with_for_update()).all()
+def _lock_mentees(connection: Connection, *conditions: ColumnElement[bool]) -> list[str]:
+    """Keep new assignments of these mentees out until the end; return their organisations."""
+    # In one order for all, so that two who lock several never wait for each other.
+    locked = select(mentees.c.org_id).where(*conditions).order_by(mentees.c.org_id)
+    return list(connection.execute(locked.with_for_update()).scalars())
 
 
 def _forget_unassigned(connection: Connection, org_id: str, mentee_id: str) -> None:
