@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 from structlog.testing import capture_logs
@@ -116,6 +116,8 @@ JSON = st.recursive(
 )
 
 
+# A busy machine is no failure.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([EC.jwk, EDWARDS.jwk, RSA.jwk]),
     st.dictionaries(st.sampled_from(["kty", "crv", "n", "e", "x", "y", "alg", "use", "kid"]), JSON),

@@ -114,7 +114,9 @@ def serving(
             yield Running(process, welcome, children, environment, file)
         finally:
             children += _children_of(process.pid)
-            # Told by the end of `serve` alone, they would first drain.
+            # Told by the end of `serve` alone, they would first drain; and while it runs, it would
+            # start them again.
+            process.send_signal(signal.SIGSTOP)
             for child in children:
                 with suppress(psutil.NoSuchProcess):
                     child.send_signal(signal.SIGINT)

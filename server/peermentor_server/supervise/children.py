@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 
@@ -51,7 +52,7 @@ class Child:
                 env=environment,
                 start_new_session=True,
                 pass_fds=passed,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509
             )
         except OSError:
             self._close_pulse()
@@ -131,7 +132,10 @@ def stop_all(children: Iterable[Child], number: int, patience_s: float) -> None:
         child.await_end(patience_s)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask the kernel to end this process with its parent; only Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            # It has been killed since, of which nobody would tell.
+            os._exit(1)
