@@ -341,7 +341,8 @@ def test_a_log_of_sqlite_that_is_not_whole_is_an_outage(
 
 def test_health_is_answered_while_every_thread_is_busy(own: Database) -> None:
     other = Database(url_of(own))
-    with _serving(own, replace(QUICK, call_s=30, lane_wait_s=30)) as channel:
+    # However long a busy machine takes for a ping.
+    with _serving(own, replace(QUICK, call_s=30, lane_wait_s=30, ping_s=10)) as channel:
         stub = AssignmentServiceStub(channel)
         with other.write() as connection:
             assignment_storage.name_mentee(connection, "org_03", "user_088", None)

@@ -8,7 +8,7 @@ Required      a key is needed, of which a copy of the table is looked at, never 
 import asyncio
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -55,8 +55,8 @@ class Gate(Protocol):
     async def watch(self) -> None:
         """Keep up with what changes, until cancelled."""
 
-    def close(self) -> None:
-        """Keep up no longer. A thread that hangs is left to itself."""
+    def close(self, patience_s: float) -> None:
+        """Keep up no longer; wait a little for what runs. A thread that hangs is left to itself."""
 
 
 class Open:
@@ -72,7 +72,7 @@ class Open:
     async def watch(self) -> None:
         """See Gate."""
 
-    def close(self) -> None:
+    def close(self, patience_s: float) -> None:
         """See Gate."""
 
 
@@ -101,6 +101,7 @@ class Required:
         self._known: Mapping[str, _Known] | None = None
         self._used: set[str] = set()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="keys")
+        self._reading: Future[None] | None = None
 
     def identify(self, metadata: Metadata) -> Principal:
         """See Gate. It waits for nothing."""
@@ -142,9 +143,10 @@ class Required:
         of_tokens = [self._tokens.watch()] if self._tokens else []
         await asyncio.gather(self._watch_keys(), *of_tokens)
 
-    def close(self) -> None:
+    def close(self, patience_s: float) -> None:
         """See Gate."""
         self._pool.shutdown(wait=False)
+        wait([self._reading] if self._reading else [], patience_s)
         if self._tokens:
             self._tokens.close()
 
@@ -154,7 +156,8 @@ class Required:
             await self._update_keys()
 
     async def _update_keys(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._update)
+        self._reading = self._pool.submit(self._update)
+        await asyncio.wrap_future(self._reading)
 
     def _update(self) -> None:
         used, self._used = self._used, set()

@@ -98,7 +98,7 @@ class Tokens:
     def _remember(self, digest: bytes, found: _Verified) -> None:
         self._verified[digest] = found
         self._verified.move_to_end(digest)
-        if len(self._verified) > MAX_REMEMBERED:
+        while len(self._verified) > MAX_REMEMBERED:
             self._verified.popitem(last=False)
 
     def _verify(self, text: str) -> _Verified | None:

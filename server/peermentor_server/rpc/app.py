@@ -127,7 +127,7 @@ class App:
         self._thread.join(end.remaining())
         self._lanes.close(max(0, end.remaining()))
         self._health.close(max(0, end.remaining()))
-        self._gate.close()
+        self._gate.close(max(0, end.remaining()))
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
