@@ -7,7 +7,7 @@ of them in a database of its own.
 import inspect
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +19,7 @@ from peermentor_server.storage import assignments, templates
 from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
 from support.clock import SettableClock
-from support.databases import Postgres, migrated
+from support.databases import migrated
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, instant
 from support.keys import bearer, new_key
 from support.rpcs import Rpcs
@@ -107,13 +107,9 @@ class Tenant:
 
 
 @pytest.fixture
-def alone(kind: str, tmp_path: Any, request: pytest.FixtureRequest) -> Iterator[Database]:
+def alone(new_url: Callable[[], str]) -> Iterator[Database]:
     """A second database."""
-    url = f"sqlite:///{tmp_path}/alone.db"
-    if kind == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.new_migrated_database()
-    with migrated(url) as database:
+    with migrated(new_url()) as database:
         yield database
 
 

@@ -6,7 +6,6 @@ Required      a key is needed, of which a copy of the table is looked at, never 
 """
 
 import asyncio
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from peermentor_server.rules.errors import (
     PermissionMissing,
     diagnosis,
 )
-from peermentor_server.rules.principals import ANYONE, NAMES, Permission, Principal, Wall
+from peermentor_server.rules.principals import ANYONE, NAMES, Principal, Wall
 from peermentor_server.storage import access_keys
 from peermentor_server.storage.access_keys import AccessKey
 from peermentor_server.storage.engine import deadlines
@@ -185,7 +184,7 @@ def _bearer(authorization: str | bytes) -> str | None:
     return authorization[len(_SCHEME) :].strip()
 
 
-_NO_HASH = hashlib.sha256(b"").hexdigest()
+_NO_HASH = keys.hashed("")
 
 
 def _is_valid(key: AccessKey) -> bool:
@@ -203,7 +202,7 @@ def require(
 ) -> None:
     """Raise PermissionMissing or OrganizationForbidden where a principal may not call so."""
     if principal.permission < requirement.permission:
-        raise PermissionMissing(Permission(requirement.permission).name.lower())
+        raise PermissionMissing(requirement.permission.name.lower())
     if isinstance(request, MalformedRequest):
         return
     if organization := requirement.organization(request):

@@ -43,8 +43,7 @@ def serve_grpc(
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     is_worker = pulse_fd is not None
     # In front of a worker is the gateway, on the same machine, which speaks TLS.
-    files = () if is_worker else (configured.tls_certificate, configured.tls_key)
-    certificate = Watch.of(*files) if files else None
+    certificate = None if is_worker else Watch.of(configured.tls_certificate, configured.tls_key)
     app = App(configured, database, share_port=is_worker, certificate=certificate, timing=timing)
     try:
         app.start()

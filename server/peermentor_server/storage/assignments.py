@@ -135,9 +135,8 @@ def forget_mentee(
         [table.c.mentee_id == mentee_id, *([table.c.org_id == org_id] if org_id else [])]
         for table in (mentees, assignments)
     )
-    # Keeps a new assignment of this mentee out until we know whether there is one.
-    locked = select(mentees.c.mentee_id).where(*named).order_by(mentees.c.org_id).with_for_update()
-    if not connection.execute(locked).all():
+    # One that is being made now counts too.
+    if not _lock_mentees(connection, *named):
         return None
     count = connection.execute(select(func.count()).where(*assigned)).scalar_one()
     if with_assignments:
