@@ -25,9 +25,8 @@ demo: .venv/serve.stamp  ## Load sample people, assignments and templates into a
 
 test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n auto $(PYTEST_ARGS)
-	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(if $(COVERAGE),$(BIN)/coverage run -m,$(BIN)/python -m) pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
 
 torture: .venv/dev.stamp  ## Run the tests of reliability and of the gateway in their long form, for about an hour
 	TORTURE=1 $(BIN)/pytest -rP -n auto --timeout 7200 \

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from peermentor_server.supervise import scratch
+from support.commands import run
 from support.ports import free_ports
 from support.serving import serving, settings_for
 
@@ -70,19 +71,30 @@ def test_one_that_is_removed_before_it_is_locked_is_made_again(
 
 def test_serve_clears_what_a_killed_one_left(tmp_path: Path) -> None:
     environment = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3))
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    environment["TMPDIR"] = str(temporary)
-    with serving(environment) as running:
-        running.process.send_signal(signal.SIGKILL)
-    (left,) = temporary.iterdir()
-    others = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3))
-    with serving(environment), serving(environment | others) as second:
-        assert len(list(temporary.iterdir())) == 2
-        assert not left.exists()
-        second.process.send_signal(signal.SIGINT)
-        assert second.wait()[0] == 0
-        assert len(list(temporary.iterdir())) == 1
+    # A path of which there is room for a socket.
+    with tempfile.TemporaryDirectory() as short:
+        temporary = Path(short)
+        environment["TMPDIR"] = short
+        with serving(environment) as running:
+            running.process.send_signal(signal.SIGKILL)
+        (left,) = temporary.iterdir()
+        others = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3))
+        with serving(environment), serving(environment | others) as second:
+            assert len(list(temporary.iterdir())) == 2
+            assert not left.exists()
+            second.process.send_signal(signal.SIGINT)
+            assert second.wait()[0] == 0
+            assert len(list(temporary.iterdir())) == 1
+
+
+def test_a_directory_that_is_too_deep_for_a_socket_is_named_at_the_start(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 80)
+    deep.mkdir()
+    environment = settings_for(f"sqlite:///{tmp_path}/own.db", free_ports(3))
+    result = run("serve", **environment, TMPDIR=str(deep))
+    assert result.returncode == 1
+    assert "its path is too long for a socket; TMPDIR may name another" in result.stderr
+    assert list(deep.iterdir()) == []
 
 
 def test_without_a_place_for_them_there_is_one_clear_line(

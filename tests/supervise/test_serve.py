@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -105,6 +106,17 @@ def test_no_web_page_can_stop_the_gateway(shared: Running) -> None:
     assert httpx.get(f"{admin}/ready").status_code == 200
     for path in ("/quitquitquit", "/healthcheck/fail", "/drain_listeners", "/config_dump"):
         assert httpx.post(f"{admin}{path}").status_code == 403
+
+
+def test_nobody_else_on_this_machine_reaches_a_worker_but_by_the_gateway(shared: Running) -> None:
+    directory = shared.sockets()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    workers = shared.named("worker")
+    assert len(workers) == WORKERS
+    for worker in workers:
+        assert not [each for each in worker.net_connections("inet") if each.status == "LISTEN"]
+        [path] = {str(each.laddr) for each in worker.net_connections("unix")} - {""}
+        assert Path(path).parent == directory
 
 
 def test_the_gateway_is_told_no_secrets(shared: Running) -> None:
@@ -361,6 +373,8 @@ def test_nothing_of_a_replaced_worker_stays_open(url: str, tmp_path: Path) -> No
         wait_until(lambda: running.lines("died") != [], 20)
         wait_until(lambda: len(running.named("worker")) == 2, 20)
         wait_until(lambda: process.num_fds() == before, 10)
+        # One path that the gateway knows, and one where it leads, for each.
+        wait_until(lambda: len(list(running.sockets().glob("worker-*"))) == 4, 10)
 
 
 @pytest.mark.parametrize(

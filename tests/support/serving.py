@@ -43,7 +43,11 @@ class Running:
 
     def worker_addresses(self) -> list[str]:
         """Return where each worker listens."""
-        return list(self.calls_by_worker())
+        return [f"unix:{socket}" for socket in self.calls_by_worker()]
+
+    def sockets(self) -> Path:
+        """Return the directory in which the workers listen."""
+        return Path(next(iter(self.calls_by_worker()))).parent
 
     def calls_by_worker(self) -> dict[str, int]:
         """Return how many calls the gateway has passed on to the worker at each address."""
@@ -56,7 +60,7 @@ class Running:
     def _of_workers(self, name: str) -> dict[str, str]:
         admin = self.environment["PEERMENTOR_ADMIN_ADDRESS"]
         text = httpx.get(f"http://{admin}/clusters").text
-        return dict(re.findall(rf"^peermentor::([0-9.:]+)::{name}::(.+)$", text, re.MULTILINE))
+        return dict(re.findall(rf"^peermentor::(/.+?)::{name}::(.+)$", text, re.MULTILINE))
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """Return what was logged of an event so far."""

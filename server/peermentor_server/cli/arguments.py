@@ -11,7 +11,6 @@ from typing import Any
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules import texts
 from peermentor_server.rules.principals import NAMES
-from peermentor_server.settings import Address
 
 PROGRAM = "peermentor-server"
 
@@ -30,7 +29,7 @@ def parse(arguments: Sequence[str], run: Run) -> argparse.Namespace:
 def _worker_parser(run: Run) -> argparse.ArgumentParser:
     worker = argparse.ArgumentParser(prog=f"{PROGRAM} worker")
     worker.add_argument("--number", type=int, required=True)
-    worker.add_argument("--address", type=Address.parse, required=True)
+    worker.add_argument("--socket", type=Path, required=True)
     worker.add_argument("--pulse-fd", type=int, required=True)
     worker.add_argument("--database-file", type=FileIdentity.parse)
     worker.set_defaults(run=run["worker"])

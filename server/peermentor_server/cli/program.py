@@ -133,8 +133,12 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     logs.name_worker(options.number)
-    own = configured.model_copy(update={"grpc_address": options.address})
-    worker.serve_grpc(own, pulse_fd=options.pulse_fd, file_identity=options.database_file)
+    worker.serve_grpc(
+        configured,
+        socket=options.socket,
+        pulse_fd=options.pulse_fd,
+        file_identity=options.database_file,
+    )
 
 
 def _check(configured: Settings, options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -51,6 +52,8 @@ SERVICES = (
 )
 
 OPTIONS: tuple[tuple[str, Any], ...] = (
+    # A port that is taken is an error, not something to share.
+    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 1024 * 1024),
     ("grpc.max_metadata_size", 16 * 1024),
     # What one connection may have open at a time, requests that never end included.
@@ -73,19 +76,15 @@ class App:
         database: Database,
         clock: Clock = system_clock,
         *,
-        share_port: bool = False,
-        certificate: Watch | None = None,
+        socket: Path | None = None,
         timing: Timing = USUAL,
     ) -> None:
-        """Make a server; one that may `share_port` can start before its predecessor has gone.
-
-        With a certificate it speaks TLS.
-        """
-        self.address = str(settings.grpc_address)
+        """Make a server. One with a socket listens there alone, where only the gateway calls."""
+        self.address = f"unix:{socket}" if socket else str(settings.grpc_address)
         self.port = settings.grpc_address.port
-        # A port that is taken is an error otherwise, not something to share.
-        self._options = [*OPTIONS, ("grpc.so_reuseport", int(share_port))]
-        self._timing, self._certificate = timing, certificate
+        # It is the gateway who speaks TLS.
+        self._certificate = None if socket else Watch.of(settings.tls_certificate, settings.tls_key)
+        self._timing = timing
         self._stalls = StallWatch(timing)
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
@@ -168,7 +167,7 @@ class App:
         return server.add_secure_port(self.address, _credentials(self._certificate))
 
     def _server(self) -> "grpc.aio.Server":
-        server = grpc.aio.server(options=self._options)
+        server = grpc.aio.server(options=OPTIONS)
         requirements = permissions.requirements((ASSIGNMENTS, TEMPLATES))
         calls = Calls(self._gate, requirements, self._lanes.of, self._stalls, self._timing)
         own: Any = _Registrar(server, calls.surrounded)

@@ -139,7 +139,7 @@ class _Call:
         self._metadata = tuple(context.invocation_metadata() or ())
         given = dict(self._metadata)
         self.request_id = _request_id(given.get(REQUEST_ID))
-        self.caller = Caller.of(str(given.get(PEER) or context.peer()))
+        self.caller = Caller.of(context.peer(), given.get(PEER))
         callers = _without_end(context.time_remaining())
         self._callers_deadline = Deadline(callers)
         self.deadline = Deadline(_patience(given.get(PATIENCE_MS), callers, timing))

@@ -6,12 +6,13 @@ import signal
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from peermentor_server.certificates import Watch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
+from peermentor_server.rpc import sockets
 from peermentor_server.rpc.app import App, PortTaken
 from peermentor_server.settings import Settings
 from peermentor_server.storage import access_keys, opening
@@ -26,32 +27,32 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def serve_grpc(
     configured: Settings,
     *,
+    socket: Path | None = None,
     pulse_fd: int | None = None,
     file_identity: FileIdentity | None = None,
     timing: Timing = USUAL,
 ) -> None:
     """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
 
-    As a worker it is given `pulse_fd`, where it tells every second that it serves; it then
-    shares its port with the worker that it may replace, and uses no file of SQLite's but that
-    one's, where `file_identity` names it.
+    As a worker it is given the `socket` where the gateway finds it, and may take the place of
+    another one there; `pulse_fd`, where it tells every second that it serves; and, where that one
+    used a file of SQLite's, its `file_identity`: it uses no other.
     """
     database = opening.open_database(configured, timing, file_identity)
     opening.require_schema(database)
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    is_worker = pulse_fd is not None
-    # In front of a worker is the gateway, on the same machine, which speaks TLS.
-    certificate = None if is_worker else Watch.of(configured.tls_certificate, configured.tls_key)
-    app = App(configured, database, share_port=is_worker, certificate=certificate, timing=timing)
+    app = App(configured, database, socket=socket and sockets.own(socket), timing=timing)
     try:
         app.start()
     except PortTaken as taken:
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
+    if socket is not None:
+        sockets.take_over(socket)
     _log.info(
         "serving",
-        address=str(configured.grpc_address),
+        address=app.address,
         database=database.location,
         access=configured.access,
     )

@@ -58,7 +58,9 @@ def _executable() -> str:
     return found
 
 
-def write_configuration(directory: Path, settings: Settings, workers: Sequence[Address]) -> Path:
+def write_configuration(
+    directory: Path, settings: Settings, workers: Sequence[Address | Path]
+) -> Path:
     """Write the configuration into this directory; return the file."""
     file = directory / "envoy.json"
     config = configuration(settings, workers)
@@ -123,9 +125,9 @@ def _tls_socket(directory: Path, protocols: Sequence[str]) -> dict[str, Any]:
 
 
 def configuration(
-    settings: Settings, workers: Sequence[Address], root: Path | None = None
+    settings: Settings, workers: Sequence[Address | Path], root: Path | None = None
 ) -> dict[str, Any]:
-    """Return envoy.yaml with the settings filled in, in front of workers at these addresses.
+    """Return envoy.yaml with the settings filled in, in front of workers at these places.
 
     `root` is the directory of envoy.yaml and of what that names, which otherwise is our own.
     """
@@ -163,12 +165,15 @@ def _set_address(part: dict[str, Any], address: Address) -> None:
         socket["ipv4_compat"] = True
 
 
-def _set_workers(cluster: dict[str, Any], workers: Sequence[Address]) -> None:
+def _set_workers(cluster: dict[str, Any], workers: Sequence[Address | Path]) -> None:
     (locality,) = cluster["load_assignment"]["endpoints"]
     (endpoint,) = locality["lb_endpoints"]
     locality["lb_endpoints"] = [copy.deepcopy(endpoint) for _ in workers]
-    for each, address in zip(locality["lb_endpoints"], workers, strict=True):
-        _set_address(each["endpoint"], address)
+    for each, place in zip(locality["lb_endpoints"], workers, strict=True):
+        if isinstance(place, Path):
+            each["endpoint"]["address"] = {"pipe": {"path": str(place)}}
+        else:
+            _set_address(each["endpoint"], place)
     (limits,) = cluster["circuit_breakers"]["thresholds"]
     limits["max_requests"] *= len(workers)
     limits["max_pending_requests"] *= len(workers)

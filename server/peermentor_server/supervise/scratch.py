@@ -5,6 +5,7 @@ it. Whoever has one holds a lock on it, which ends with the process. (The lock a
 systemd-tmpfiles from removing what has lain there for days.)
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -17,6 +18,8 @@ from typing import Self
 from peermentor_server.failures import CommandFailed
 
 _PREFIX = "peermentor-run-"
+# 107 bytes are what Linux takes; a worker adds its process id.
+_LONGEST_SOCKET = 107 - len(".4194304")
 
 
 class Unwritable(CommandFailed):
@@ -47,6 +50,15 @@ def directory() -> Iterator[Path]:
     finally:
         shutil.rmtree(own, ignore_errors=True)
         os.close(lock)
+
+
+def socket(parent: Path, name: str) -> Path:
+    """Return the path of a socket in such a directory; raise Unwritable if it is too long."""
+    path = parent / name
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        too_long = OSError(errno.ENAMETOOLONG, "its path is too long for a socket")
+        raise Unwritable.of(path, too_long)
+    return path
 
 
 def _make() -> tuple[Path, int]:

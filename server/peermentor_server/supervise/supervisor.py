@@ -24,7 +24,7 @@ from peermentor_server import database_url
 from peermentor_server.certificates import Watch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
-from peermentor_server.settings import Address, Settings
+from peermentor_server.settings import Settings
 from peermentor_server.supervise import gateway, ports, scratch
 from peermentor_server.supervise.children import Child, stop_all
 from peermentor_server.supervise.part import Part
@@ -57,10 +57,13 @@ def serve(settings: Settings, on_ready: Callable[[], None], timing: Timing = USU
         signals = stack.enter_context(_signals())
         _check_ports(settings)
         directory = stack.enter_context(scratch.directory())
-        addresses = stack.enter_context(ports.reserved(settings.worker_count))
-        config = gateway.write_configuration(directory, settings, addresses)
+        sockets = [
+            scratch.socket(directory, f"worker-{number}")
+            for number in range(1, settings.worker_count + 1)
+        ]
+        config = gateway.write_configuration(directory, settings, sockets)
         certificate = Watch.of(settings.tls_certificate, settings.tls_key)
-        supervisor = Supervisor(signals, addresses, config, certificate, timing)
+        supervisor = Supervisor(signals, sockets, config, certificate, timing)
         try:
             supervisor.start(settings)
             on_ready()
@@ -78,24 +81,22 @@ class Supervisor:
     def __init__(
         self,
         signals: "queue.SimpleQueue[int]",
-        addresses: Sequence[Address],
+        sockets: Sequence[Path],
         config: Path,
         certificate: Watch | None,
         timing: Timing,
     ) -> None:
-        """Run Envoy with a configuration, before workers at these addresses."""
+        """Run Envoy with a configuration, before workers at these sockets."""
         self._signals, self._timing = signals, timing
         self._directory, self._certificate, self._look_at = config.parent, certificate, 0.0
         self._workers = [
-            Part(
-                f"worker {number}", _worker_command(number, address), has_pulse=True, timing=timing
-            )
-            for number, address in enumerate(addresses, 1)
+            Part(f"worker {number}", _worker_command(number, socket), has_pulse=True, timing=timing)
+            for number, socket in enumerate(sockets, 1)
         ]
         # It needs nothing of the environment, which may hold the password of the database. (A
         # program in Python starts it.)
         environment = {"PYTHONSAFEPATH": "1"}
-        envoy = gateway.command(config, len(addresses))
+        envoy = gateway.command(config, len(sockets))
         self._envoy = Part("Envoy", envoy, environment, has_pulse=False, timing=timing)
         # Predecessors that finish their calls, and successors that are not ready yet.
         self._others: list[Child] = []
@@ -179,7 +180,7 @@ class Supervisor:
             _log.error("workers not replaced", replaced=sum(replaced), workers=len(replaced))
 
     def _replace(self, worker: Part) -> bool:
-        """Let a new process take the place, and the port, of a worker; then let that one go."""
+        """Let a new process take the place, and the socket, of a worker; then let that one go."""
         try:
             successor = worker.launch()
         except OSError as error:
@@ -251,9 +252,9 @@ def _check_ports(settings: Settings) -> None:
         raise ServeFailed("\n".join(problems))
 
 
-def _worker_command(number: int, address: Address) -> list[str]:
+def _worker_command(number: int, socket: Path) -> list[str]:
     program = [sys.executable, "-m", "peermentor_server", "worker"]
-    return [*program, "--number", str(number), "--address", str(address)]
+    return [*program, "--number", str(number), "--socket", str(socket)]
 
 
 def _is_ready(part: Part) -> bool:
