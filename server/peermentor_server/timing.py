@@ -79,6 +79,9 @@ class Timing:
     key_set_s: float = 5.0
     """How long reading them may take."""
 
+    attempts_s: float = 60.0
+    """For how long the calls of an address are counted that had no valid credentials."""
+
     certificate_every_s: float = 1.0
     """How often it is looked whether the certificate was renewed."""
 

@@ -10,12 +10,15 @@ from peermentor_server.rpc.app import App
 from peermentor_server.rules.clock import Clock, system_clock
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
-from peermentor_server.timing import USUAL, Timing
+from peermentor_server.timing import Timing
+
+# Tests are refused as often as they like.
+PATIENT = Timing(attempts_s=0)
 
 
 @contextmanager
 def running_app(
-    database: Database, clock: Clock = system_clock, timing: Timing = USUAL, **settings: Any
+    database: Database, clock: Clock = system_clock, timing: Timing = PATIENT, **settings: Any
 ) -> Iterator[App]:
     """Serve a database on a free port, until the end of the block."""
     configured = Settings(grpc_address=Address("127.0.0.1", 0), **settings)
@@ -29,7 +32,7 @@ def running_app(
 
 @contextmanager
 def own_server(
-    database: Database, clock: Clock = system_clock, timing: Timing = USUAL, **settings: Any
+    database: Database, clock: Clock = system_clock, timing: Timing = PATIENT, **settings: Any
 ) -> Iterator[grpc.Channel]:
     """Serve a database, and give a channel to that server."""
     with (

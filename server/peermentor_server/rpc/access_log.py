@@ -8,7 +8,13 @@ import structlog
 
 from peermentor_server.rpc.errors import STATUS_OF
 from peermentor_server.rpc.lanes import Caller
-from peermentor_server.rules.errors import DomainError, InternalFault, Kind
+from peermentor_server.rules.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    DomainError,
+    InternalFault,
+    TooManyAttempts,
+)
 from peermentor_server.rules.principals import Principal
 from peermentor_server.telemetry import logs
 
@@ -18,6 +24,8 @@ _LEVELS = {
     grpc.StatusCode.UNAVAILABLE: "warning",
     grpc.StatusCode.INTERNAL: "error",
 }
+# Of whom nothing else is known than where they call from.
+_OF_STRANGERS = {each.reason for each in (CredentialsMissing, CredentialsInvalid, TooManyAttempts)}
 _log = structlog.get_logger("peermentor_server")
 
 
@@ -43,7 +51,7 @@ def write(call: Call, seconds: float, error: DomainError | None, attempts: int) 
         details["attempts"] = attempts
     if error is not None:
         details["reason"] = error.reason
-    if error is not None and error.kind is Kind.UNAUTHENTICATED:
+    if error is not None and error.reason in _OF_STRANGERS:
         details["peer"] = call.caller.address
     if isinstance(error, InternalFault):
         details["diagnosis"] = error.diagnosis

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from peermentor_server.access import gate
+from peermentor_server.access.attempts import Attempts
 from peermentor_server.access.gate import Gate
 from peermentor_server.access.permissions import Requirement
 from peermentor_server.rpc import access_log, audit, errors, retries
@@ -25,12 +26,15 @@ from peermentor_server.rpc.lanes import AtOnce, Caller, Lane
 from peermentor_server.rpc.stalls import StallWatch
 from peermentor_server.rules import ids
 from peermentor_server.rules.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
     DatabaseUnavailable,
     DeadlineExceeded,
     DomainError,
     InternalFault,
     MalformedRequest,
     Overloaded,
+    TooManyAttempts,
 )
 from peermentor_server.rules.principals import NOBODY
 from peermentor_server.services import idempotency
@@ -66,6 +70,7 @@ class Calls:
         """Let in whom the gate lets in, to the methods of which it is known what they require."""
         self._gate, self._requirements = gate, requirements
         self._choose_lane, self._stalls, self._timing = choose_lane, stalls, timing
+        self._attempts = Attempts(timing)
 
     def surrounded(self, method: str, handler: Handler) -> Handler:
         """Return the handler of one RPC, which is called once its request is there."""
@@ -78,6 +83,8 @@ class Calls:
             try:
                 call.principal = self._gate.identify(call.invocation_metadata())
                 call.require(requirement)
+            except (CredentialsMissing, CredentialsInvalid) as refusal:
+                await _abort(call, context, self._put_off(call, refusal))
             except DomainError as refusal:
                 call.log(refusal)
                 await _abort(call, context, refusal)
@@ -88,6 +95,15 @@ class Calls:
             request_deserializer=tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+
+    def _put_off(self, call: "_Call", refusal: DomainError) -> DomainError:
+        """Return what a caller without valid credentials is told, having logged it for a while."""
+        excess = self._attempts.count(call.caller.address)
+        if excess:
+            refusal = TooManyAttempts()
+        if excess <= 1:
+            call.log(refusal)
+        return refusal
 
     async def _answer(self, call: "_Call", context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         try:

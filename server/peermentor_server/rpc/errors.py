@@ -9,7 +9,13 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from peermentor_server.rules.errors import DomainError, InvalidFields, Kind, Overloaded
+from peermentor_server.rules.errors import (
+    DomainError,
+    InvalidFields,
+    Kind,
+    Overloaded,
+    TooManyAttempts,
+)
 
 ERROR_DOMAIN = "peermentor"
 
@@ -45,5 +51,5 @@ def _details(error: DomainError, request_id: str) -> Iterator[Message]:
             for violation in error.violations
         ]
         yield BadRequest(field_violations=violations)
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | TooManyAttempts):
         yield RetryInfo(retry_delay=Duration(seconds=error.retry_after_s))

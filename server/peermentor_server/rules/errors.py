@@ -8,6 +8,7 @@
     │   └── TemplateNotFound
     ├── CredentialsMissing    UNAUTHENTICATED
     ├── CredentialsInvalid    UNAUTHENTICATED   nothing more is told of why
+    ├── TooManyAttempts       RESOURCE_EXHAUSTED so many of either that this address has to wait
     ├── PermissionMissing     PERMISSION_DENIED the credentials do not allow this method
     ├── OrganizationForbidden PERMISSION_DENIED nor this organisation
     ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
@@ -108,6 +109,17 @@ class CredentialsInvalid(DomainError):
 
     def __init__(self) -> None:
         super().__init__("the credentials are not valid")
+
+
+class TooManyAttempts(DomainError):
+    """An address has called without valid credentials again and again."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_ATTEMPTS"
+    retry_after_s = 60
+
+    def __init__(self) -> None:
+        super().__init__("too many calls without valid credentials came from this address")
 
 
 class PermissionMissing(DomainError):

@@ -84,6 +84,10 @@ class ErrorReason(StrEnum):
     """PERMISSION_DENIED: the credentials do not allow this method."""
     ORGANIZATION_FORBIDDEN = "ORGANIZATION_FORBIDDEN"
     """PERMISSION_DENIED: the credentials are not for the organization that the request names."""
+    TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
+    """RESOURCE_EXHAUSTED: too many calls without valid credentials came from this address. The
+    accompanying google.rpc.RetryInfo says when to try again. Valid credentials are not affected.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

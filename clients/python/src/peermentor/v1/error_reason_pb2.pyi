@@ -68,6 +68,10 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """PERMISSION_DENIED: the credentials do not allow this method."""
     ERROR_REASON_ORGANIZATION_FORBIDDEN: _ErrorReason.ValueType  # 13
     """PERMISSION_DENIED: the credentials are not for the organization that the request names."""
+    ERROR_REASON_TOO_MANY_ATTEMPTS: _ErrorReason.ValueType  # 14
+    """RESOURCE_EXHAUSTED: too many calls without valid credentials came from this address. The
+    accompanying google.rpc.RetryInfo says when to try again. Valid credentials are not affected.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable reasons of errors. The google.rpc.ErrorInfo of an error carries one of them,
@@ -109,3 +113,7 @@ ERROR_REASON_PERMISSION_MISSING: ErrorReason.ValueType  # 12
 """PERMISSION_DENIED: the credentials do not allow this method."""
 ERROR_REASON_ORGANIZATION_FORBIDDEN: ErrorReason.ValueType  # 13
 """PERMISSION_DENIED: the credentials are not for the organization that the request names."""
+ERROR_REASON_TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 14
+"""RESOURCE_EXHAUSTED: too many calls without valid credentials came from this address. The
+accompanying google.rpc.RetryInfo says when to try again. Valid credentials are not affected.
+"""
