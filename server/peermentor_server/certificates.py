@@ -52,6 +52,18 @@ def read(certificate: Path, key: Path) -> Pair:
     return pair
 
 
+def read_authorities(file: Path | None) -> bytes | None:
+    """Return the certificates of authorities that sign those of clients, or raise Unusable."""
+    if file is None:
+        return None
+    content = _content(file, "PEERMENTOR_TLS_CLIENT_CA")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode())
+    except (ssl.SSLError, ValueError):
+        raise Unusable(f"PEERMENTOR_TLS_CLIENT_CA: {file} holds no certificates in PEM") from None
+    return content
+
+
 def _content(file: Path, variable: str) -> bytes:
     try:
         return file.read_bytes()

@@ -190,6 +190,12 @@ class Settings(BaseModel):
     tls_key: OptionalFile = None
     """A PEM file with the key of that certificate; with both, all ports speak TLS alone."""
 
+    tls_client_ca: OptionalFile = None
+    """A PEM file with the authorities whose client certificates are taken in place of keys."""
+
+    tls_client_subjects: OptionalFile = None
+    """A TOML file that says for which subjects of certificates, and what they may do."""
+
     grpc_address: ListenAddress = Address("127.0.0.1", 50051)
     """Where gRPC is served: by the gateway, or with --no-gateway by the server itself."""
 
@@ -238,6 +244,21 @@ class Settings(BaseModel):
     def _both_or_none(cls, value: Path | None, others: ValidationInfo) -> Path | None:
         if (value is None) != (others.data.get("tls_certificate") is None):
             raise ValueError("PEERMENTOR_TLS_CERTIFICATE and PEERMENTOR_TLS_KEY need each other")
+        return value
+
+    @field_validator("tls_client_subjects")
+    @classmethod
+    def _known_subjects(cls, value: Path | None, others: ValidationInfo) -> Path | None:
+        if (value is None) != (others.data.get("tls_client_ca") is None):
+            raise ValueError(
+                "PEERMENTOR_TLS_CLIENT_CA and PEERMENTOR_TLS_CLIENT_SUBJECTS need each other"
+            )
+        if value and others.data.get("access", "required") != "required":
+            raise ValueError("is of use only with PEERMENTOR_ACCESS=required")
+        if value and "tls_key" in others.data and others.data["tls_key"] is None:
+            raise ValueError(
+                "is of use only with PEERMENTOR_TLS_CERTIFICATE and PEERMENTOR_TLS_KEY"
+            )
         return value
 
     @field_validator("jwt_keys")

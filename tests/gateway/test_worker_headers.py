@@ -20,6 +20,7 @@ from support.ports import free_ports
 PATH = "/api/v1/assignments/asgn_001"
 METHOD = "/peermentor.v1.AssignmentService/GetAssignment"
 CALL, PEER, TIME = "x-peermentor-call", "x-peermentor-peer", "x-envoy-expected-rq-timeout-ms"
+CERTIFICATE = "x-peermentor-certificate"
 # The first attempt fails after a second; the time-out of all attempts is a bit longer than that
 # of one.
 FIRST_ATTEMPT_S = 1.0
@@ -123,11 +124,12 @@ def test_the_connection_is_named(way: Way) -> None:
 
 
 def test_what_a_caller_sends_in_their_place_has_no_effect(way: Way) -> None:
-    forged = [(name, "forged") for name in (CALL, PEER) for _ in range(2)]
+    forged = [(name, "forged") for name in (CALL, PEER, CERTIFICATE) for _ in range(2)]
     way.call(*forged, (TIME, "1"), ("x-envoy-attempt-count", "7"))
     (headers,) = way.heard()
     assert [len(headers[name]) for name in (CALL, PEER, TIME)] == [1, 1, 1]
     assert "forged" not in headers[CALL] + headers[PEER]
+    assert CERTIFICATE not in headers
     assert headers[TIME] == [str(ATTEMPT_MS)]
     assert "x-envoy-attempt-count" not in headers
 

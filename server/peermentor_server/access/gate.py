@@ -2,11 +2,11 @@
 
 Open          whoever reaches the service may do everything
 Required      a key is needed, of which a copy of the table is looked at, never the database; or
-              a token of the issuer that is trusted
+              a token of the issuer that is trusted; or a client certificate that is known
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from peermentor_server.access import keys
 from peermentor_server.access.permissions import Requirement
+from peermentor_server.access.subjects import CERTIFICATE, Subjects
 from peermentor_server.access.tokens import Tokens
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import (
@@ -93,9 +94,14 @@ class Required:
         clock: Clock,
         timing: Timing = USUAL,
         tokens: Tokens | None = None,
+        subjects: Subjects | None = None,
     ) -> None:
+        """Take keys; and tokens, and certificates by their subjects, where any are known.
+
+        Certificates are the gateway's to name: subjects are of use only where it alone can call.
+        """
         self._database, self._clock, self._timing = database, clock, timing
-        self._tokens = tokens
+        self._tokens, self._subjects = tokens, subjects
         # None until the table has been read once.
         self._known: Mapping[str, _Known] | None = None
         self._used: set[str] = set()
@@ -104,14 +110,24 @@ class Required:
 
     def identify(self, metadata: Metadata) -> Principal:
         """See Gate. It waits for nothing."""
-        given = [value for key, value in metadata if key == AUTHORIZATION]
-        if not given:
-            raise CredentialsMissing
-        text = _bearer(given[0]) if len(given) == 1 else None
-        principal = self._find(text) if text else None
+        given, certificate = [], ""
+        for key, value in metadata:
+            if key == AUTHORIZATION:
+                given.append(value)
+            elif key == CERTIFICATE:
+                certificate = str(value)
+        principal = self._identify(given, certificate)
         if principal is None:
             raise CredentialsInvalid
         return principal
+
+    def _identify(self, given: Sequence[str | bytes], certificate: str) -> Principal | None:
+        if given:
+            text = _bearer(given[0]) if len(given) == 1 else None
+            return self._find(text) if text else None
+        if certificate and self._subjects is not None:
+            return self._subjects.find(certificate)
+        raise CredentialsMissing
 
     def _find(self, text: str) -> Principal | None:
         if self._tokens is not None and not text.startswith(keys.PREFIX):
@@ -159,6 +175,8 @@ class Required:
         await asyncio.wrap_future(self._reading)
 
     def _update(self) -> None:
+        if self._subjects is not None:
+            self._subjects.update()
         used, self._used = self._used, set()
         try:
             with deadlines.within(self._timing.keys_s):

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from peermentor_server.access import subjects
 from peermentor_server.access.key_sets import KeySet
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, diagnosis
@@ -44,6 +45,7 @@ def check(settings: Settings) -> list[Finding]:
         _database(settings),
         Finding("gateway", tuple(_gateway_problems(settings))),
         *_tokens(settings),
+        *_subjects(settings),
     ]
 
 
@@ -124,6 +126,18 @@ def _tokens(settings: Settings) -> Iterator[Finding]:
         yield Finding("tokens", (f"cannot read {settings.jwt_keys}: {problem}",))
     else:
         yield Finding("tokens", note=f"known keys: {len(key_set.keys)}")
+
+
+def _subjects(settings: Settings) -> Iterator[Finding]:
+    """Look for whom client certificates stand, if any are taken."""
+    if settings.tls_client_subjects is None:
+        return
+    try:
+        known = subjects.read(settings.tls_client_subjects)
+    except CommandFailed as problem:
+        yield Finding("certificates", (str(problem),))
+    else:
+        yield Finding("certificates", note=f"known subjects: {len(known)}")
 
 
 def _gateway_problems(settings: Settings) -> Iterator[str]:

@@ -24,6 +24,7 @@ from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor_server.access import permissions
 from peermentor_server.access.gate import Gate, Open, Required
 from peermentor_server.access.key_sets import KeySet
+from peermentor_server.access.subjects import Subjects
 from peermentor_server.access.tokens import Claims, Tokens
 from peermentor_server.certificates import Pair, Watch
 from peermentor_server.rpc.calls import Calls, Handler
@@ -88,7 +89,9 @@ class App:
         self._stalls = StallWatch(timing)
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
-        self._gate = _gate(settings, database, clock, timing)
+        certificates = settings.tls_client_subjects if socket else None
+        subjects = Subjects(certificates) if certificates else None
+        self._gate = _gate(settings, database, clock, timing, subjects)
         # Apart, so that those who may watch the health take nothing from those with credentials.
         self._watches, self._reflections = Streams(self._gate), Streams(self._gate)
         self._lanes = Lanes(THREADS[database.dialect], together, timing)
@@ -198,10 +201,16 @@ def _credentials(certificate: Watch) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(first, renewed)  # type: ignore[arg-type]
 
 
-def _gate(settings: Settings, database: Database, clock: Clock, timing: Timing) -> Gate:
+def _gate(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    timing: Timing,
+    subjects: Subjects | None,
+) -> Gate:
     if settings.access != "required":
         return Open()
-    return Required(database, clock, timing, _tokens(settings, clock, timing))
+    return Required(database, clock, timing, _tokens(settings, clock, timing), subjects)
 
 
 def _tokens(settings: Settings, clock: Clock, timing: Timing) -> Tokens | None:

@@ -38,6 +38,8 @@ def serve_grpc(
     another one there; `pulse_fd`, where it tells every second that it serves; and, where that one
     used a file of SQLite's, its `file_identity`: it uses no other.
     """
+    if socket is None and configured.tls_client_ca is not None:
+        raise CommandFailed("PEERMENTOR_TLS_CLIENT_CA: only the gateway looks at certificates")
     database = opening.open_database(configured, timing, file_identity)
     opening.require_schema(database)
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:

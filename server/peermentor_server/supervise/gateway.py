@@ -66,7 +66,7 @@ def write_configuration(
     config = configuration(settings, workers)
     if settings.tls_certificate is not None and settings.tls_key is not None:
         write_certificate(directory, certificates.read(settings.tls_certificate, settings.tls_key))
-        _speak_tls(config, directory)
+        _speak_tls(config, directory, certificates.read_authorities(settings.tls_client_ca))
     text = json.dumps(config)
     try:
         file.write_text(text, encoding="utf-8")
@@ -94,13 +94,20 @@ def write_certificate(directory: Path, pair: Pair) -> None:
         raise scratch.Unwritable.of(written, error) from None
 
 
-def _speak_tls(config: dict[str, Any], directory: Path) -> None:
-    """Let the ports speak TLS alone, with the certificate that was written to a directory."""
+def _speak_tls(config: dict[str, Any], directory: Path, authorities: bytes | None) -> None:
+    """Let the ports speak TLS alone, with the certificate that was written to a directory.
+
+    Clients may show certificates of the authorities, if there are any.
+    """
     # Who asks for secrets has to have names, whomever they ask.
     config["node"] = {"id": _HOST, "cluster": _HOST}
     for listener in config["static_resources"]["listeners"]:
         protocols = ["h2", "http/1.1"] if listener["name"] == "rest" else ["h2"]
-        listener["filter_chains"][0]["transport_socket"] = _tls_socket(directory, protocols)
+        socket = _tls_socket(directory, protocols)
+        if authorities is not None:
+            trusted = {"trusted_ca": {"inline_string": authorities.decode()}}
+            socket["typed_config"]["common_tls_context"]["validation_context"] = trusted
+        listener["filter_chains"][0]["transport_socket"] = socket
 
 
 def _tls_socket(directory: Path, protocols: Sequence[str]) -> dict[str, Any]:
