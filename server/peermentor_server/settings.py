@@ -144,6 +144,10 @@ def _one_of(words: Any) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _address_or_off(value: Any) -> Address | None:
+    return None if value is None or str(value).lower() == "off" else Address.parse(value)
+
+
 ListenAddress = Annotated[Address, BeforeValidator(Address.parse)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_whole_path)]
 
@@ -204,6 +208,11 @@ class Settings(BaseModel):
 
     admin_address: ListenAddress = Address("127.0.0.1", 9901)
     """Where the gateway's own admin pages listen; keep it on a loopback address."""
+
+    metrics_address: Annotated[Address | None, BeforeValidator(_address_or_off)] = Address(
+        "127.0.0.1", 9464
+    )
+    """Where the metrics are, for Prometheus, in plain HTTP; `off` for nowhere."""
 
     workers: Annotated[int, _whole(1, 64)] | None = None
     """How many processes serve; default: 1 on SQLite, on PostgreSQL one for each core."""
@@ -318,17 +327,18 @@ class Settings(BaseModel):
             )
         return value
 
-    @field_validator("admin_address")
+    @field_validator("metrics_address")
     @classmethod
-    def _distinct_addresses(cls, value: Address, others: ValidationInfo) -> Address:
+    def _distinct_addresses(cls, value: Address | None, others: ValidationInfo) -> Address | None:
         # Those that are no addresses are not among them.
-        names = ("grpc_address", "rest_address")
-        addresses = [value, *(others.data[name] for name in names if name in others.data)]
-        if any(one.overlaps(other) for one, other in itertools.combinations(addresses, 2)):
-            raise ValueError(
-                "PEERMENTOR_GRPC_ADDRESS, PEERMENTOR_REST_ADDRESS and PEERMENTOR_ADMIN_ADDRESS "
-                "must differ"
-            )
+        names = ("grpc_address", "rest_address", "admin_address")
+        addresses = {name: others.data[name] for name in names if name in others.data}
+        if value is not None:
+            addresses["metrics_address"] = value
+        for (name, one), (other_name, other) in itertools.combinations(addresses.items(), 2):
+            if one.overlaps(other):
+                both = " and ".join(f"PEERMENTOR_{each.upper()}" for each in (name, other_name))
+                raise ValueError(f"{both} must differ")
         return value
 
     @property

@@ -62,6 +62,9 @@ class Timing:
     ping_s: float = 2.0
     """How long its answer may take."""
 
+    sample_every_s: float = 1.0
+    """How often it is measured for the metrics what nothing tells of by itself."""
+
     # --- Who may call ---
 
     keys_every_s: float = 2.0

@@ -96,6 +96,7 @@ def settings_for(database_url: str, ports: list[int]) -> dict[str, str]:
         "PEERMENTOR_GRPC_ADDRESS": f"127.0.0.1:{grpc_port}",
         "PEERMENTOR_REST_ADDRESS": f"127.0.0.1:{rest_port}",
         "PEERMENTOR_ADMIN_ADDRESS": f"127.0.0.1:{admin_port}",
+        "PEERMENTOR_METRICS_ADDRESS": "off",
     }
 
 

@@ -19,6 +19,7 @@ from jwt import PyJWTError
 from jwt.algorithms import AllowedPublicKeys, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from peermentor_server.access import downloads
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 MAX_BYTES = 256 * 1024
@@ -87,6 +88,7 @@ class KeySet:
         except Exception as error:
             # Whatever it is, it must not end the watch.
             return str(error) or type(error).__name__
+        metrics.current.key_set_read.set_to_current_time()
         # As long as nothing changes, what was verified by them need not be verified again.
         if found != self.keys:
             self.keys = found

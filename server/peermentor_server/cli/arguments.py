@@ -20,9 +20,11 @@ Run = Mapping[str, Callable[..., int | None]]
 
 def parse(arguments: Sequence[str], run: Run) -> argparse.Namespace:
     """Return the options of a command, with what runs it as `run`; exit when there is no such."""
-    # Only `serve` starts it: it is not among the commands that people are offered.
+    # Only `serve` starts them: they are not among the commands that people are offered.
     if arguments[:1] == ["worker"]:
         return _worker_parser(run).parse_args(arguments[1:])
+    if arguments[:1] == ["metrics"]:
+        return _metrics_parser(run).parse_args(arguments[1:])
     return _parser(run).parse_args(arguments)
 
 
@@ -30,10 +32,18 @@ def _worker_parser(run: Run) -> argparse.ArgumentParser:
     worker = argparse.ArgumentParser(prog=f"{PROGRAM} worker")
     worker.add_argument("--number", type=int, required=True)
     worker.add_argument("--socket", type=Path, required=True)
+    worker.add_argument("--metrics", type=Path, required=True)
     worker.add_argument("--pulse-fd", type=int, required=True)
     worker.add_argument("--database-file", type=FileIdentity.parse)
     worker.set_defaults(run=run["worker"])
     return worker
+
+
+def _metrics_parser(run: Run) -> argparse.ArgumentParser:
+    metrics = argparse.ArgumentParser(prog=f"{PROGRAM} metrics")
+    metrics.add_argument("--directory", type=Path, required=True)
+    metrics.set_defaults(run=run["metrics"])
+    return metrics
 
 
 def _parser(run: Run) -> argparse.ArgumentParser:

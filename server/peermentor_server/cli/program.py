@@ -64,7 +64,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
 
 def _name_unknown_settings(options: argparse.Namespace) -> None:
     # `serve` has named them before it started the worker.
-    if options.run is _work:
+    if options.run in {_work, _show_metrics}:
         return
     given = [name for name, value in os.environ.items() if value.strip()]
     for name in settings.unknown(given):
@@ -128,7 +128,9 @@ def _tell(result: str) -> None:
 
 def _work(configured: Settings, options: argparse.Namespace) -> None:
     from peermentor_server.rpc import worker
+    from peermentor_server.telemetry import metric_files
 
+    metric_files.take_slot(options.metrics)
     # Whoever means `serve` may reach all that bears its name.
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
@@ -139,6 +141,16 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
         pulse_fd=options.pulse_fd,
         file_identity=options.database_file,
     )
+
+
+def _show_metrics(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server.telemetry import metric_files, metrics_page
+
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    if (address := configured.metrics_address) is not None:
+        metrics_page.start(address.host, address.port, metric_files.Files(options.directory))
+    signal.pause()
 
 
 def _check(configured: Settings, options: argparse.Namespace) -> int:
@@ -285,6 +297,7 @@ One assignment, before or after that, and the list:
 _COMMANDS = {
     "serve": _serve,
     "worker": _work,
+    "metrics": _show_metrics,
     "check": _check,
     "migrate": _migrate,
     "demo": _demo,

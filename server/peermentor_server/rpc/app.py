@@ -31,6 +31,7 @@ from peermentor_server.rpc.calls import Calls, Handler
 from peermentor_server.rpc.group_commit import group_commit
 from peermentor_server.rpc.health import HealthMonitor
 from peermentor_server.rpc.lanes import Lanes, Threads
+from peermentor_server.rpc.samples import Samples
 from peermentor_server.rpc.stalls import StallWatch
 from peermentor_server.rpc.streams import Streams
 from peermentor_server.rules.clock import Clock, system_clock
@@ -87,6 +88,7 @@ class App:
         self._certificate = None if socket else Watch.of(settings.tls_certificate, settings.tls_key)
         self._timing = timing
         self._stalls = StallWatch(timing)
+        self._samples = Samples(database, timing)
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
         certificates = settings.tls_client_subjects if socket else None
@@ -145,7 +147,8 @@ class App:
         await self._health.update()
         await self._gate.update()
         watches = [
-            asyncio.create_task(each.watch()) for each in (self._health, self._stalls, self._gate)
+            asyncio.create_task(each.watch())
+            for each in (self._health, self._stalls, self._gate, self._samples)
         ]
         await server.start()
         self._started.set_result(None)

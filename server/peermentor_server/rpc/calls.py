@@ -40,6 +40,7 @@ from peermentor_server.rules.principals import NOBODY
 from peermentor_server.services import idempotency
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 REQUEST_ID = "x-request-id"
@@ -75,20 +76,17 @@ class Calls:
     def surrounded(self, method: str, handler: Handler) -> Handler:
         """Return the handler of one RPC, which is called once its request is there."""
         behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]
-        requirement = self._requirements[method]
+        requirement, measured = self._requirements[method], metrics.current.rpc(method)
 
         async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+            began = measured.begin()
             call = _Call(method, behaviour, request, context, self._timing)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
-                call.principal = self._gate.identify(call.invocation_metadata())
-                call.require(requirement)
-            except (CredentialsMissing, CredentialsInvalid) as refusal:
-                await _abort(call, context, self._put_off(call, refusal))
-            except DomainError as refusal:
-                call.log(refusal)
-                await _abort(call, context, refusal)
-            return await self._answer(call, context)
+                await self._let_in(call, requirement, context)
+                return await self._answer(call, context)
+            finally:
+                measured.end(began, call.code)
 
         return grpc.unary_unary_rpc_method_handler(
             answer,
@@ -96,11 +94,32 @@ class Calls:
             response_serializer=handler.response_serializer,
         )
 
+    async def _let_in(
+        self,
+        call: "_Call",
+        requirement: Requirement,
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> None:
+        try:
+            call.principal = self._gate.identify(call.invocation_metadata())
+            if call.principal.subject:
+                kind = call.principal.subject.partition(":")[0]
+                metrics.current.credentials.labels(kind).inc()
+            call.require(requirement)
+        except (CredentialsMissing, CredentialsInvalid) as refusal:
+            await _abort(call, context, self._put_off(call, refusal))
+        except DomainError as refusal:
+            call.log(refusal)
+            await _abort(call, context, refusal)
+
     def _put_off(self, call: "_Call", refusal: DomainError) -> DomainError:
         """Return what a caller without valid credentials is told, having logged it for a while."""
+        kind = "missing" if isinstance(refusal, CredentialsMissing) else "invalid"
+        metrics.current.credentials.labels(kind).inc()
         excess = self._attempts.count(call.caller.address)
         if excess:
             refusal = TooManyAttempts()
+            metrics.current.credentials.labels("put_off").inc()
         if excess <= 1:
             call.log(refusal)
         return refusal
@@ -113,6 +132,7 @@ class Calls:
         except asyncio.CancelledError:
             # The caller has gone, or asks another worker. From now on nothing is stored.
             call.give_up()
+            call.code = grpc.StatusCode.CANCELLED.name
             raise
         except Overloaded as refusal:
             call.log(refusal)
@@ -132,7 +152,9 @@ async def _abort(
         (REQUEST_ID, call.request_id),
         (GRPC_DETAILS_METADATA_KEY, errors.serialized(error, call.request_id)),
     )
-    await context.abort(STATUS_OF[error.kind], error.message, trailers)
+    status = STATUS_OF[error.kind]
+    call.code = status.name
+    await context.abort(status, error.message, trailers)
 
 
 class _Call:
@@ -148,6 +170,7 @@ class _Call:
     ) -> None:
         self.method, self.request = method, request
         self.principal = NOBODY
+        self.code = grpc.StatusCode.OK.name
         # Of what the call has deleted, of which the answer does not say it.
         self.organization = ""
         self._behaviour = behaviour

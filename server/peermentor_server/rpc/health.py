@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2
 from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -39,6 +40,7 @@ class HealthMonitor:
         """Ask once."""
         problem = await self._problem_of_database()
         serving = problem is None
+        metrics.current.database_up.set(serving)
         if serving == self._serving:
             return
         if not serving:

@@ -24,6 +24,7 @@ from peermentor_server.rules.errors import Overloaded
 from peermentor_server.rules.pages import DEFAULT_LIMIT
 from peermentor_server.services import idempotency
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 # The calls of a lane, waiting and running. More would only wait for longer.
@@ -156,6 +157,7 @@ class Lane:
         long. Work that has begun is left to itself when its caller goes.
         """
         if work.deadline.remaining() <= 0:
+            metrics.current.late.labels(self.name).inc()
             raise Overloaded
         loop = asyncio.get_running_loop()
         job = _Job(next(self._numbers), work, loop.create_future())
@@ -209,6 +211,7 @@ class Lane:
 
     def _refuse(self, job: _Job) -> None:
         if self._withdraw(job) and not job.answer.done():
+            metrics.current.shed.labels(self.name).inc()
             job.answer.set_exception(Overloaded())
 
     def _withdraw(self, job: _Job) -> bool:
@@ -239,6 +242,8 @@ class Lane:
             # The event loop, which refuses those that wait for too long, may be late itself.
             late = [job for job in jobs if job.work.deadline.remaining() <= 0]
             begun = [job for job in jobs if job not in late]
+            if late:
+                metrics.current.late.labels(self.name).inc(len(late))
             outcomes = self._together([job.work for job in begun])
             with self._lock:
                 self._done += zip(begun, outcomes, strict=True)

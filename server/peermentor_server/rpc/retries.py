@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.engine import deadlines
+from peermentor_server.telemetry import metrics
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 0.5
@@ -30,6 +31,7 @@ def run(work: Callable[[], T], is_repeatable: Callable[[], bool]) -> T:
             if not _may_repeat(error, is_repeatable) or pause >= deadlines.remaining():
                 raise
             time.sleep(pause)
+            metrics.current.retries.inc()
             # It is over sooner than was planned when nobody waits for the answer any more.
             if deadlines.remaining() <= 0:
                 raise

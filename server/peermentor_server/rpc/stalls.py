@@ -8,6 +8,7 @@ moment after they have been read, so they have to wait for that moment.
 import asyncio
 import time
 
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 TICK_S = 0.25
@@ -34,6 +35,7 @@ class StallWatch:
 
     def _tick(self) -> None:
         if self._is_late():
+            metrics.current.stalls.inc()
             self._doubtful_until = time.monotonic() + self._doubt_s
         self._ticked_at = time.monotonic()
 

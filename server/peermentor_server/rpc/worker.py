@@ -17,6 +17,7 @@ from peermentor_server.rpc.app import App, PortTaken
 from peermentor_server.settings import Settings
 from peermentor_server.storage import access_keys, opening
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.telemetry import metrics, metrics_page
 from peermentor_server.timing import USUAL, Timing
 
 _log = structlog.get_logger("peermentor_server")
@@ -52,6 +53,8 @@ def serve_grpc(
         raise CommandFailed(f"PEERMENTOR_GRPC_ADDRESS: {taken}") from None
     if socket is not None:
         sockets.take_over(socket)
+    elif (address := configured.metrics_address) is not None:
+        metrics_page.start(address.host, address.port, metrics.current.registry)
     _log.info(
         "serving",
         address=app.address,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from peermentor_server.supervise.children import Child
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 _log = structlog.get_logger("peermentor_server")
@@ -25,6 +26,7 @@ class Part:
         timing: Timing = USUAL,
     ) -> None:
         self.name, self._timing = name, timing
+        self._counts = metrics.Parts.of_this_process()
         self.command = list(command)
         self._environment, self._has_pulse = environment, has_pulse
         self._is_silent = False
@@ -40,6 +42,7 @@ class Part:
         """Start a process of this part, beside the one that there is."""
         child = Child(self.command, self._environment, has_pulse=self._has_pulse)
         _log.info("started", part=self.name, pid=child.pid)
+        self._counts.starts.labels(self.name).inc()
         return child
 
     def tend(self) -> None:
@@ -55,6 +58,7 @@ class Part:
             _log.error(
                 "died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause, **why
             )
+            self._counts.deaths.labels(self.name, end).inc()
             self.child, self._resume_at = None, time.monotonic() + pause
             self._is_silent = False
         if self.child is None and time.monotonic() >= self._resume_at:

@@ -28,6 +28,7 @@ from peermentor_server.settings import Settings
 from peermentor_server.supervise import gateway, ports, scratch
 from peermentor_server.supervise.children import Child, stop_all
 from peermentor_server.supervise.part import Part
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -63,7 +64,11 @@ def serve(settings: Settings, on_ready: Callable[[], None], timing: Timing = USU
         ]
         config = gateway.write_configuration(directory, settings, sockets)
         certificate = Watch.of(settings.tls_certificate, settings.tls_key)
-        supervisor = Supervisor(signals, sockets, config, certificate, timing)
+        kept_in = directory / "metrics"
+        kept_in.mkdir()
+        metrics.keep_in(kept_in, "serve")
+        page = _page(kept_in) if settings.metrics_address else []
+        supervisor = Supervisor(signals, sockets, config, certificate, page, timing)
         try:
             supervisor.start(settings)
             on_ready()
@@ -84,15 +89,17 @@ class Supervisor:
         sockets: Sequence[Path],
         config: Path,
         certificate: Watch | None,
+        page: Sequence[Part],
         timing: Timing,
     ) -> None:
-        """Run Envoy with a configuration, before workers at these sockets."""
+        """Run Envoy with a configuration, before workers at these sockets, and a page perhaps."""
         self._signals, self._timing = signals, timing
         self._directory, self._certificate, self._look_at = config.parent, certificate, 0.0
         self._workers = [
             Part(f"worker {number}", _worker_command(number, socket), has_pulse=True, timing=timing)
             for number, socket in enumerate(sockets, 1)
         ]
+        self._page = page
         # It needs nothing of the environment, which may hold the password of the database. (A
         # program in Python starts it.)
         environment = {"PYTHONSAFEPATH": "1"}
@@ -105,12 +112,12 @@ class Supervisor:
 
     def start(self, settings: Settings) -> None:
         """Start all parts; return when the gateway answers, or raise ServeFailed."""
-        for part in (*self._workers, self._envoy):
+        for part in self._parts():
             part.start()
         url = f"{settings.rest_url}/api/v1/assignments?limit=1"
         deadline = time.monotonic() + self._timing.start_s
         while not (all(map(_is_ready, self._workers)) and _serves(url)):
-            for part in (*self._workers, self._envoy):
+            for part in self._parts():
                 if part.child and (end := part.child.end()):
                     ended = f"{part.name} ended with {end}; stopping everything"
                     raise ServeFailed(f"{part.child.last_words()}\n{ended}".lstrip())
@@ -143,12 +150,15 @@ class Supervisor:
         _log.info("stopping")
         running = [part.child for part in self._workers if part.child]
         stop_all([*running, *self._others], number, self._timing.stop_s)
-        gateway = [self._envoy.child] if self._envoy.child else []
-        stop_all(gateway, signal.SIGTERM, self._timing.stop_s)
+        others = [part.child for part in (self._envoy, *self._page) if part.child]
+        stop_all(others, signal.SIGTERM, self._timing.stop_s)
+
+    def _parts(self) -> Sequence[Part]:
+        return [*self._workers, self._envoy, *self._page]
 
     def _tend(self) -> None:
         """Look after all parts once."""
-        for part in (*self._workers, self._envoy):
+        for part in self._parts():
             part.tend()
         self._others = [child for child in self._others if child.end() is None]
         self._renew_certificate()
@@ -242,19 +252,26 @@ def _check_ports(settings: Settings) -> None:
         "PEERMENTOR_GRPC_ADDRESS": settings.grpc_address,
         "PEERMENTOR_REST_ADDRESS": settings.rest_address,
         "PEERMENTOR_ADMIN_ADDRESS": settings.admin_address,
+        "PEERMENTOR_METRICS_ADDRESS": settings.metrics_address,
     }
     problems = [
         f"{variable}: cannot listen on {address}: {problem}"
         for variable, address in addresses.items()
-        if (problem := ports.why_not_free(address))
+        if address and (problem := ports.why_not_free(address))
     ]
     if problems:
         raise ServeFailed("\n".join(problems))
 
 
 def _worker_command(number: int, socket: Path) -> list[str]:
-    program = [sys.executable, "-m", "peermentor_server", "worker"]
-    return [*program, "--number", str(number), "--socket", str(socket)]
+    program = [sys.executable, "-m", "peermentor_server", "worker", "--number", str(number)]
+    return [*program, "--socket", str(socket), "--metrics", str(socket.with_name("metrics"))]
+
+
+def _page(kept_in: Path) -> Sequence[Part]:
+    """Return what answers Prometheus. It is a process, for this one has a single thread."""
+    program = [sys.executable, "-m", "peermentor_server", "metrics", "--directory", str(kept_in)]
+    return [Part("metrics", program, has_pulse=False)]
 
 
 def _is_ready(part: Part) -> bool:

@@ -5,6 +5,8 @@ import select
 import threading
 from typing import TextIO
 
+from peermentor_server.telemetry import metrics
+
 # How long a line waits for a reader that has fallen behind, in milliseconds.
 PATIENCE_MS = 100
 # What a pipe that is ready takes without blocking; POSIX promises at least 512 bytes.
@@ -35,12 +37,16 @@ class LogOutput:
                 # Only the first line that finds no room waits for it: calls must go on.
                 if not self._ready.poll(self._patience_ms):
                     self._patience_ms = 0
-                    self.dropped += 1
+                    self._drop()
                     return
                 os.write(self._descriptor, data[start : start + _CHUNK])
             self._patience_ms = PATIENCE_MS
         except OSError:
-            self.dropped += 1
+            self._drop()
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        metrics.current.log_lines_dropped.inc()
 
     def flush(self) -> None:
         """Do nothing: what is written is written."""

@@ -6,6 +6,7 @@ prepare. What a driver raises leaves this module as `driver_errors` translates i
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from sqlalchemy import Connection, Engine
 from peermentor_server import database_url
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage.engine import deadlines
+from peermentor_server.storage.engine import deadlines, statement_times
 from peermentor_server.storage.engine.backend import Backend
 from peermentor_server.storage.engine.driver_errors import translated
+from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
 # A connection for each thread that serves calls, and one for the health check.
@@ -55,6 +57,8 @@ class Database:
         """Name a database, on SQLite at will only this one file: nothing connects yet."""
         self._url = url
         self.backend = _backend(url, pool_size, timing, file_identity)
+        for engine in {self.backend.engine, self.backend.reading_engine}:
+            statement_times.watch(engine)
         self._own = _Own()
 
     @property
@@ -79,6 +83,11 @@ class Database:
         """The file of a SQLite database."""
         return self.backend.file
 
+    def connections_in_use(self) -> int:
+        """Return how many connections of the pool are in use."""
+        pool: Any = self.engine.pool
+        return int(pool.checkedout())
+
     def read(self) -> AbstractContextManager[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
         return self.backend.reading()
@@ -95,12 +104,16 @@ class Database:
                 deadlines.refuse_late()
             return
         deadlines.refuse_late()
+        came = time.perf_counter()
         with translated() as progress, self.engine.begin() as connection:
+            metrics.current.connecting.observe(time.perf_counter() - came)
             self.backend.begin(connection, is_patient=is_patient)
             progress.connected = True
             yield connection
             deadlines.refuse_late()
             progress.committing = True
+            ended = time.perf_counter()
+        metrics.current.commits.observe(time.perf_counter() - ended)
 
     @contextmanager
     def stage(self) -> Iterator[Connection]:

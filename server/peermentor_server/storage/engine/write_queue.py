@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.telemetry import metrics
 
 # How long a writer sleeps before it looks again: at first, and once it has waited for long.
 # The first lets a process that is awake write more than once, which is quicker for all.
@@ -43,13 +44,16 @@ class WriteQueue:
     def enter(self, patience_s: float) -> None:
         """Wait for the turn; DatabaseUnavailable when it does not come within `patience_s`."""
         started = time.monotonic()
-        if not self._threads.acquire(timeout=patience_s):
-            _give_up()
         try:
-            self._descriptor = self._lock(started, patience_s)
-        except BaseException:
-            self._threads.release()
-            raise
+            if not self._threads.acquire(timeout=patience_s):
+                _give_up()
+            try:
+                self._descriptor = self._lock(started, patience_s)
+            except BaseException:
+                self._threads.release()
+                raise
+        finally:
+            metrics.current.write_queue.observe(time.monotonic() - started)
 
     def leave(self) -> None:
         """End the turn."""

@@ -1,0 +1,191 @@
+"""What is counted and measured of this process, for Prometheus.
+
+Metrics of calls have the names of go-grpc-prometheus, which dashboards know; all others begin with
+`peermentor_`. No label names a person, and each has few values.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+
+_CALL = ("grpc_type", "grpc_service", "grpc_method")
+# From a read of SQLite's to the longest that a call may take, in seconds.
+_CALL_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STATEMENT_S = (0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
+
+
+class _Family:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str, mode: str = "livesum") -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+
+
+class Parts(_Family):
+    """What `serve` counts of the processes that it watches over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts = self._counter(
+            "peermentor_part_starts", "Processes that serve has started.", "part"
+        )
+        self.deaths = self._counter(
+            "peermentor_part_deaths", "Processes that died by themselves, and how.", "part", "end"
+        )
+
+    @classmethod
+    @functools.cache
+    def of_this_process(cls) -> Self:
+        """Return the only ones of a process, which it has once it knows where to keep them."""
+        return cls()
+
+
+class Metrics(_Family):
+    """What a process that serves counts. The page of Prometheus shows these texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = self._counter("grpc_server_started", "Calls that have begun.", *_CALL)
+        self._handled = self._counter(
+            "grpc_server_handled", "Calls that have ended, by their codes.", *_CALL, "grpc_code"
+        )
+        self._handling = self._histogram(
+            "grpc_server_handling_seconds", "How long calls took.", _CALL_S, *_CALL
+        )
+        self.shed = self._counter(
+            "peermentor_calls_shed", "Calls that were refused: too many at once.", "lane"
+        )
+        self.late = self._counter(
+            "peermentor_calls_late", "Calls whose turn came after their deadline.", "lane"
+        )
+        self.retries = self._counter(
+            "peermentor_retries", "Transactions that were run again after the database broke off."
+        )
+        self.stalls = self._counter(
+            "peermentor_stalls", "How often a worker noticed that it had stood still."
+        )
+        self.credentials = self._counter(
+            "peermentor_credentials",
+            "Calls by their credentials: key, jwt, certificate, missing, invalid, put_off.",
+            "kind",
+        )
+        self.key_set_read = self._gauge(
+            "peermentor_key_set_read_timestamp_seconds",
+            "When the keys of tokens were last read, by the worker that has not for longest.",
+            mode="livemin",
+        )
+        self.database_up = self._gauge(
+            "peermentor_database_up", "1 if the database answers every worker.", mode="livemin"
+        )
+        self.connections = self._gauge(
+            "peermentor_database_connections_in_use", "Connections of the pool that are in use."
+        )
+        self.connecting = self._histogram(
+            "peermentor_database_connecting_seconds",
+            "How long transactions waited for a connection.",
+            _STATEMENT_S,
+        )
+        self._statements = self._histogram(
+            "peermentor_database_statement_seconds",
+            "How long statements took, by their kind.",
+            _STATEMENT_S,
+            "kind",
+        )
+        self._by_kind: dict[str, Histogram] = {}
+        self.commits = self._histogram(
+            "peermentor_database_commit_seconds",
+            "How long commits took; with standbys, the wait for them included.",
+            _STATEMENT_S,
+        )
+        self.write_queue = self._histogram(
+            "peermentor_write_queue_seconds",
+            "How long writers of a SQLite file waited for their turn.",
+            _STATEMENT_S,
+        )
+        self.file_bytes = self._gauge(
+            "peermentor_database_file_bytes",
+            "Size of the SQLite file, and of the log beside it (wal).",
+            "file",
+            mode="livemax",
+        )
+        self.log_lines_dropped = self._counter(
+            "peermentor_log_lines_dropped", "Log lines that nobody took."
+        )
+        self.cpu = self._gauge(
+            "peermentor_worker_cpu_seconds", "Processor time of each worker.", mode="liveall"
+        )
+        self.memory = self._gauge(
+            "peermentor_worker_memory_bytes", "Memory that each worker has.", mode="liveall"
+        )
+
+    def statement(self, kind: str) -> Histogram:
+        """Return the durations of the statements of a kind."""
+        # To look them up in the metric takes as long as to note one.
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = self._by_kind[kind] = self._statements.labels(kind)
+        return found
+
+    def rpc(self, path: str) -> "Rpc":
+        """Return the metrics of a method, such as /package.Service/Method."""
+        _, service, method = path.split("/")
+        return Rpc(
+            self._started.labels("unary", service, method),
+            self._handling.labels("unary", service, method),
+            self._handled,
+            {"grpc_type": "unary", "grpc_service": service, "grpc_method": method},
+        )
+
+
+class Rpc:
+    """What is measured of the calls of one method."""
+
+    def __init__(
+        self, started: Counter, handling: Histogram, handled: Counter, labels: Mapping[str, str]
+    ) -> None:
+        self._started, self._handling = started, handling
+        self._handled, self._labels = handled, labels
+        self._by_code: dict[str, Counter] = {}
+
+    def begin(self) -> float:
+        """Count a call that begins; return the time."""
+        self._started.inc()
+        return time.perf_counter()
+
+    def end(self, began: float, code: str) -> None:
+        """Count the end of a call, with its status code in CamelCase, as dashboards expect it."""
+        self._handling.observe(time.perf_counter() - began)
+        counter = self._by_code.get(code)
+        if counter is None:
+            camel = "OK" if code == "OK" else code.title().replace("_", "")
+            counter = self._by_code[code] = self._handled.labels(**self._labels, grpc_code=camel)
+        counter.inc()
+
+
+# In memory, whatever the environment says: it is that of `serve` too, and of who started it.
+values.ValueClass = values.MutexValue
+current = Metrics()
+"""Those of this process, if it serves."""
+
+
+def keep_in(directory: Path, name: str) -> None:
+    """Keep all metrics that are made from now on in files, by a name that no other process has.
+
+    They go on from where the files are.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # noqa: TID251 - the library reads it
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: name)  # type: ignore[no-untyped-call]
