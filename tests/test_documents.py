@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote as quoted
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -54,6 +56,7 @@ def _blocks() -> Iterator[Block]:
 
 
 BLOCKS = list(_blocks())
+STARTED = re.compile('peermentor is running|"serving"')
 # How to know the blocks of each test.
 CALL = re.compile(r"^(curl|buf curl) ")
 START = re.compile(r"(?<!check\n)^(make serve|make dist\n.*)\n$", re.DOTALL)
@@ -62,9 +65,12 @@ BY_HAND = re.compile(r"--no-gateway\n")
 POSTGRESQL = re.compile(r"CREATE ROLE|pg_dump")
 STANDBY = re.compile(r"@db1:5432,db2:5432/")
 SQLITE_BACKUP = re.compile(r"peermentor-server backup |^mkdir old && ")
-KEYS = re.compile(r"peermentor-server keys create ")
-TLS = re.compile(r"export PEERMENTOR_TLS_CERTIFICATE=")
-SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP, KEYS, TLS)
+KEYS = re.compile(r"peermentor-server keys list")
+TLS = re.compile(r"_CERTIFICATE=/etc/")
+KEYS_AND_TLS = re.compile(r"_CERTIFICATE=cert\.pem |--cacert ")
+SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP, KEYS, TLS, KEYS_AND_TLS)
+# The program of the tour with keys and TLS.
+WITH_KEY = re.compile(r"ca_certificate=")
 
 
 def of(how: re.Pattern[str]) -> list[Block]:
@@ -153,7 +159,9 @@ def test_calls_and_programs_answer_what_is_printed_below_them(
     blocks = [
         each
         for each in BLOCKS
-        if each.document == document and (each.kind == "python" or CALL.search(each.text))
+        if each.document == document
+        and (each.kind == "python" or CALL.search(each.text))
+        and not WITH_KEY.search(each.text)
     ]
     assert len(blocks) >= 4
     for block in blocks:
@@ -197,13 +205,16 @@ def test_the_service_starts(block: Block, tmp_path: Path) -> None:
         commands, gateway = commands.splitlines(keepends=True)
         assert "OK" in shell(gateway, changed)
     environment = settings_for(f"sqlite:///{tmp_path}/peermentor.db", free_ports(3))
+    with started(here(commands, changed), tmp_path, environment) as printed:
+        assert any(STARTED.search(line) for line in printed)
+
+
+@contextmanager
+def started(commands: str, directory: Path, environment: dict[str, str]) -> Iterator[Iterator[str]]:
+    """Run lines that start the service, until the end of the block; give what they print."""
     with subprocess.Popen(
-        [
-            "bash",
-            "-c",
-            f"set -e; PATH={Path(sys.executable).parent}:$PATH\n{here(commands, changed)}",
-        ],
-        cwd=tmp_path,
+        ["bash", "-c", f"set -e; PATH={Path(sys.executable).parent}:$PATH\n{commands}"],
+        cwd=directory,
         env=dict(os.environ) | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -212,11 +223,40 @@ def test_the_service_starts(block: Block, tmp_path: Path) -> None:
     ) as process:
         try:
             assert process.stdout is not None
-            lines = iter(process.stdout.readline, "")
-            assert any(re.search('peermentor is running|"serving"', line) for line in lines)
+            yield iter(process.stdout.readline, "")
         finally:
             os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=20)
+
+
+def test_with_keys_and_tls_all_callers_see_one_organisation(tmp_path: Path) -> None:
+    start, curl, buf = texts(KEYS_AND_TLS)
+    (program,) = [each.text for each in BLOCKS if WITH_KEY.search(each.text)]
+    environment = settings_for(f"sqlite:///{tmp_path}/peermentor.db", free_ports(3))
+    with migrated(environment["PEERMENTOR_DATABASE_URL"]) as database:
+        sample_data.load(database)
+    changed = {
+        "localhost:8443": environment["PEERMENTOR_REST_ADDRESS"].replace("127.0.0.1", "localhost"),
+        "localhost:50051": environment["PEERMENTOR_GRPC_ADDRESS"].replace("127.0.0.1", "localhost"),
+        "0.0.0.0:8443": environment["PEERMENTOR_REST_ADDRESS"],
+        "0.0.0.0:50051": environment["PEERMENTOR_GRPC_ADDRESS"],
+        ".venv/bin/": "",
+        "make serve": "exec peermentor-server serve",
+    }
+    with started(here(start, changed), tmp_path, environment) as printed:
+        key = next(line.strip() for line in printed if line.startswith("pmk_"))
+        assert any(STARTED.search(line) for line in printed)
+        changed["pmk_..."] = key
+        by_curl = json.loads(shell(curl, changed, tmp_path))
+        token = curl.splitlines(keepends=True)[0]
+        by_buf = json.loads(shell(f"{token}{buf}", changed, tmp_path))
+        by_python = shell(f"{token}python -c {quoted(program)}", changed, tmp_path)
+        changed['-H "Authorization: Bearer $PEERMENTOR_TOKEN"'] = "-w '%{http_code}'"
+        assert shell(curl, changed, tmp_path).endswith("}401")
+    assert {each["org_id"] for each in by_curl["data"]} == {"org_03"}
+    assert {each["orgId"] for each in by_buf["data"]} == {"org_03"}
+    assert by_python == program.rpartition("# ")[2]
+    assert 0 < by_curl["pagination"]["total"] == by_buf["pagination"]["total"] < 47
 
 
 def test_the_sample_data_is_loaded(tmp_path: Path) -> None:
