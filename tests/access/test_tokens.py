@@ -33,6 +33,7 @@ from support.issuers import (
     GOOD_CLAIMS,
     ISSUER,
     NOW,
+    TRUSTED,
     SigningKey,
     by_hand,
     key_set,
@@ -47,7 +48,6 @@ RSA = SigningKey("rsa", "RS256")
 EC = SigningKey("ec", "ES256")
 EDWARDS = SigningKey("edwards", "EdDSA")
 STRANGER = SigningKey("rsa", "RS256")
-TRUSTED: dict[str, Any] = {"access": "required", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,81 @@
-"""Credentials over REST: the same gate, with the headers and statuses of HTTP."""
+"""Credentials through the gateway: the headers and statuses of HTTP, and native gRPC beside them.
 
+`tests/access/test_every_call.py` has every call with every credential.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from peermentor_server.settings import Address, Settings
+import grpc
+import httpx
+import pytest
+
 from peermentor_server.storage.engine.database import Database
 from support.apps import running_app
 from support.clock import SettableClock
 from support.factories import NEW_ASSIGNMENT
-from support.gateways import running_gateway
-from support.keys import new_key
-from support.ports import free_ports
+from support.gateways import gateway_before, native_address
+from support.issuers import NOW, TRUSTED, SigningKey, by_hand, key_set
+from support.keys import bearer, new_key, unknown_key
+from support.rpcs import GoodRequests
+
+ISSUERS = SigningKey("one", "RS256")
+PATH = "/api/v1/assignments"
 
 
-def test_what_callers_get_with_a_key_and_without(
-    own: Database, clock: SettableClock, tmp_path: Path
-) -> None:
-    writer, reader = new_key(own, ["org_03"]), new_key(own, ["org_04"], "read")
-    rest_port, admin_port = free_ports(2)
-    with running_app(own, clock, access="required") as app:
-        settings = Settings(
-            grpc_address=Address("127.0.0.1", app.port),
-            rest_address=Address("127.0.0.1", rest_port),
-            admin_address=Address("127.0.0.1", admin_port),
-        )
-        with running_gateway(settings, tmp_path) as client:
-            paths = "/api/v1/assignments", "/api/v1/assignments/asgn_001"
-            for headers in ({}, {"Authorization": f"Bearer {writer}x"}):
-                for path in paths:
-                    answer = client.get(path, headers=headers)
-                    assert answer.status_code == 401, answer.text
-                    assert answer.headers["www-authenticate"] == 'Bearer realm="peermentor"'
-                    assert answer.json()["code"] == 16
-                    reason = "CREDENTIALS_INVALID" if headers else "CREDENTIALS_MISSING"
-                    assert answer.json()["details"][0]["reason"] == reason
-            # The scheme in any case, as RFC 9110 has it.
-            own_key = {"Authorization": f"bearer {writer}"}
-            made = client.post(paths[0], json=NEW_ASSIGNMENT, headers=own_key)
-            assert made.json()["assignment_id"] == "asgn_001"
-            others = {"Authorization": f"Bearer {reader}"}
-            assert client.get(paths[1], headers=others).status_code == 404
-            assert client.get(paths[0], headers=others).json()["data"] == []
-            foreign = client.get(f"{paths[0]}?org_id=org_03", headers=others)
-            assert foreign.status_code == 403
-            assert foreign.json()["details"][0]["reason"] == "ORGANIZATION_FORBIDDEN"
-            refused = client.delete(paths[1], headers=others)
-            assert refused.status_code == 403
-            assert refused.json()["details"][0]["reason"] == "PERMISSION_MISSING"
-            assert client.delete(paths[1], headers=own_key).status_code == 200
+@dataclass(frozen=True)
+class Edge:
+    """A gateway before a server that requires credentials, and one that it takes."""
+
+    rest: httpx.Client
+    native: GoodRequests
+    key: str
+
+
+@pytest.fixture
+def edge(own: Database, clock: SettableClock, tmp_path: Path) -> Iterator[Edge]:
+    """Both, of the test's own."""
+    key = new_key(own, ["org_03"])
+    file = tmp_path / "keys.json"
+    file.write_text(key_set(ISSUERS))
+    with (
+        running_app(own, clock, jwt_keys=str(file), **TRUSTED) as app,
+        gateway_before(app.port, tmp_path) as (settings, rest),
+        grpc.insecure_channel(native_address(settings)) as channel,
+    ):
+        yield Edge(rest, GoodRequests(channel), key)
+
+
+def test_whoever_has_a_key_or_a_token_is_let_in(edge: Edge) -> None:
+    # The scheme in any case, as RFC 9110 has it.
+    for number, credentials in enumerate((f"bearer {edge.key}", f"BEARER {ISSUERS.token()}"), 1):
+        headers = {"Authorization": credentials}
+        made = edge.rest.post(PATH, json=NEW_ASSIGNMENT, headers=headers)
+        assert made.json()["assignment_id"] == f"asgn_{number:03}"
+        assert "www-authenticate" not in made.headers
+        listed = edge.native.call("ListAssignments", metadata=(("authorization", credentials),))
+        assert listed.pagination.total == number
+
+
+def test_all_others_are_told_how_to_come_and_not_what_was_wrong(edge: Edge) -> None:
+    invalid = {
+        "no key": unknown_key(),
+        "a token for others": ISSUERS.token(aud="other"),
+        "a token that has ended": ISSUERS.token(exp=NOW - 3600),
+        "a token that nobody signed": by_hand({"alg": "none", "kid": ISSUERS.id}),
+    }
+    told = []
+    for name, credentials in invalid.items():
+        for path in (PATH, f"{PATH}/asgn_001"):
+            headers = {"Authorization": f"Bearer {credentials}", "X-Request-Id": "one"}
+            answer = edge.rest.get(path, headers=headers)
+            assert answer.status_code == 401, name
+            assert answer.headers["www-authenticate"] == 'Bearer realm="peermentor"'
+            told.append(answer.json())
+        refusal = edge.native.refuse("ListAssignments", metadata=bearer(credentials))
+        assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
+        assert refusal.reason == "CREDENTIALS_INVALID"
+    assert told[0]["code"] == 16
+    assert told[0]["details"][0]["reason"] == "CREDENTIALS_INVALID"
+    assert told == told[:1] * len(told)

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from sqlalchemy import select
 
@@ -116,11 +117,16 @@ def explained(error: Any) -> RefusedCall:
     """Return how a call was refused that has raised this."""
     status = rpc_status.from_call(error)
     assert status is not None, f"no details come with {error.code()}: {error.details()}"
+    return told(error.code(), status)
+
+
+def told(code: grpc.StatusCode, status: Status) -> RefusedCall:
+    """Return what a status with details tells."""
     info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
     for detail in status.details:
         assert any(map(detail.Unpack, (info, bad_request, retry))), detail.type_url
     return RefusedCall(
-        error.code(),
+        code,
         info.reason,
         info.domain,
         status.message,

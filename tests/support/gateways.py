@@ -49,6 +49,19 @@ def running_gateway(
             process.terminate()
 
 
+@contextmanager
+def gateway_before(port: int, directory: Path) -> Iterator[tuple[Settings, httpx.Client]]:
+    """Run Envoy in front of a server on this port; give its settings and a client of REST."""
+    rest_port, admin_port = free_ports(2)
+    settings = Settings(
+        grpc_address=Address("127.0.0.1", port),
+        rest_address=Address("127.0.0.1", rest_port),
+        admin_address=Address("127.0.0.1", admin_port),
+    )
+    with running_gateway(settings, directory) as client:
+        yield settings, client
+
+
 def native_address(settings: Settings) -> str:
     """Return where the gateway of these settings takes native gRPC."""
     listeners = httpx.get(f"http://{settings.admin_address}/listeners").text

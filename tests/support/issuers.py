@@ -19,6 +19,8 @@ from support.clock import CONTRACT_DAY
 
 ISSUER = "https://login.example.org/"
 AUDIENCE = "peermentor"
+# The settings of a server that takes its tokens, but for where its keys are.
+TRUSTED: dict[str, Any] = {"access": "required", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
 NOW = int(CONTRACT_DAY.timestamp())
 GOOD_CLAIMS: dict[str, Any] = {
     "iss": ISSUER,
