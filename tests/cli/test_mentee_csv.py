@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from peermentor_server.cli import mentee_csv, mentee_import
-from peermentor_server.cli.mentee_csv import InvalidFile
+from peermentor_server.cli.input_files import InvalidFile
 from peermentor_server.storage import names
 
 NO_IDENTIFIER = "must be ASCII letters, digits and punctuation; no spaces, slashes or backslashes"

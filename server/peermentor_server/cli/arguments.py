@@ -113,7 +113,41 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     )
     backup.add_argument("file", metavar="FILE", type=_path_for_sqlite)
     backup.set_defaults(run=run["backup"])
+    _add_transfer(commands, run)
     return parser
+
+
+def _add_transfer(commands: Any, run: Run) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write the data of organisations to a file, while the server runs",
+        description="Write the data of all organisations, or of some, to a file of JSON lines that "
+        "`import` reads into any database. The file holds names. It appears when it is whole.",
+    )
+    export.add_argument("file", metavar="FILE.jsonl", type=_path)
+    _add_organizations(export)
+    export.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    export.set_defaults(run=run["export"])
+    importing = commands.add_parser(
+        "import",
+        help="read such a file into a database, of another kind too",
+        description="Read a file that `export` has written into the database, with the ids that "
+        "everything has there. The whole file is checked before anything is stored. What is stored "
+        "already is left as it is: the same command goes on where it was broken off.",
+    )
+    importing.add_argument("file", metavar="FILE.jsonl", type=_file, help="- for standard input")
+    _add_organizations(importing)
+    importing.set_defaults(run=run["import"])
+
+
+def _add_organizations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--org",
+        metavar="ID",
+        type=_identifier,
+        action="append",
+        help="only the data of this organisation; may be given several times",
+    )
 
 
 def _add_keys(commands: Any, run: Run) -> None:

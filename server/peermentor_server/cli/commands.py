@@ -6,7 +6,7 @@ from typing import TypeVar
 import structlog
 
 from peermentor_server.cli import mentee_import, sample_data
-from peermentor_server.cli.mentee_csv import InvalidFile
+from peermentor_server.cli.input_files import InvalidFile
 from peermentor_server.cli.mentee_import import Progress
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules import texts

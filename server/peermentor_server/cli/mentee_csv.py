@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO, TextIO
 
+from peermentor_server.cli.input_files import InvalidFile
 from peermentor_server.rules import texts
 
 COLUMNS = ("org_id", "mentee_id", "mentee_name")
@@ -22,10 +23,6 @@ _SEPARATORS = ",;\t"
 _SAMPLE_LENGTH = 65_536
 # With this line Excel says what separates cells; it is no row.
 _SEPARATOR_LINE = re.compile('"?sep=(.)"?[\r\n]+', re.IGNORECASE)
-
-
-class InvalidFile(Exception):
-    """What is wrong with the file, by line; never what stands there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,28 @@ def _backup(configured: Settings, options: argparse.Namespace) -> None:
     _tell(commands.back_up(configured, options.file))
 
 
+def _export(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server.cli import transfer
+
+    with _progress_bar() as progress:
+        told = transfer.write(
+            configured,
+            options.file,
+            organizations=options.org,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    _tell(told)
+
+
+def _import(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server.cli import transfer
+
+    with _progress_bar() as progress:
+        told = transfer.read(configured, options.file, organizations=options.org, progress=progress)
+    _tell(told)
+
+
 def _welcome(configured: Settings) -> str:
     rest = f"{configured.rest_url}/api/v1"
     # What is pasted must be JSON, whatever the terminal makes of other letters.
@@ -304,6 +326,8 @@ _COMMANDS = {
     "import-mentees": _import_mentees,
     "forget-mentee": _forget_mentee,
     "backup": _backup,
+    "export": _export,
+    "import": _import,
     "keys create": _create_key,
     "keys list": _list_keys,
     "keys revoke": _revoke_key,

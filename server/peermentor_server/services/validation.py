@@ -16,7 +16,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1.assignments_pb2 import Assignment
@@ -29,15 +28,20 @@ MAX_MENTORS = 100
 MAX_ENTRY_VIOLATIONS = 20
 MAX_DURATION_MINUTES = 7 * 24 * 60
 
+STATUSES = tuple(name for name, number in Assignment.Status.items() if number)
+
 Check = Callable[["Checks", str], Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Checks:
-    """The checks of one request, and the violations found so far."""
+    """The checks of one request, and the violations found so far.
 
-    def __init__(self, request: Message) -> None:
+    Of anything else that has fields, those can be checked that are no enums and no messages.
+    """
+
+    def __init__(self, request: object) -> None:
         # Requests have few fields in common: they are asked for by name.
         self._request: Any = request
         self._violations: list[FieldViolation] = []
@@ -168,8 +172,7 @@ class Checks:
         """Return the name of a status."""
         value: int = getattr(self._request, field)
         if value == Assignment.unspecified or value not in Assignment.Status.values():
-            names = [name for name, number in Assignment.Status.items() if number]
-            self.refuse(field, f"must be one of {', '.join(names)}")
+            self.refuse(field, f"must be one of {', '.join(STATUSES)}")
             return ""
         return Assignment.Status.Name(Assignment.Status.ValueType(value))
 

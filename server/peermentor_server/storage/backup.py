@@ -1,7 +1,5 @@
 """A copy of a SQLite database, made while others write to it."""
 
-import os
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from sqlalchemy import text
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.driver_errors import unusable
+from peermentor_server.storage.whole_files import whole_file
 
 
 class InvalidCopy(Exception):
@@ -32,25 +31,14 @@ def write(database: Database, file: Path) -> dict[str, int]:
     The file appears under its name when it is whole, checked and safe on the disk. Raises
     FileExistsError, or OSError where it cannot be written.
     """
-    if file.exists():
-        raise FileExistsError
     if problem := database.obstacle():
         raise unusable(problem)
     if database.file is None or not database.file.exists():
         # To connect would make one.
         raise NothingToCopy
-    # Its owner's alone. In the same directory, since it is to be renamed.
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
-    part = Path(name)
-    try:
+    with whole_file(file) as part:
         _copy(database, part)
-        counts = _check(part)
-        os.fsync(descriptor)
-        _rename(part, file)
-    finally:
-        os.close(descriptor)
-        part.unlink(missing_ok=True)
-    return counts
+        return _check(part)
 
 
 def _copy(database: Database, part: Path) -> None:
@@ -83,14 +71,3 @@ def _check(part: Path) -> dict[str, int]:
             table: connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
             for (table,) in tables
         }
-
-
-def _rename(part: Path, file: Path) -> None:
-    # The name is taken first: a rename alone would replace a file that is there by now.
-    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    part.replace(file)
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -29,6 +29,13 @@ _MAY_STAGE = text(
     "SELECT current_user, current_database(), "
     "has_database_privilege(current_database(), 'TEMPORARY')"
 )
+_SEQUENCES_THAT_STAND = text("""
+    SELECT current_user, string_agg(seqrelid::regclass::text, ', ' ORDER BY seqrelid)
+    FROM unnest(CAST(:tables AS text[])) AS given (name)
+    JOIN pg_depend ON refobjid = to_regclass(name) AND refclassid = 'pg_class'::regclass
+    JOIN pg_sequence ON seqrelid = objid
+    WHERE NOT has_sequence_privilege(seqrelid, 'UPDATE')
+""")
 _OF_OTHERS = text("""
     SELECT oid::regclass::text, relowner::regrole::text
     FROM pg_class
@@ -76,3 +83,12 @@ def require_staging(connection: Connection) -> None:
     role, name, may_stage = connection.execute(_MAY_STAGE).one()
     if not may_stage:
         raise unusable(f"role {role} lacks TEMPORARY on database {name} (GRANT)")
+
+
+def require_setting_keys(connection: Connection) -> None:
+    """Raise DatabaseUnavailable when the role may not say from where keys go on."""
+    role, lacking = connection.execute(_SEQUENCES_THAT_STAND, {"tables": _TABLES}).one()
+    if lacking:
+        raise unusable(
+            f"role {role} lacks UPDATE on {lacking} (GRANT), to keep ids from being given twice"
+        )

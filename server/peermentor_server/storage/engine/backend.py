@@ -22,6 +22,9 @@ class Backend(Protocol):
     def reading(self) -> AbstractContextManager[Connection]:
         """Connect for one statement, whose rows are all fetched; translate what a driver raises."""
 
+    def begin_snapshot(self, connection: Connection) -> None:
+        """Begin a transaction that only reads, and reads one state."""
+
     def begin(self, connection: Connection, *, is_patient: bool = False) -> None:
         """Begin a transaction that writes.
 

@@ -1,8 +1,9 @@
 """The database: the only code that connects, begins, commits or rolls back.
 
-`read()` is for one statement, `write()` for a transaction that is stored as a whole or not
-at all, `erase()` for one that deletes personal data, `stage()` for one that takes long to
-prepare. What a driver raises leaves this module as `driver_errors` translates it.
+`read()` is for one statement, `snapshot()` for several that read one state, `write()` for a
+transaction that is stored as a whole or not at all, `erase()` for one that deletes personal data,
+`stage()` for one that takes long to prepare. What a driver raises leaves this module as
+`driver_errors` translates it.
 """
 
 import threading
@@ -91,6 +92,17 @@ class Database:
     def read(self) -> AbstractContextManager[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
         return self.backend.reading()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Connect for statements that all read what was stored when the first of them began.
+
+        Nobody waits for that, however long it takes.
+        """
+        with translated() as progress, self.engine.connect() as connection:
+            self.backend.begin_snapshot(connection)
+            progress.connected = True
+            yield connection
 
     @contextmanager
     def write(self, *, is_patient: bool = False) -> Iterator[Connection]:

@@ -58,10 +58,19 @@ class PostgreSQL:
             progress.connected = True
             yield connection
 
+    def begin_snapshot(self, connection: Connection) -> None:
+        """See Backend."""
+        self._begin(connection, "REPEATABLE READ, READ ONLY")
+        # The first rows of many come when all of them are sorted.
+        connection.execute(sql("SET LOCAL statement_timeout = 0"))
+
     def begin(self, connection: Connection, *, is_patient: bool = False) -> None:  # noqa: ARG002
         """See Backend."""
+        self._begin(connection, "READ COMMITTED")
+
+    def _begin(self, connection: Connection, isolation: str) -> None:
         # Whatever the default of the role or the database.
-        begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+        begin = f"BEGIN ISOLATION LEVEL {isolation}"
         driver: Any = connection.connection.driver_connection
         if driver.pooled:
             begin = f"{begin}; {sessions.limits_of_transaction(self._timing)}"

@@ -76,6 +76,10 @@ class SQLite:
         """See Backend."""
         return self._readers.reading()
 
+    def begin_snapshot(self, connection: Connection) -> None:
+        """See Backend."""
+        connection.exec_driver_sql("BEGIN DEFERRED")
+
     def begin(self, connection: Connection, *, is_patient: bool = False) -> None:
         """See Backend."""
         driver: Any = connection.connection.dbapi_connection
