@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from peermentor_server.rules.principals import Wall
-from peermentor_server.storage import assignments, templates
+from peermentor_server.storage import assignments, templates, transfer
 from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
 from support.clock import SettableClock
@@ -26,11 +26,13 @@ from support.rpcs import Rpcs
 
 # What has no wall: it is for commands, which are for whoever runs the service, or is called behind
 # one.
-FOR_COMMANDS = {"forget_mentee", "name_mentee"}
+FOR_COMMANDS = {"forget_mentee", "name_mentee", "states"}
 STEPS = 60
 
 
-@pytest.mark.parametrize("module", [assignments, templates], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [assignments, templates, transfer], ids=lambda module: module.__name__
+)
 def test_every_function_of_storage_is_told_the_wall(module: ModuleType) -> None:
     told = {}
     for name, function in inspect.getmembers(module, inspect.isfunction):

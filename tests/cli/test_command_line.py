@@ -29,7 +29,16 @@ UNREACHABLE = "postgresql://user:secret@127.0.0.1:1/name"
 def test_help_lists_every_command() -> None:
     result = run("--help")
     assert result.returncode == 0
-    for command in ("serve", "check", "migrate", "demo", "import-mentees", "backup"):
+    for command in (
+        "serve",
+        "check",
+        "migrate",
+        "demo",
+        "import-mentees",
+        "backup",
+        "export",
+        "import",
+    ):
         assert f"\n    {command}" in result.stdout
 
 

@@ -58,7 +58,7 @@ class DataImport:
         inside = _Inside(self._wall)
         with seen_keys() as seen:
             order = _Order(seen, self._header.last_keys)
-            for lines in in_batches(inside.of(self._lines("checking")), _BATCH):
+            for lines in in_batches(inside.of(self._lines("checking", again=False)), _BATCH):
                 problems.add([*_refused(lines), *order.problems(lines), *self._differing(lines)])
         problems.raise_any()
         inside.require(self._header.rows)
@@ -80,7 +80,9 @@ class DataImport:
         """Store what is not there yet, some lines at a time; whatever is stored, stays."""
         with self._database.write() as connection:
             last_keys.raise_to(connection, self._header.last_keys)
-        for lines in in_batches(_Inside(self._wall).of(self._lines("importing")), _BATCH):
+        for lines in in_batches(
+            _Inside(self._wall).of(self._lines("importing", again=True)), _BATCH
+        ):
             self._store(lines)
 
     def _store(self, lines: Sequence[Line]) -> None:
@@ -94,9 +96,9 @@ class DataImport:
             what = export_lines.title(differs.kind, differs.values)
             raise CommandFailed(f"{what} {_DIFFERS} meanwhile; {_GOES_ON}") from None
 
-    def _lines(self, doing: str) -> Iterator[Line]:
+    def _lines(self, doing: str, *, again: bool) -> Iterator[Line]:
         self._first_line()
-        for line in export_lines.read(self._file, self._now):
+        for line in export_lines.read(self._file, self._now, again=again):
             yield line
             self._progress(doing, self._file.tell() / self._size)
 

@@ -25,7 +25,7 @@ _KEEP_OTHERS_OUT = text(f"LOCK TABLE {', '.join(KEYED)} IN SHARE ROW EXCLUSIVE M
 def read(connection: Connection) -> dict[str, int]:
     """Return the last key of each table, 0 where none was given."""
     if connection.dialect.name == "sqlite":
-        found: dict[str, int] = dict(connection.execute(_OF_SQLITE).tuples().all())
+        found = {row.name: row.seq for row in connection.execute(_OF_SQLITE)}
         return {name: found.get(name, 0) for name in KEYED}
     return {
         name: connection.execute(_OF_POSTGRESQL, {"name": name}).scalar_one() or 0 for name in KEYED
