@@ -1,5 +1,6 @@
 """Which keys a file has named so far: on the disk, when they are too many for memory."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -34,12 +35,22 @@ class SeenKeys:
 def seen_keys() -> Iterator[SeenKeys]:
     """Give an empty set."""
     try:
-        # A database without a name is in a file without one, which goes with the process.
-        with closing(sqlite.connect("", isolation_level=None)) as keys:
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
-                keys.execute(f"PRAGMA {pragma}")
-            keys.execute("CREATE TABLE keys (kind, key, PRIMARY KEY (kind, key)) WITHOUT ROWID")
-            keys.execute("BEGIN")
+        with closing(_create()) as keys:
             yield SeenKeys(keys)
     except sqlite.OperationalError as error:
         raise NoRoom(str(error)) from None
+
+
+def _create() -> Any:
+    try:
+        # Not a database without a name, which this SQLite would keep in memory.
+        with tempfile.NamedTemporaryFile(prefix="peermentor-") as file:
+            keys = sqlite.connect(file.name, isolation_level=None)
+    except OSError as error:
+        raise NoRoom(str(error)) from None
+    # By now the file has no name any more, and goes with the process.
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
+        keys.execute(f"PRAGMA {pragma}")
+    keys.execute("CREATE TABLE keys (kind, key, PRIMARY KEY (kind, key)) WITHOUT ROWID")
+    keys.execute("BEGIN")
+    return keys
