@@ -65,10 +65,23 @@ BY_HAND = re.compile(r"--no-gateway\n")
 POSTGRESQL = re.compile(r"CREATE ROLE|pg_dump")
 STANDBY = re.compile(r"@db1:5432,db2:5432/")
 SQLITE_BACKUP = re.compile(r"peermentor-server backup |^mkdir old && ")
+MOVE = re.compile(r"peermentor-server export ")
 KEYS = re.compile(r"peermentor-server keys list")
 TLS = re.compile(r"_CERTIFICATE=/etc/")
 KEYS_AND_TLS = re.compile(r"_CERTIFICATE=cert\.pem |--cacert ")
-SHELL = (CALL, START, SAMPLES, BY_HAND, POSTGRESQL, STANDBY, SQLITE_BACKUP, KEYS, TLS, KEYS_AND_TLS)
+SHELL = (
+    CALL,
+    START,
+    SAMPLES,
+    BY_HAND,
+    POSTGRESQL,
+    STANDBY,
+    SQLITE_BACKUP,
+    MOVE,
+    KEYS,
+    TLS,
+    KEYS_AND_TLS,
+)
 # The program of the tour with keys and TLS.
 WITH_KEY = re.compile(r"ca_certificate=")
 
@@ -282,6 +295,18 @@ print('mentees', s.connect('peermentor.db').execute('SELECT count(*) FROM mentee
     printed = shell(f"{fill}{make}{lose}{restore}{count}", changed, tmp_path)
     assert "ok     database\n" in printed
     assert "mentees 48\n" in printed
+
+
+def test_data_moves_from_sqlite_to_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    (move,) = texts(MOVE)
+    changed = {
+        ".venv/bin/": "",
+        "postgresql://peermentor:secret@127.0.0.1/peermentor": f"'{postgres.new_database()}'",
+    }
+    printed = shell(f"peermentor-server migrate; peermentor-server demo\n{move}", changed, tmp_path)
+    counts = "48 mentees, 47 assignments, 46 contacts, 8 templates"
+    assert f": {counts}\n" in printed
+    assert f"imported {counts} into postgresql://" in printed
 
 
 def test_keys_are_made_and_listed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Exports and imports, as operators run them: from one database to another, and back."""
 
+import io
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ from peermentor.v1.templates_pb2 import CreateTemplateRequest, RecurringTemplate
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.cli import export_lines
 from peermentor_server.cli import transfer as moving
+from peermentor_server.cli.data_import import DataImport
 from peermentor_server.cli.export_lines import FIELDS
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules import clock, ids
@@ -452,6 +454,31 @@ def test_what_is_no_export_makes_no_database(tmp_path: Path) -> None:
         )
         assert "nothing imported\nline 1: " in result.stderr
         assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_changes_after_the_check_is_named(own: Database, written: bytes) -> None:
+    def started(content: bytes) -> DataImport:
+        found = DataImport(own, io.BytesIO(content), EVERYWHERE, lambda _doing, _done: None)
+        found.check()
+        return found
+
+    importing = started(written)
+    with own.write() as connection:
+        stored_assignments.name_mentee(connection, "org_2", "user_2", "Ann")
+    with pytest.raises(CommandFailed) as raised:
+        importing.store()
+    assert str(raised.value) == (
+        "mentee user_2 of org_2 is in the database already, and is another one or was changed "
+        "meanwhile; what was imported before that stays"
+    )
+    assert len(moved(own)["mentees"]) == 1
+    empty(own)
+
+    importing = started(written)
+    importing._file.truncate(len(written) - 9)
+    with pytest.raises(CommandFailed, match="the file was changed meanwhile"):
+        importing.store()
+    assert moved(own)["mentees"] == []
 
 
 # --- The file ---

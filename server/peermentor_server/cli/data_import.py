@@ -88,13 +88,13 @@ class DataImport:
     def _store(self, lines: Sequence[Line]) -> None:
         rows = [line.row for line in lines if line.row]
         if len(rows) < len(lines):
-            raise CommandFailed(f"the file was changed meanwhile; {_GOES_ON}")
+            raise CommandFailed(f"the file was changed meanwhile; {_BEFORE}")
         try:
             with self._database.write() as connection:
                 transfer.store(connection, self._wall, rows)
         except Differs as differs:
             what = export_lines.title(differs.kind, differs.values)
-            raise CommandFailed(f"{what} {_DIFFERS} meanwhile; {_GOES_ON}") from None
+            raise CommandFailed(f"{what} {_DIFFERS} meanwhile; {_BEFORE}") from None
 
     def _lines(self, doing: str, *, again: bool) -> Iterator[Line]:
         self._first_line()
@@ -104,7 +104,7 @@ class DataImport:
 
 
 _DIFFERS = "is in the database already, and is another one or was changed"
-_GOES_ON = "what was imported before that, stays; the same command goes on"
+_BEFORE = "what was imported before that stays"
 
 
 def _refused(lines: Sequence[Line]) -> list[tuple[int, str]]:
