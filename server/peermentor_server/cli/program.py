@@ -149,7 +149,7 @@ def _show_metrics(configured: Settings, options: argparse.Namespace) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     if (address := configured.metrics_address) is not None:
-        metrics_page.start(address.host, address.port, metric_files.Files(options.directory))
+        metrics_page.start(address, metric_files.Files(options.directory))
     signal.pause()
 
 

@@ -54,7 +54,7 @@ def serve_grpc(
     if socket is not None:
         sockets.take_over(socket)
     elif (address := configured.metrics_address) is not None:
-        metrics_page.start(address.host, address.port, metrics.current.registry)
+        metrics_page.start(address, metrics.current.registry)
     _log.info(
         "serving",
         address=app.address,

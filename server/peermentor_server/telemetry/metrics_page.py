@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 from peermentor_server.failures import CommandFailed
+from peermentor_server.settings import Address
 
 
 class Collector(Protocol):
@@ -18,17 +19,17 @@ class Collector(Protocol):
         """Return them."""
 
 
-def start(host: str, port: int, source: Collector) -> None:
+def start(address: Address, source: Collector) -> None:
     """Answer at this address from now on, in threads of its own."""
     registry = CollectorRegistry()
     registry.register(_BuildInfo())
     registry.register(source)
     try:
-        start_http_server(port, host, registry)
+        start_http_server(address.port, address.host, registry)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise CommandFailed(
-            f"PEERMENTOR_METRICS_ADDRESS: cannot listen on port {port} of {host}: {reason}"
+            f"PEERMENTOR_METRICS_ADDRESS: cannot listen on {address}: {reason}"
         ) from None
 
 
