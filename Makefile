@@ -43,7 +43,7 @@ check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, dependenci
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=server:$(CLIENT) $(GENERATE_BIN)/lint-imports
 	$(BIN)/python -m pip check
 	$(MAKE) --no-print-directory check-client-types check-protos check-generated
 	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from google.protobuf.message import Message
@@ -18,7 +18,6 @@ from google.protobuf.message import Message
 from peermentor_server.access import keys
 from peermentor_server.access.permissions import Requirement
 from peermentor_server.access.subjects import CERTIFICATE, Subjects
-from peermentor_server.access.tokens import Tokens
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import (
     CredentialsInvalid,
@@ -35,6 +34,9 @@ from peermentor_server.storage.access_keys import AccessKey
 from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.timing import USUAL, Timing
+
+if TYPE_CHECKING:
+    from peermentor_server.access.tokens import Tokens
 
 AUTHORIZATION = "authorization"
 _SCHEME = "bearer "
@@ -93,7 +95,7 @@ class Required:
         database: Database,
         clock: Clock,
         timing: Timing = USUAL,
-        tokens: Tokens | None = None,
+        tokens: "Tokens | None" = None,
         subjects: Subjects | None = None,
     ) -> None:
         """Take keys; and tokens, and certificates by their subjects, where any are known.

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from peermentor_server.access import subjects
-from peermentor_server.access.key_sets import KeySet
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
@@ -119,6 +118,8 @@ def _tokens(settings: Settings) -> Iterator[Finding]:
     """Look for the keys of tokens, if any are taken."""
     if not settings.jwt_keys:
         return
+    from peermentor_server.access.key_sets import KeySet
+
     key_set = KeySet(settings.jwt_keys, settings.jwt_algorithms)
     problem = asyncio.run(key_set.problem())
     key_set.close()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvloop
@@ -23,9 +23,7 @@ from peermentor.v1.assignments_pb2 import DESCRIPTOR as ASSIGNMENTS
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor_server.access import permissions
 from peermentor_server.access.gate import Gate, Open, Required
-from peermentor_server.access.key_sets import KeySet
 from peermentor_server.access.subjects import Subjects
-from peermentor_server.access.tokens import Claims, Tokens
 from peermentor_server.certificates import Pair, Watch
 from peermentor_server.rpc.calls import Calls, Handler
 from peermentor_server.rpc.group_commit import group_commit
@@ -41,6 +39,9 @@ from peermentor_server.settings import Settings
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.deadlines import Deadline
 from peermentor_server.timing import USUAL, Timing
+
+if TYPE_CHECKING:
+    from peermentor_server.access.tokens import Tokens
 
 # Who reads SQLite waits for nothing but Python's lock, so that threads only make it slower; and
 # it takes one writer at a time. Those of PostgreSQL wait for the server.
@@ -216,9 +217,13 @@ def _gate(
     return Required(database, clock, timing, _tokens(settings, clock, timing), subjects)
 
 
-def _tokens(settings: Settings, clock: Clock, timing: Timing) -> Tokens | None:
+def _tokens(settings: Settings, clock: Clock, timing: Timing) -> "Tokens | None":
     if not settings.jwt_keys:
         return None
+    # Only here: cryptography is a tenth of what a worker loads.
+    from peermentor_server.access.key_sets import KeySet
+    from peermentor_server.access.tokens import Claims, Tokens
+
     claims = Claims(
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
