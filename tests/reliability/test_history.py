@@ -19,7 +19,7 @@ from peermentor_server.rules.errors import DomainError
 from peermentor_server.storage.engine.database import Database
 from support.databases import Postgres, locked, url_of
 from support.history import MISSING, REFUSED, UNKNOWN, Call, Fields, is_explained
-from support.load import PEOPLE, Failed, RestCaller
+from support.load import PAUSE_S, PEOPLE, Failed, RestCaller
 from support.serving import Running, served
 from support.torture import either, measured
 
@@ -244,6 +244,7 @@ class Campaign:
         answer = caller.call(subject.assignment_id, kind, value)
         if answer != NO_ANSWER:
             made.end, made.answer = time.monotonic(), answer
+        time.sleep(PAUSE_S)
 
     def check(self) -> str:
         """Look for an explanation of every history; say how many calls there were."""

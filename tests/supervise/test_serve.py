@@ -45,6 +45,7 @@ from support.serving import (
     serving,
     settings_for,
 )
+from support.torture import either
 from support.waiting import wait_until
 
 
@@ -427,8 +428,9 @@ def test_a_worker_stays_when_its_successor_cannot_start(url: str, tmp_path: Path
 
 
 # Between workers that have equally little to do, chance decides: it takes many calls until the
-# busiest of three has no more than five of a hundred above the others by chance alone.
-MANY = 10_000
+# busiest of three has hardly more than the others by chance alone.
+MANY = int(either(2_500, 10_000))
+AT_MOST = either(1.1, 1.05)
 # Calls at the same time. When more wait, a worker that the machine slows down gets fewer of them.
 FEW = 5
 
@@ -442,11 +444,11 @@ def test_calls_are_spread_evenly_over_the_workers(through: str, shared: Running)
         call[through]()
         after = shared.calls_by_worker()
         counts = [after[address] - before[address] for address in after]
-        if max(counts) <= 1.05 * sum(counts) / WORKERS:
+        if max(counts) <= AT_MOST * sum(counts) / WORKERS:
             break
     assert len(counts) == WORKERS
     assert sum(counts) >= MANY
-    assert max(counts) <= 1.05 * sum(counts) / WORKERS
+    assert max(counts) <= AT_MOST * sum(counts) / WORKERS
 
 
 def call_rest(address: str) -> None:

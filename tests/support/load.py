@@ -19,11 +19,14 @@ from sqlalchemy import Connection, select
 from peermentor import Client, PeermentorError
 from peermentor_server.storage.tables import assignments, contacts
 from support.names import FULL_NAME
+from support.torture import either
 
 BASE = "/api/v1/assignments"
 PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "load") | {
     "mentee_name": FULL_NAME
 }
+# After each call of a caller, so that other tests get on beside it.
+PAUSE_S = either(0.01, 0)
 _FIRST_CONTACT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -212,6 +215,7 @@ class Load:
         with self._lock:
             self.calls += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
+        time.sleep(PAUSE_S)
         return answer
 
     def stop(self) -> None:
