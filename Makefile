@@ -8,6 +8,9 @@ GATEWAY := gateway
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
+# Whatever the surroundings say: each process would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve migrate demo test torture bench costs check generate format dist release lock clean
 
