@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from peermentor_server import database_url
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage.engine import deadlines, statement_times
+from peermentor_server.storage.engine import deadlines, statements
 from peermentor_server.storage.engine.backend import Backend
 from peermentor_server.storage.engine.driver_errors import translated
 from peermentor_server.telemetry import metrics
@@ -58,8 +58,8 @@ class Database:
         """Name a database, on SQLite at will only this one file: nothing connects yet."""
         self._url = url
         self.backend = _backend(url, pool_size, timing, file_identity)
-        for engine in {self.backend.engine, self.backend.reading_engine}:
-            statement_times.watch(engine)
+        for engine in self._engines():
+            statements.measure(engine)
         self._own = _Own()
 
     @property
@@ -88,6 +88,14 @@ class Database:
         """Return how many connections of the pool are in use."""
         pool: Any = self.engine.pool
         return int(pool.checkedout())
+
+    def tell_statements(self, begin: statements.Begin) -> None:
+        """Tell of each statement from now on."""
+        for engine in self._engines():
+            statements.tell(engine, begin)
+
+    def _engines(self) -> set[Engine]:
+        return {self.backend.engine, self.backend.reading_engine}
 
     def read(self) -> AbstractContextManager[Connection]:
         """Connect for a single statement, which needs no transaction around it."""
