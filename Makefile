@@ -182,7 +182,7 @@ LOCK = $(BIN)/uv pip compile --quiet $(LOCK_ARGS) --universal --python-version 3
 lock: LOCK_ARGS = --upgrade
 lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in requirements/*.txt
 	$(LOCK) pyproject.toml --group tree -o requirements/serve.txt
-	$(LOCK) pyproject.toml --group tree --group dev -c requirements/serve.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra otel --group tree --group dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) --group generate -o requirements/generate.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o bench/requirements.txt
 

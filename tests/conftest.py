@@ -33,7 +33,7 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    for name in [name for name in os.environ if name.startswith("PEERMENTOR_")]:
+    for name in [name for name in os.environ if name.startswith(("PEERMENTOR_", "OTEL_"))]:
         monkeypatch.delenv(name)
 
 
