@@ -104,6 +104,9 @@ class Timing:
     """How long the end of calls that were cut off may take; one that hangs in a database has
     none."""
 
+    spans_s: float = 1.0
+    """How much of that time the last spans of traces may take to be sent."""
+
     # --- Parts that are watched over ---
 
     start_s: float = 30.0

@@ -11,6 +11,7 @@ from peermentor_server.rules.clock import Clock, system_clock
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.timing import Timing
+from peermentor_server.trace_export import TraceExport
 
 # Tests are refused as often as they like.
 PATIENT = Timing(attempts_s=0)
@@ -18,11 +19,15 @@ PATIENT = Timing(attempts_s=0)
 
 @contextmanager
 def running_app(
-    database: Database, clock: Clock = system_clock, timing: Timing = PATIENT, **settings: Any
+    database: Database,
+    clock: Clock = system_clock,
+    timing: Timing = PATIENT,
+    traces: TraceExport | None = None,
+    **settings: Any,
 ) -> Iterator[App]:
     """Serve a database on a free port, until the end of the block."""
     configured = Settings(grpc_address=Address("127.0.0.1", 0), **settings)
-    app = App(configured, database, clock, timing=timing)
+    app = App(configured, database, clock, timing=timing, traces=traces)
     app.start()
     try:
         yield app

@@ -25,6 +25,7 @@ from peermentor_server.access import permissions
 from peermentor_server.access.gate import Gate, Open, Required
 from peermentor_server.access.subjects import Subjects
 from peermentor_server.certificates import Pair, Watch
+from peermentor_server.rpc import tracing
 from peermentor_server.rpc.calls import Calls, Handler
 from peermentor_server.rpc.group_commit import group_commit
 from peermentor_server.rpc.health import HealthMonitor
@@ -39,6 +40,10 @@ from peermentor_server.settings import Settings
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.deadlines import Deadline
 from peermentor_server.timing import USUAL, Timing
+from peermentor_server.trace_export import TraceExport
+
+if TYPE_CHECKING:
+    from peermentor_server.telemetry.traces import Traces
 
 if TYPE_CHECKING:
     from peermentor_server.access.tokens import Tokens
@@ -81,6 +86,7 @@ class App:
         *,
         socket: Path | None = None,
         timing: Timing = USUAL,
+        traces: TraceExport | None = None,
     ) -> None:
         """Make a server. One with a socket listens there alone, where only the gateway calls."""
         self.address = f"unix:{socket}" if socket else str(settings.grpc_address)
@@ -100,6 +106,7 @@ class App:
         self._lanes = Lanes(THREADS[database.dialect], together, timing)
         self._assignments = AssignmentService(database, clock, settings.overdue_after_days)
         self._templates = TemplateService(database, clock)
+        self._traces = _traces(traces, database) if traces else None
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
         self._started: Future[None] = Future()
@@ -133,6 +140,8 @@ class App:
         self._lanes.close(max(0, end.remaining()))
         self._health.close(max(0, end.remaining()))
         self._gate.close(max(0, end.remaining()))
+        if self._traces is not None:
+            self._traces.close(min(self._timing.spans_s, max(0, end.remaining())))
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -177,7 +186,8 @@ class App:
         server = grpc.aio.server(options=OPTIONS)
         requirements = permissions.requirements((ASSIGNMENTS, TEMPLATES))
         calls = Calls(self._gate, requirements, self._lanes.of, self._stalls, self._timing)
-        own: Any = _Registrar(server, calls.surrounded)
+        traces, surround = self._traces, calls.surrounded
+        own: Any = _Registrar(server, tracing.traced(surround, traces) if traces else surround)
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(self._assignments, own)
         templates_pb2_grpc.add_TemplateServiceServicer_to_server(self._templates, own)
         watches: Any = _Registrar(server, self._watches.surrounded)
@@ -188,6 +198,15 @@ class App:
             reflection.aio.ReflectionServicer(names), reflections
         )
         return server
+
+
+def _traces(export: TraceExport, database: Database) -> "Traces":
+    # What it needs is not installed where no traces are sent.
+    from peermentor_server.telemetry.traces import Traces
+
+    traces = Traces(export, database.dialect)
+    database.tell_statements(traces.statement)
+    return traces
 
 
 def _credentials(certificate: Watch) -> grpc.ServerCredentials:

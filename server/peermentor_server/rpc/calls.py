@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextvars import Context
+from contextvars import copy_context
 from typing import Any, TypeAlias
 
 import grpc
@@ -174,6 +174,8 @@ class _Call:
         # Of what the call has deleted, of which the answer does not say it.
         self.organization = ""
         self._behaviour = behaviour
+        # What is known of the call where it comes in is known in the threads that work for it.
+        self._context = copy_context()
         self._arrived = time.monotonic()
         self._metadata = tuple(context.invocation_metadata() or ())
         given = dict(self._metadata)
@@ -203,27 +205,27 @@ class _Call:
 
     def run(self) -> Any:
         """Return the answer or raise a DomainError, in a thread."""
-        return Context().run(self._run)
+        return self._context.run(self._run)
 
     def _run(self) -> Any:
         deadlines.keep_to(self.deadline)
         try:
             answer = retries.run(self._attempt, self._is_repeatable)
         except DomainError as raised:
-            self.log(raised)
+            self._log(raised)
             raise
         except WouldWait:
             raise
         except Exception as raised:
             fault = self.fault(raised)
-            self.log(fault)
+            self._log(fault)
             raise fault from None
-        self.log(None, answer)
+        self._log(None, answer)
         return answer
 
     def join(self) -> Any:
         """Return the answer as run() does, but once, and without a line: it may yet be undone."""
-        return Context().run(self._join)
+        return self._context.run(self._join)
 
     def _join(self) -> Any:
         deadlines.keep_to(self.deadline)
@@ -249,6 +251,9 @@ class _Call:
 
     def log(self, error: DomainError | None, answer: Any = None) -> None:
         """Write the line of the call, and that of what it has stored."""
+        self._context.run(self._log, error, answer)
+
+    def _log(self, error: DomainError | None, answer: Any = None) -> None:
         seconds = time.monotonic() - self._arrived
         told = None if error is None else self.told(error)
         access_log.write(self, seconds, told, self._attempts)

@@ -19,6 +19,7 @@ from peermentor_server.storage import access_keys, opening
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.telemetry import metrics, metrics_page
 from peermentor_server.timing import USUAL, Timing
+from peermentor_server.trace_export import TraceExport
 
 _log = structlog.get_logger("peermentor_server")
 
@@ -32,6 +33,7 @@ def serve_grpc(
     pulse_fd: int | None = None,
     file_identity: FileIdentity | None = None,
     timing: Timing = USUAL,
+    traces: TraceExport | None = None,
 ) -> None:
     """Run the gRPC server until SIGTERM, before which it drains, or SIGINT.
 
@@ -46,7 +48,8 @@ def serve_grpc(
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    app = App(configured, database, socket=socket and sockets.own(socket), timing=timing)
+    own = socket and sockets.own(socket)
+    app = App(configured, database, socket=own, timing=timing, traces=traces)
     try:
         app.start()
     except PortTaken as taken:

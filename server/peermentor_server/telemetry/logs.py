@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from json import JSONEncoder
 from typing import Any, TextIO
@@ -12,11 +13,17 @@ from structlog.typing import EventDict, Processor
 from peermentor_server.telemetry.log_output import LogOutput, output_of
 
 _process: dict[str, object] = {}
+_trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
 
 def name_worker(number: int) -> None:
     """Put the number of this worker into every line."""
     _process["worker"] = number
+
+
+def name_trace(trace_id: str) -> None:
+    """Put the id of a trace into every line of this context."""
+    _trace_id.set(trace_id)
 
 
 def configure(level: str, style: str, output: TextIO | None = None) -> None:
@@ -48,9 +55,11 @@ class _PlainLines:
         output = self.output
         if output is None or (isinstance(output, LogOutput) and output.dropped):
             return False
+        trace_id = _trace_id.get()
+        trace = f', "trace_id": "{trace_id}"' if trace_id else ""
         worker = f', "worker": {_process["worker"]}' if _process else ""
         now = datetime.now(UTC).replace(tzinfo=None).isoformat()
-        output.write(f'{{{fields}{worker}, "level": "info", "timestamp": "{now}Z"}}\n')
+        output.write(f'{{{fields}{trace}{worker}, "level": "info", "timestamp": "{now}Z"}}\n')
         return True
 
 
@@ -75,6 +84,8 @@ class _Line:
 
     def __call__(self, logger: object, level: str, line: EventDict) -> EventDict:
         line.update(_process)
+        if trace_id := _trace_id.get():
+            line["trace_id"] = trace_id
         output = self._output
         # The first line that comes through says how many before it did not.
         if output is not None and output.dropped:
