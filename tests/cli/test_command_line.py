@@ -370,7 +370,7 @@ def test_check_says_what_is_wrong_with_the_gateway(
 ) -> None:
     """No setting makes the gateway refuse its file; one that has been changed by hand may."""
     monkeypatch.setattr(gateway, "configuration", lambda *_: {"admin": "by hand"})
-    found = doctor.check(Settings(database_url=f"sqlite:///{tmp_path}/new.db"))
+    found = doctor.check(Settings(database_url=f"sqlite:///{tmp_path}/new.db"), {})
     assert not doctor.is_well(found)
     assert "wrong  gateway: Envoy refuses its configuration: " in doctor.as_text(found)
 

@@ -12,6 +12,7 @@ import httpx
 
 from peermentor_server.settings import Address, Settings
 from peermentor_server.supervise import gateway
+from peermentor_server.trace_export import TraceExport
 from support.ports import free_ports
 
 
@@ -22,6 +23,7 @@ def running_gateway(
     adjust: Callable[[dict[str, Any]], None] = lambda _config: None,
     before: Callable[[], None] | None = None,
     root: Path | None = None,
+    traces: TraceExport | None = None,
 ) -> Iterator[httpx.Client]:
     """Run Envoy in front of the server of these settings; give a client of its REST routes.
 
@@ -31,7 +33,7 @@ def running_gateway(
     # The server itself has the address of the settings.
     (port,) = free_ports(1)
     own = settings.model_copy(update={"grpc_address": Address("127.0.0.1", port)})
-    config = gateway.configuration(own, [settings.grpc_address], root)
+    config = gateway.configuration(own, [settings.grpc_address], traces, root)
     adjust(config)
     file = directory / f"envoy-{settings.rest_address.port}.json"
     file.write_text(json.dumps(config))

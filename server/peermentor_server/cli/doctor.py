@@ -3,9 +3,10 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from peermentor_server import trace_export
 from peermentor_server.access import subjects
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DomainError, diagnosis
@@ -14,6 +15,7 @@ from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.opening import unknown_schema
 from peermentor_server.supervise import gateway, scratch
+from peermentor_server.trace_export import CannotTrace, TraceExport
 
 _GATEWAY_TIMEOUT_S = 30
 _POOLED = (
@@ -36,15 +38,17 @@ class Finding:
     """What is worth knowing of a part that is well."""
 
 
-def check(settings: Settings) -> list[Finding]:
-    """Look at every part."""
+def check(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
+    """Look at every part, and at what the environment says of traces."""
+    traces, told = _traces(environment)
     return [
         # Whoever comes here has settings that can be read.
         Finding("settings"),
         _database(settings),
-        Finding("gateway", tuple(_gateway_problems(settings))),
+        Finding("gateway", tuple(_gateway_problems(settings, traces))),
         *_tokens(settings),
         *_subjects(settings),
+        *told,
     ]
 
 
@@ -141,11 +145,20 @@ def _subjects(settings: Settings) -> Iterator[Finding]:
         yield Finding("certificates", note=f"known subjects: {len(known)}")
 
 
-def _gateway_problems(settings: Settings) -> Iterator[str]:
+def _traces(environment: Mapping[str, str]) -> tuple[TraceExport | None, list[Finding]]:
+    """Return where traces are sent, and what there is to say of that if they are wanted."""
+    try:
+        traces = trace_export.read(environment)
+    except CannotTrace as problem:
+        return None, [Finding("traces", (str(problem),))]
+    return traces, [Finding("traces", note=f"sent to {traces.url}")] if traces else []
+
+
+def _gateway_problems(settings: Settings, traces: TraceExport | None) -> Iterator[str]:
     try:
         with scratch.directory() as directory:
             workers = [settings.grpc_address] * settings.worker_count
-            config = gateway.write_configuration(directory, settings, workers)
+            config = gateway.write_configuration(directory, settings, workers, traces)
             done = subprocess.run(  # noqa: S603
                 [*gateway.command(config), "--mode", "validate"],
                 capture_output=True,

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from peermentor_server import process, settings
+from peermentor_server import process, settings, trace_export
 from peermentor_server.cli.arguments import PROGRAM, parse
 from peermentor_server.cli.sample import SAMPLE
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Settings
 from peermentor_server.telemetry import logs
 from peermentor_server.telemetry.log_output import output_of
+from peermentor_server.trace_export import CannotTrace, TraceExport
 
 SUCCESS, FAILURE, INTERRUPTED = 0, 1, 130
 _log = structlog.get_logger("peermentor_server")
@@ -104,14 +105,19 @@ def _complain(text: str) -> None:
 
 
 def _serve(configured: Settings, options: argparse.Namespace) -> None:
+    try:
+        traces = trace_export.read(os.environ)
+    except CannotTrace as problem:
+        _log.warning("no traces", reason=str(problem))
+        traces = None
     if options.no_gateway:
         from peermentor_server.rpc import worker
 
-        worker.serve_grpc(configured)
+        worker.serve_grpc(configured, traces=traces)
     else:
         from peermentor_server.supervise import supervisor
 
-        supervisor.serve(configured, on_ready=lambda: _say(_welcome(configured)))
+        supervisor.serve(configured, on_ready=lambda: _say(_welcome(configured)), traces=traces)
 
 
 def _say(text: str) -> None:
@@ -135,11 +141,16 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     logs.name_worker(options.number)
+    traces: TraceExport | None = None
+    # `serve` has told if it cannot be.
+    with contextlib.suppress(CannotTrace):
+        traces = trace_export.read(os.environ)
     worker.serve_grpc(
         configured,
         socket=options.socket,
         pulse_fd=options.pulse_fd,
         file_identity=options.database_file,
+        traces=traces,
     )
 
 
@@ -156,7 +167,7 @@ def _show_metrics(configured: Settings, options: argparse.Namespace) -> None:
 def _check(configured: Settings, options: argparse.Namespace) -> int:
     from peermentor_server.cli import doctor
 
-    findings = doctor.check(configured)
+    findings = doctor.check(configured, os.environ)
     if options.json:
         _tell(doctor.as_json(findings))
         return SUCCESS if doctor.is_well(findings) else FAILURE

@@ -20,7 +20,8 @@ from peermentor_server import certificates
 from peermentor_server.certificates import Pair
 from peermentor_server.failures import CommandFailed
 from peermentor_server.settings import Address, Settings
-from peermentor_server.supervise import scratch
+from peermentor_server.supervise import scratch, tracing
+from peermentor_server.trace_export import TraceExport
 
 _HOST = "peermentor"
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
@@ -39,9 +40,10 @@ def command(config: Path, workers: int = 1) -> list[str]:
         str(config),
         "--log-level",
         "warning",
-        # Does not warn of being stopped in the ordinary way.
+        # Does not warn of being stopped in the ordinary way. Of spans that cannot be sent workers
+        # tell, and not each time.
         "--component-log-level",
-        "main:error",
+        "main:error,tracing:off",
         # A call takes it half as long as a worker, and longer the more threads share the calls.
         "--concurrency",
         str((workers + 1) // 2),
@@ -59,11 +61,14 @@ def _executable() -> str:
 
 
 def write_configuration(
-    directory: Path, settings: Settings, workers: Sequence[Address | Path]
+    directory: Path,
+    settings: Settings,
+    workers: Sequence[Address | Path],
+    traces: TraceExport | None = None,
 ) -> Path:
     """Write the configuration into this directory; return the file."""
     file = directory / "envoy.json"
-    config = configuration(settings, workers)
+    config = configuration(settings, workers, traces)
     if settings.tls_certificate is not None and settings.tls_key is not None:
         write_certificate(directory, certificates.read(settings.tls_certificate, settings.tls_key))
         _speak_tls(config, directory, certificates.read_authorities(settings.tls_client_ca))
@@ -132,7 +137,10 @@ def _tls_socket(directory: Path, protocols: Sequence[str]) -> dict[str, Any]:
 
 
 def configuration(
-    settings: Settings, workers: Sequence[Address | Path], root: Path | None = None
+    settings: Settings,
+    workers: Sequence[Address | Path],
+    traces: TraceExport | None = None,
+    root: Path | None = None,
 ) -> dict[str, Any]:
     """Return envoy.yaml with the settings filled in, in front of workers at these places.
 
@@ -155,7 +163,20 @@ def configuration(
             _set_files(each.get("typed_config", {}), root)
     _set_hosts(manager, settings)
     _set_cors_origins(manager, settings.cors_origins)
+    if traces is not None:
+        _trace(config, traces)
     return config
+
+
+def _trace(config: dict[str, Any], traces: TraceExport) -> None:
+    """Let calls be traced from here on, or as a part of what their callers trace."""
+    resources = config["static_resources"]
+    resources["clusters"].append(tracing.receiver(traces))
+    for listener in resources["listeners"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager |= tracing.of_calls(traces)
+        if listener["name"] == "rest":
+            _cors_policy(manager)["allow_headers"] += ", traceparent, tracestate"
 
 
 def _root() -> Path:
@@ -214,6 +235,10 @@ def _served(manager: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_cors_origins(manager: dict[str, Any], origins: tuple[str, ...]) -> None:
-    host = _served(manager)
-    policy = host["typed_per_filter_config"]["envoy.filters.http.cors"]
-    policy["allow_origin_string_match"] = [{"exact": origin} for origin in origins]
+    matches = [{"exact": origin} for origin in origins]
+    _cors_policy(manager)["allow_origin_string_match"] = matches
+
+
+def _cors_policy(manager: dict[str, Any]) -> dict[str, Any]:
+    policies = _served(manager)["typed_per_filter_config"]
+    return cast("dict[str, Any]", policies["envoy.filters.http.cors"])

@@ -30,6 +30,7 @@ from peermentor_server.supervise.children import Child, stop_all
 from peermentor_server.supervise.part import Part
 from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
+from peermentor_server.trace_export import TraceExport
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 REPLACE_SIGNAL = signal.SIGUSR1
@@ -49,7 +50,12 @@ class _Stop(Exception):
         self.number = number
 
 
-def serve(settings: Settings, on_ready: Callable[[], None], timing: Timing = USUAL) -> None:
+def serve(
+    settings: Settings,
+    on_ready: Callable[[], None],
+    timing: Timing = USUAL,
+    traces: TraceExport | None = None,
+) -> None:
     """Run until a signal of STOP_SIGNALS; raise ServeFailed when the start fails.
 
     `on_ready` is called once the gateway answers for workers that serve.
@@ -62,7 +68,7 @@ def serve(settings: Settings, on_ready: Callable[[], None], timing: Timing = USU
             scratch.socket(directory, f"worker-{number}")
             for number in range(1, settings.worker_count + 1)
         ]
-        config = gateway.write_configuration(directory, settings, sockets)
+        config = gateway.write_configuration(directory, settings, sockets, traces)
         certificate = Watch.of(settings.tls_certificate, settings.tls_key)
         kept_in = directory / "metrics"
         kept_in.mkdir()
