@@ -43,10 +43,8 @@ from peermentor_server.timing import USUAL, Timing
 from peermentor_server.trace_export import TraceExport
 
 if TYPE_CHECKING:
-    from peermentor_server.telemetry.traces import Traces
-
-if TYPE_CHECKING:
     from peermentor_server.access.tokens import Tokens
+    from peermentor_server.telemetry.traces import Traces
 
 # Who reads SQLite waits for nothing but Python's lock, so that threads only make it slower; and
 # it takes one writer at a time. Those of PostgreSQL wait for the server.
