@@ -83,6 +83,7 @@ def test_settings_come_from_an_environment() -> None:
         ("JWT_ALGORITHMS", ","),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("METRICS_COUNTS", "yes"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:

@@ -38,6 +38,7 @@ Access = Literal["open", "open-everywhere", "required"]
 JwtAlgorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
+Switch = Literal["off", "on"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
 
@@ -213,6 +214,9 @@ class Settings(BaseModel):
         "127.0.0.1", 9464
     )
     """Where the metrics are, for Prometheus, in plain HTTP; `off` for nowhere."""
+
+    metrics_counts: Annotated[Switch, _one_of(Switch)] = "off"
+    """Whether rows are counted for the metrics, once a minute; these then name organisations."""
 
     workers: Annotated[int, _whole(1, 64)] | None = None
     """How many processes serve; default: 1 on SQLite, on PostgreSQL one for each core."""

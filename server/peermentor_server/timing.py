@@ -65,6 +65,12 @@ class Timing:
     sample_every_s: float = 1.0
     """How often it is measured for the metrics what nothing tells of by itself."""
 
+    count_every_s: float = 60.0
+    """How often rows are counted for the metrics."""
+
+    count_s: float = 10.0
+    """How long that may take."""
+
     # --- Who may call ---
 
     keys_every_s: float = 2.0

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from peermentor_server.rules.errors import DatabaseUnavailable
-from peermentor_server.storage import assignments
+from peermentor_server.storage import assignments, counts
 from peermentor_server.storage.engine.bounded_connection import BoundedConnection
 from peermentor_server.storage.engine.database import Database
 from support.health_watch import HealthWatch, watching
@@ -213,9 +213,11 @@ def test_a_standby_that_is_dead_lets_calls_end_and_acknowledges_none(
 ) -> None:
     with service.under_load() as load:
         time.sleep(BEFORE_S)
+        assert _standbys(pair) == 1
         pair.standby.kill()
         time.sleep(0.5)
         dead = time.monotonic()
+        wait_until(lambda: _standbys(pair) == 0, 2)
         time.sleep(4.5)
         back = time.monotonic()
         unconfirmed = [when for when in load.acknowledged_at if dead < when < back]
@@ -232,6 +234,11 @@ def test_a_standby_that_is_dead_lets_calls_end_and_acknowledges_none(
     assert_kept(load, pair.primary)
     wait_until(pair.is_caught_up, 10)
     assert_kept(load, pair.standby)
+
+
+def _standbys(pair: Pair) -> int:
+    with pair.primary.read() as connection:
+        return counts.standbys(connection)
 
 
 def test_a_primary_that_hangs_and_is_fenced(pair: Pair, service: Service) -> None:

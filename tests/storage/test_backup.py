@@ -9,7 +9,7 @@ from pysqlite3 import dbapi2 as sqlite
 
 from peermentor_server.cli import sample_data
 from peermentor_server.rules.errors import InternalFault
-from peermentor_server.storage import backup, schema
+from peermentor_server.storage import backup, backup_times, schema
 from peermentor_server.storage.engine.database import Database
 from support.disks import SQLITE_FULL, FailingDisk, passing_by
 from support.factories import contents
@@ -38,6 +38,20 @@ def test_a_backup_holds_everything(own: Database, place: Path) -> None:
     assert contents(copy) == contents(own)
     assert counts == {table: len(rows) for table, rows in contents(own).items()}
     copy.close()
+
+
+def test_the_time_of_the_last_whole_backup_is_known(own: Database, place: Path) -> None:
+    assert own.file is not None
+    assert backup_times.last(own.file) == 0
+    (place / "taken.db").touch()
+    with pytest.raises(FileExistsError):
+        backup.write(own, place / "taken.db")
+    assert backup_times.last(own.file) == 0
+    backup.write(own, place / "first.db")
+    first = backup_times.last(own.file)
+    assert first >= own.file.stat().st_mtime
+    backup.write(own, place / "second.db")
+    assert backup_times.last(own.file) > first
 
 
 def test_a_backup_waits_for_no_writer_and_holds_nothing_unfinished(

@@ -23,7 +23,7 @@ from support.waiting import wait_until
 # None of them is about a person, and none has more than a few dozen values.
 LABELS = {
     *("grpc_type", "grpc_service", "grpc_method", "grpc_code", "kind", "lane", "file", "le"),
-    *("part", "end", "pid", "version", "python"),
+    *("part", "end", "pid", "version", "python", "organization", "state"),
 }
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -52,6 +52,7 @@ def settings(tmp_path: Path) -> dict[str, str]:
     *ports, metrics_port = free_ports(4)
     return settings_for(f"sqlite:///{tmp_path}/own.db", ports) | {
         "PEERMENTOR_METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
+        "PEERMENTOR_METRICS_COUNTS": "on",
         "PEERMENTOR_WORKERS": "2",
     }
 
@@ -101,6 +102,9 @@ def test_all_workers_are_counted_together_while_they_come_and_go(running: Runnin
     assert total(found, "peermentor_database_commit_seconds_count") > 0
     assert total(found, "peermentor_write_queue_seconds_count") > 0
     assert total(found, "peermentor_build_info") == 1
+    # Counted when the first worker was replaced, and by no other.
+    counted = {"organization": NEW_ASSIGNMENT["org_id"], "state": "open"}
+    assert total(found, "peermentor_assignments", **counted) == 1
     # Each of those that live, and no other.
     assert len([name for name, _ in found if name == "peermentor_worker_cpu_seconds"]) == 2
     assert {label for _, labels in found for label, _ in labels} <= LABELS

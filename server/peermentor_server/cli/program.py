@@ -150,6 +150,7 @@ def _work(configured: Settings, options: argparse.Namespace) -> None:
         socket=options.socket,
         pulse_fd=options.pulse_fd,
         file_identity=options.database_file,
+        counts_for_all=options.number == 1,
         traces=traces,
     )
 

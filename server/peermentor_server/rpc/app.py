@@ -27,6 +27,7 @@ from peermentor_server.access.subjects import Subjects
 from peermentor_server.certificates import Pair, Watch
 from peermentor_server.rpc import tracing
 from peermentor_server.rpc.calls import Calls, Handler
+from peermentor_server.rpc.counts import Counts
 from peermentor_server.rpc.group_commit import group_commit
 from peermentor_server.rpc.health import HealthMonitor
 from peermentor_server.rpc.lanes import Lanes, Threads
@@ -83,10 +84,14 @@ class App:
         clock: Clock = system_clock,
         *,
         socket: Path | None = None,
+        counts_for_all: bool = False,
         timing: Timing = USUAL,
         traces: TraceExport | None = None,
     ) -> None:
-        """Make a server. One with a socket listens there alone, where only the gateway calls."""
+        """Make a server. One with a socket listens there alone, where only the gateway calls.
+
+        One of all workers counts what all have in common.
+        """
         self.address = f"unix:{socket}" if socket else str(settings.grpc_address)
         self.port = settings.grpc_address.port
         # It is the gateway who speaks TLS.
@@ -94,6 +99,7 @@ class App:
         self._timing = timing
         self._stalls = StallWatch(timing)
         self._samples = Samples(database, timing)
+        self._counts = Counts(database, settings, clock, timing) if counts_for_all else None
         self._health = HealthMonitor(database, SERVICES, timing)
         together = group_commit(database) if database.dialect == "sqlite" else None
         certificates = settings.tls_client_subjects if socket else None
@@ -138,6 +144,8 @@ class App:
         self._lanes.close(max(0, end.remaining()))
         self._health.close(max(0, end.remaining()))
         self._gate.close(max(0, end.remaining()))
+        if self._counts is not None:
+            self._counts.close(max(0, end.remaining()))
         if self._traces is not None:
             self._traces.close(min(self._timing.spans_s, max(0, end.remaining())))
 
@@ -156,7 +164,8 @@ class App:
         await self._gate.update()
         watches = [
             asyncio.create_task(each.watch())
-            for each in (self._health, self._stalls, self._gate, self._samples)
+            for each in (self._health, self._stalls, self._gate, self._samples, self._counts)
+            if each is not None
         ]
         await server.start()
         self._started.set_result(None)

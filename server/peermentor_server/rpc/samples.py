@@ -5,6 +5,7 @@ import os
 import resource
 from pathlib import Path
 
+from peermentor_server.storage import backup_times
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
@@ -32,6 +33,7 @@ class Samples:
         current.cpu.set(used.ru_utime + used.ru_stime)
         current.memory.set(_memory_bytes())
         if (file := self._database.file) is not None:
+            current.backup.set(backup_times.last(file))
             current.file_bytes.labels("database").set(_size(file))
             current.file_bytes.labels("wal").set(_size(file.with_name(f"{file.name}-wal")))
 

@@ -32,6 +32,7 @@ def serve_grpc(
     socket: Path | None = None,
     pulse_fd: int | None = None,
     file_identity: FileIdentity | None = None,
+    counts_for_all: bool = True,
     timing: Timing = USUAL,
     traces: TraceExport | None = None,
 ) -> None:
@@ -39,7 +40,7 @@ def serve_grpc(
 
     As a worker it is given the `socket` where the gateway finds it, and may take the place of
     another one there; `pulse_fd`, where it tells every second that it serves; and, where that one
-    used a file of SQLite's, its `file_identity`: it uses no other.
+    used a file of SQLite's, its `file_identity`: it uses no other. One worker `counts_for_all`.
     """
     if socket is None and configured.tls_client_ca is not None:
         raise CommandFailed("PEERMENTOR_TLS_CLIENT_CA: only the gateway looks at certificates")
@@ -48,8 +49,14 @@ def serve_grpc(
     # Blocked in this thread and all that it starts, the signals wait for sigwait below:
     # a handler could run in a thread of gRPC's, and leave this one asleep.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    own = socket and sockets.own(socket)
-    app = App(configured, database, socket=own, timing=timing, traces=traces)
+    app = App(
+        configured,
+        database,
+        socket=socket and sockets.own(socket),
+        counts_for_all=counts_for_all,
+        timing=timing,
+        traces=traces,
+    )
     try:
         app.start()
     except PortTaken as taken:

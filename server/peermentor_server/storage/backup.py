@@ -7,6 +7,7 @@ from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import text
 
 from peermentor_server.rules.errors import DatabaseUnavailable
+from peermentor_server.storage import backup_times
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.engine.driver_errors import unusable
 from peermentor_server.storage.whole_files import whole_file
@@ -38,7 +39,9 @@ def write(database: Database, file: Path) -> dict[str, int]:
         raise NothingToCopy
     with whole_file(file) as part:
         _copy(database, part)
-        return _check(part)
+        counts = _check(part)
+    backup_times.note(database.file)
+    return counts
 
 
 def _copy(database: Database, part: Path) -> None:

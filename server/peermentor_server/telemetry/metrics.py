@@ -122,6 +122,29 @@ class Metrics(_Family):
             "file",
             mode="livemax",
         )
+        self.backup = self._gauge(
+            "peermentor_backup_timestamp_seconds",
+            "When a SQLite file was last backed up; 0 if it never was.",
+            mode="livemax",
+        )
+        self.standbys = self._gauge(
+            "peermentor_database_standbys",
+            "Standbys that are connected to the PostgreSQL server, as last counted.",
+            mode="livemax",
+        )
+        self.assignments = self._gauge(
+            "peermentor_assignments",
+            "Assignments of each organisation that are open, and overdue, as last counted.",
+            "organization",
+            "state",
+            mode="livemax",
+        )
+        self.idempotency_keys = self._gauge(
+            "peermentor_idempotency_keys",
+            "Keys of creates that are held, as last counted.",
+            "grpc_method",
+            mode="livemax",
+        )
         self.log_lines_dropped = self._counter(
             "peermentor_log_lines_dropped", "Log lines that nobody took."
         )
