@@ -5,6 +5,7 @@ GENERATE_BIN := .venv-generate/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 API := protos
 GATEWAY := gateway
+OBSERVABILITY := deploy/observability
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -26,7 +27,7 @@ migrate: .venv/serve.stamp  ## Bring the schema of the database up to date
 demo: .venv/serve.stamp  ## Load sample people, assignments and templates into an empty database
 	@exec $(SERVER) demo
 
-test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
+test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp .venv/prometheus.stamp  ## Run every test, with a real PostgreSQL and a real Envoy
 	@rm -f .coverage .coverage.*
 	$(if $(COVERAGE),$(BIN)/coverage run -m,$(BIN)/python -m) pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	@$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report)
@@ -97,7 +98,7 @@ CLIENT := clients/python/src
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp .venv/dev.stamp  ## Write what comes from protos/ anew: Python code, descriptor set, the gateway's tables
+generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, dashboard
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
@@ -113,6 +114,7 @@ generate: .venv-generate/stamp .venv/dev.stamp  ## Write what comes from protos/
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
 	@$(GENERATE_BIN)/python $(API)/gateway_contract.py $(API)/peermentor.binpb $(GATEWAY)/contract.lua
+	@$(GENERATE_BIN)/python $(OBSERVABILITY)/dashboard.py $(OBSERVABILITY)/dashboard.json
 
 .PHONY: check-protos check-generated
 check-protos: .venv/dev.stamp .venv-generate/stamp
@@ -126,7 +128,7 @@ check-generated:
 	@$(MAKE) --no-print-directory generate
 	@changes=$$(git status --porcelain -- ':(attr:linguist-generated)'); \
 		if [ -n "$$changes" ]; then \
-			echo "Generated code differs from protos/; run make generate and commit:"; \
+			echo "Generated files differ from their sources; run make generate and commit:"; \
 			echo "$$changes"; exit 1; fi
 
 # --- Virtual environments ------------------------------------------------------------------
@@ -150,11 +152,11 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# No registry of Python's has it. Without it its own tests fail, and say so.
-.venv/pgbouncer.stamp: tests/support/unpack_pgbouncer.sh | .venv/bin/python
-	@command -v pgbouncer /usr/sbin/pgbouncer >/dev/null || { \
-		echo "Unpacking PgBouncer into .venv/pgbouncer"; sh $< .venv/pgbouncer; } && touch $@ || \
-		echo "PgBouncer is needed by its tests: install it, as by apt-get install pgbouncer" >&2
+# No registry of Python's has them. Without one its own tests fail, and say so.
+.venv/pgbouncer.stamp .venv/prometheus.stamp: .venv/%.stamp: tests/support/unpack_package.sh | .venv/bin/python
+	@command -v $* /usr/sbin/$* >/dev/null || { \
+		echo "Unpacking $* into .venv/$*"; sh $< $* .venv/$*; } && touch $@ || \
+		echo "$* is needed by its tests: install it, as by apt-get install $*" >&2
 
 .venv-generate/stamp: requirements/generate.txt
 	@echo "Installing the code generator into .venv-generate"
