@@ -115,3 +115,15 @@ def test_rows_are_only_counted_where_that_is_wanted(
     assert shown("peermentor_assignments") == {}
     assert shown("peermentor_idempotency_keys") == {}
     assert shown("peermentor_database_standbys") == {(): 0}
+
+
+def test_what_was_counted_last_stands_while_the_database_is_away(
+    database: Database, clock: SettableClock
+) -> None:
+    with database.write() as connection:
+        add(connection, "org_1", 3)
+    counting = Counts(database, ON, clock)
+    counting.take()
+    counting._database = Database("postgresql://127.0.0.1:1/none")
+    counting.take()
+    assert shown("peermentor_assignments")["org_1", "open"] == 3

@@ -16,9 +16,10 @@ import yaml
 from support.ports import free_ports
 from support.waiting import wait_until
 
-FILES = Path(__file__).parents[2] / "deploy/observability"
+_ROOT = Path(__file__).parents[2]
+FILES = _ROOT / "deploy/observability"
 # Where `make test` puts it when the machine has none.
-_OWN = Path(__file__).parents[2] / ".venv/prometheus/usr/bin"
+_OWN = _ROOT / ".venv/prometheus/usr/bin"
 _PLACES = os.pathsep.join([os.environ["PATH"], str(_OWN)])
 
 
@@ -49,10 +50,10 @@ class Prometheus:
 def running_prometheus(directory: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
     """Run it until the end of the block, with a target for each job.
 
-    It looks every half second. Alerts fire at once.
+    It looks every second. Alerts fire at once.
     """
     configuration = yaml.safe_load((FILES / "prometheus.yaml").read_text())
-    configuration["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
+    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     for job in configuration["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
     (directory / "prometheus.yaml").write_text(yaml.safe_dump(configuration))

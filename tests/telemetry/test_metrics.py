@@ -13,6 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from peermentor import Client
+from peermentor_server import database_url
+from peermentor_server.storage import backup_times
 from peermentor_server.telemetry import metric_files
 from support.commands import run, start
 from support.factories import NEW_ASSIGNMENT
@@ -87,6 +89,9 @@ def test_all_workers_are_counted_together_while_they_come_and_go(running: Runnin
         wait_until(lambda: running.lines("workers replaced") != [], 60)
         wait_until(lambda: client.get("/assignments/asgn_999").status_code == 404, 20)
     wait_until(lambda: handled("GetAssignment", "NotFound") == 11, 10)
+    url = running.environment["PEERMENTOR_DATABASE_URL"]
+    backup_times.note(Path(database_url.sqlite_file(url)))
+    wait_until(lambda: total(page(address), "peermentor_backup_timestamp_seconds") > 0, 10)
     found = page(address)
     service = "peermentor.v1.AssignmentService"
     of_gets = {"grpc_type": "unary", "grpc_service": service, "grpc_method": "GetAssignment"}
