@@ -14,9 +14,9 @@ local FORWARDED_HEADERS = [[
 local FORWARDED = {}
 for name in FORWARDED_HEADERS:gmatch("%S+") do FORWARDED[name] = true end
 
--- Less than the 8 KiB of metadata that a gRPC server takes by default. It refuses more in
--- words that show its inside.
-local MAX_FORWARDED_BYTES = 6144
+-- Less than the 16 KiB of metadata that the server takes. It refuses more in words that show its
+-- inside.
+local MAX_FORWARDED_BYTES = 12288
 local MAX_REQUEST_ID_BYTES = 64
 
 function M.drop_unknown(headers)

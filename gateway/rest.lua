@@ -115,6 +115,8 @@ function envoy_on_response(handle)
   if handle:streamInfo():downstreamSslConnection() then
     headers:replace("strict-transport-security", "max-age=31536000")
   end
+  -- What is answered is for the caller alone: no cache in between is to keep it.
+  headers:replace("cache-control", "no-store")
   if notes.strict then headers:replace("preference-applied", "handling=strict") end
   local status = headers:get(":status")
   local nullable = contract.nulls[notes.answer]

@@ -201,6 +201,12 @@ def test_no_other_machine_is_let_in_by_accident(name: str, host: str) -> None:
     assert settings.load(environment | given(ACCESS="Open-Everywhere")).access == "open-everywhere"
 
 
+def test_pages_that_ask_nobody_for_a_key_are_those_of_this_machine() -> None:
+    both = {"TLS_CERTIFICATE": "cert.pem", "TLS_KEY": "key.pem", "ADMIN_ADDRESS": "0.0.0.0:7000"}
+    with pytest.raises(InvalidSettings, match=r"^PEERMENTOR_ADMIN_ADDRESS: asks nobody for a key"):
+        settings.load(given(ACCESS="required", **both))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "[::1]", "localhost"])
 def test_loopback_is_open(host: str) -> None:
     assert settings.load(given(REST_ADDRESS=f"{host}:7000")).access == "open"

@@ -6,6 +6,7 @@ belong together; until then, and where a new one is of no use, the last good one
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -50,6 +51,13 @@ def read(certificate: Path, key: Path) -> Pair:
         # Replaced meanwhile: what was looked at is not what was read.
         return read(certificate, key)
     return pair
+
+
+def end(pair: Pair) -> datetime:
+    """Return until when the certificate is valid."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(pair.certificate).not_valid_after_utc
 
 
 def read_authorities(file: Path | None) -> bytes | None:

@@ -314,6 +314,13 @@ class Settings(BaseModel):
             )
         return value
 
+    @field_validator("admin_address")
+    @classmethod
+    def _of_this_machine(cls, value: Address, others: ValidationInfo) -> Address:
+        if others.data.get("access") == "required" and not value.is_loopback:
+            raise ValueError("asks nobody for a key; keep to 127.0.0.1")
+        return value
+
     @field_validator("grpc_address", "rest_address", "admin_address")
     @classmethod
     def _not_open_by_accident(cls, value: Address, others: ValidationInfo) -> Address:

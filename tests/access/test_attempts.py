@@ -41,6 +41,14 @@ def test_each_address_is_counted_for_a_period() -> None:
     assert attempts.count("one") == 0
 
 
+def test_the_addresses_of_an_ipv6_network_are_one() -> None:
+    attempts = Attempts()
+    for number in range(MAX_ATTEMPTS):
+        assert attempts.count(f"[2001:db8::{number:x}]") == 0
+    assert attempts.count("[2001:db8::ffff]") == 1
+    assert attempts.count("[2001:db8:0:1::1]") == 0
+
+
 def test_the_addresses_of_longest_ago_are_forgotten() -> None:
     attempts = Attempts(Timing(attempts_s=60), Now())
     for _ in range(MAX_ATTEMPTS):
@@ -78,6 +86,6 @@ def test_who_has_no_valid_credentials_has_to_wait_and_who_has_does_not(
         "TOO_MANY_ATTEMPTS": 2 * MAX_ATTEMPTS,
     }
     # What follows the first of those that were put off is not logged.
-    refused = [line["reason"] for line in lines if line.get("peer") == "ipv4:127.0.0.1"]
+    refused = [line["reason"] for line in lines if line.get("peer") == "127.0.0.1"]
     assert len(refused) == MAX_ATTEMPTS + 1
     assert refused[-1] == "TOO_MANY_ATTEMPTS"

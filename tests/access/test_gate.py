@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from peermentor_server.access import keys
-from peermentor_server.rpc.streams import MAX_STREAMS
+from peermentor_server.rpc.streams import MAX_OF_STRANGERS
 from peermentor_server.storage import access_keys
 from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
@@ -95,11 +95,15 @@ def test_health_is_for_everybody_and_reflection_for_those_with_a_key(place: Plac
         services(())
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
     # However many watch the health: those whom nobody knows take nothing from others.
-    watches = [
-        HealthStub(place.channel).Watch(HealthCheckRequest()) for _ in range(MAX_STREAMS + 5)
-    ]
-    for watch in watches[:MAX_STREAMS]:
+    health = HealthStub(place.channel)
+    watches = [health.Watch(HealthCheckRequest()) for _ in range(MAX_OF_STRANGERS)]
+    for watch in watches:
         next(watch)
+    with pytest.raises(grpc.RpcError) as raised:
+        next(health.Watch(HealthCheckRequest()))
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    watches.append(health.Watch(HealthCheckRequest(), metadata=place.reader))
+    next(watches[-1])
     assert len(services(place.reader)) == 1
     for watch in watches:
         watch.cancel()

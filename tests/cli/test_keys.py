@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from peermentor_server.access import keys
-from peermentor_server.storage import access_keys
+from peermentor_server.rules.principals import EVERYWHERE
+from peermentor_server.storage import access_keys, assignments
 from peermentor_server.storage.engine.database import Database
+from support.clock import CONTRACT_DAY
 from support.commands import run
 from support.databases import url_of
+from support.factories import STORED_ASSIGNMENT
 
 
 def _run(database: Database, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -19,7 +22,7 @@ def _run(database: Database, *arguments: str) -> "subprocess.CompletedProcess[st
 
 def _create(database: Database, *arguments: str) -> str:
     made = _run(database, "create", *arguments)
-    assert (made.returncode, made.stderr) == (0, "")
+    assert made.returncode == 0
     assert re.fullmatch("pmk_[0-9a-f]{16}_[0-9a-f]{64}\n", made.stdout)
     return made.stdout.strip()
 
@@ -52,6 +55,17 @@ def test_a_key_is_made_listed_and_revoked(own: Database) -> None:
         assert again.returncode == 1
         assert key[21:] not in result.stdout + result.stderr + again.stdout + again.stderr
     assert _run(own, "list").stdout.count("revoked") == 2
+
+
+def test_whoever_mistypes_an_organisation_is_told_that_nothing_is_there(own: Database) -> None:
+    with own.write() as connection:
+        assignments.add(connection, EVERYWHERE, STORED_ASSIGNMENT, None, CONTRACT_DAY)
+    known = _run(own, "create", "--org", STORED_ASSIGNMENT["org_id"])
+    assert (known.returncode, known.stderr) == (0, "")
+    mistyped = _run(own, "create", "--org", "org_03,org_04")
+    assert mistyped.returncode == 0
+    assert "the database has nothing of these organisations yet" in mistyped.stderr
+    assert "org_03,org_04" in mistyped.stderr
 
 
 def test_what_is_no_id_is_not_repeated(own: Database) -> None:

@@ -11,6 +11,7 @@ import grpc
 import httpx
 import pytest
 
+from peermentor_server.access.tokens import MAX_LENGTH
 from peermentor_server.storage.engine.database import Database
 from support.apps import running_app
 from support.clock import SettableClock
@@ -56,6 +57,13 @@ def test_whoever_has_a_key_or_a_token_is_let_in(edge: Edge) -> None:
         assert "www-authenticate" not in made.headers
         listed = edge.native.call("ListAssignments", metadata=(("authorization", credentials),))
         assert listed.pagination.total == number
+
+
+def test_a_token_may_be_long_and_no_cache_keeps_the_answer(edge: Edge) -> None:
+    token = ISSUERS.token(groups="x" * 5600)
+    assert 8000 < len(token) < MAX_LENGTH
+    answer = edge.rest.get(PATH, headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
 def test_all_others_are_told_how_to_come_and_not_what_was_wrong(edge: Edge) -> None:

@@ -1,5 +1,6 @@
 """The gateway while the server behind it is gone or silent, and with hosts and CORS set."""
 
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,20 @@ def test_beyond_loopback_any_host_is_served(free_settings: Settings) -> None:
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
     (host,) = manager["typed_config"]["route_config"]["virtual_hosts"]
     assert host["domains"] == ["*"]
+
+
+def test_callers_leave_files_to_the_gateway(
+    free_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def most(files: int) -> int:
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+        config = gateway.configuration(free_settings, [free_settings.grpc_address])
+        (found,) = [
+            each["typed_config"]["max_active_downstream_connections"]
+            for each in config["overload_manager"]["resource_monitors"]
+            if "connections" in each["name"]
+        ]
+        return int(found)
+
+    assert most(1024) == 768
+    assert most(1_000_000) == most(resource.RLIM_INFINITY) == 20_000

@@ -71,6 +71,15 @@ def test_a_name_goes_along_to_another_organisation_and_stays_for_those_who_stay(
     assert contents(database)["mentees"] == [("user_088", "another", "B.")]
 
 
+def test_a_name_goes_along_to_where_the_mentee_has_none(
+    assignments: AssignmentServiceStub,
+) -> None:
+    moved = new_assignment(assignments, mentee_name="Bjørn Solberg")
+    nameless = new_assignment(assignments, org_id="another")
+    assert update(assignments, moved.assignment_id, org_id="another").mentee_name == "Bjørn Solberg"
+    assert get(assignments, nameless.assignment_id).mentee_name == "Bjørn Solberg"
+
+
 def test_ids_of_mentees_are_case_sensitive(assignments: AssignmentServiceStub) -> None:
     new_assignment(assignments, mentee_id="user_a", mentee_name="Lars Eriksson")
 

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ AUTHORITY = trustme.CA()
 ROOT = AUTHORITY.cert_pem.bytes()
 
 
-def _write(directory: Path, *names: str) -> None:
+def _write(directory: Path, *names: str, until: datetime | None = None) -> None:
     """Write a new certificate, signed by AUTHORITY, and its key."""
-    made = AUTHORITY.issue_cert("127.0.0.1", "localhost", *names)
+    made = AUTHORITY.issue_cert("127.0.0.1", "localhost", *names, not_after=until)
     (directory / "cert.pem").write_bytes(b"".join(each.bytes() for each in made.cert_chain_pems))
-    (directory / "key.pem").write_bytes(made.private_key_pem.bytes())
+    key = directory / "key.pem"
+    key.touch(0o600)
+    key.write_bytes(made.private_key_pem.bytes())
 
 
 def _files(directory: Path) -> dict[str, str]:
@@ -109,6 +112,11 @@ def test_what_is_older_than_tls_1_2_is_refused(running: Running, port: str) -> N
                 assert not is_taken, version
             else:
                 assert is_taken, version
+
+
+def test_who_begins_no_handshake_is_left(running: Running) -> None:
+    with socket.create_connection(_host_and_port(running.rest), timeout=20) as silent:
+        assert silent.recv(1) == b""
 
 
 def test_a_renewed_certificate_is_served_and_no_call_fails(running: Running) -> None:
@@ -214,6 +222,12 @@ def test_what_is_wrong_is_said_by_every_command_that_needs_them(tmp_path: Path) 
         assert missing in result.stdout + result.stderr
     _write(tmp_path)
     assert run("check", **environment).returncode == 0
+    _write(tmp_path, until=datetime(2026, 1, 2, tzinfo=UTC))
+    (tmp_path / "key.pem").chmod(0o644)
+    result = run("check", **environment)
+    assert result.returncode == 1
+    assert "cert.pem was valid until 2026-01-02 only" in result.stderr
+    assert f"all users of this machine can read {tmp_path}/key.pem" in result.stderr
 
 
 def test_only_a_certificate_and_its_own_key_are_read(tmp_path: Path) -> None:

@@ -138,6 +138,9 @@ def running_postgres() -> Iterator[Postgres]:
 def migrated(url: str) -> Iterator[Database]:
     """Open a database, with the newest schema, until the end of the block."""
     database = Database(url)
+    if database.file is not None:
+        # As those that the program makes, a file is for its owner alone.
+        database.file.touch(0o600)
     schema.migrate(database)
     try:
         yield database

@@ -4,6 +4,7 @@ A secret of 256 bits is not found by trying; this is for the log, and for those 
 read it. Valid credentials count wherever they come from, as many callers may share an address.
 """
 
+import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from peermentor_server.timing import USUAL, Timing
 MAX_ATTEMPTS = 30
 # The addresses that are remembered: the last of so many.
 MAX_ADDRESSES = 4096
+# Who has one IPv6 address has all of its network, as a rule.
+_IPV6_NETWORK_BITS = 64
 
 
 class Attempts:
@@ -25,7 +28,7 @@ class Attempts:
 
     def count(self, address: str) -> int:
         """Note one; return by how many it exceeds what is usual, or 0."""
-        now = self._now()
+        now, address = self._now(), _of_one_caller(address)
         begin, count = self._counts.pop(address, (now, 0))
         if now - begin >= self._period_s:
             begin, count = now, 0
@@ -33,3 +36,11 @@ class Attempts:
         if len(self._counts) > MAX_ADDRESSES:
             self._counts.popitem(last=False)
         return max(0, count + 1 - MAX_ATTEMPTS)
+
+
+def _of_one_caller(address: str) -> str:
+    try:
+        found = ipaddress.IPv6Address(address.strip("[]"))
+    except ValueError:
+        return address
+    return str(ipaddress.IPv6Network((found, _IPV6_NETWORK_BITS), strict=False))

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import shlex
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from peermentor_server import trace_export
+from peermentor_server import certificates, trace_export
 from peermentor_server.access import subjects
 from peermentor_server.failures import CommandFailed
+from peermentor_server.rules import clock
 from peermentor_server.rules.errors import DomainError, diagnosis
 from peermentor_server.settings import Settings
 from peermentor_server.storage import schema
@@ -46,6 +50,7 @@ def check(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
         Finding("settings"),
         _database(settings),
         Finding("gateway", tuple(_gateway_problems(settings, traces))),
+        *_certificate(settings),
         *_tokens(settings),
         *_subjects(settings),
         *told,
@@ -105,6 +110,8 @@ def _database(settings: Settings) -> Finding:
 
 def _look_into(database: Database) -> Finding:
     damage = tuple(database.damage())
+    if database.file is not None:
+        damage += tuple(_open_to_all(database.file))
     state = schema.state(database)
     if state is schema.State.UNKNOWN:
         return Finding("database", (*damage, unknown_schema(database)))
@@ -116,6 +123,27 @@ def _look_into(database: Database) -> Finding:
     if state is schema.State.CURRENT:
         database.ping()
     return Finding("database", damage, _POOLED if database.is_pooled() else "")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    """Look until when the certificate is valid, and who can read its key."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return
+    try:
+        pair = certificates.read(settings.tls_certificate, settings.tls_key)
+    except CommandFailed:
+        # That is what the gateway has found too.
+        return
+    end = certificates.end(pair)
+    problems = list(_open_to_all(settings.tls_key))
+    if end <= clock.system_clock():
+        problems.append(f"{settings.tls_certificate} was valid until {end:%Y-%m-%d} only")
+    yield Finding("certificate", tuple(problems), f"valid until {end:%Y-%m-%d}")
+
+
+def _open_to_all(file: Path) -> Iterator[str]:
+    if file.stat().st_mode & stat.S_IROTH:
+        yield f"all users of this machine can read {file}; run: chmod o= {shlex.quote(str(file))}"
 
 
 def _tokens(settings: Settings) -> Iterator[Finding]:

@@ -4,13 +4,18 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import structlog
+
 from peermentor_server.access import keys
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules import clock
+from peermentor_server.rules.principals import Wall
 from peermentor_server.settings import Settings
-from peermentor_server.storage import access_keys, opening
+from peermentor_server.storage import access_keys, opening, transfer
 from peermentor_server.storage.access_keys import AccessKey
 from peermentor_server.storage.engine.database import Database
+
+_log = structlog.get_logger("peermentor_server")
 
 
 def create(
@@ -31,7 +36,19 @@ def create(
             access_keys.add(connection, key)
 
     opening.use(database, store)
+    if organizations is not None:
+        _warn_of_unknown(database, organizations)
     return text
+
+
+def _warn_of_unknown(database: Database, organizations: Sequence[str]) -> None:
+    # It may be the key by which their first row will come; or a slip.
+    def read() -> Sequence[str]:
+        with database.read() as connection:
+            return transfer.without_rows(connection, Wall(frozenset(organizations)))
+
+    if unknown := opening.use(database, read):
+        _log.warning("the database has nothing of these organisations yet", organizations=unknown)
 
 
 def list_all(configured: Settings) -> str:

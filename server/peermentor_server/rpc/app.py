@@ -93,6 +93,7 @@ class App:
         One of all workers counts what all have in common.
         """
         self.address = f"unix:{socket}" if socket else str(settings.grpc_address)
+        self._behind_gateway = socket is not None
         self.port = settings.grpc_address.port
         # It is the gateway who speaks TLS.
         self._certificate = None if socket else Watch.of(settings.tls_certificate, settings.tls_key)
@@ -192,7 +193,14 @@ class App:
     def _server(self) -> "grpc.aio.Server":
         server = grpc.aio.server(options=OPTIONS)
         requirements = permissions.requirements((ASSIGNMENTS, TEMPLATES))
-        calls = Calls(self._gate, requirements, self._lanes.of, self._stalls, self._timing)
+        calls = Calls(
+            self._gate,
+            requirements,
+            self._lanes.of,
+            self._stalls,
+            self._timing,
+            behind_gateway=self._behind_gateway,
+        )
         traces, surround = self._traces, calls.surrounded
         own: Any = _Registrar(server, tracing.traced(surround, traces) if traces else surround)
         assignments_pb2_grpc.add_AssignmentServiceServicer_to_server(self._assignments, own)

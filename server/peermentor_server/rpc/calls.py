@@ -67,11 +67,17 @@ class Calls:
         choose_lane: ChooseLane,
         stalls: StallWatch,
         timing: Timing = USUAL,
+        *,
+        behind_gateway: bool = False,
     ) -> None:
-        """Let in whom the gate lets in, to the methods of which it is known what they require."""
+        """Let in whom the gate lets in, to the methods of which it is known what they require.
+
+        The gateway says whose connection a call came by; nobody else is believed.
+        """
         self._gate, self._requirements = gate, requirements
         self._choose_lane, self._stalls, self._timing = choose_lane, stalls, timing
         self._attempts = Attempts(timing)
+        self._behind_gateway = behind_gateway
 
     def surrounded(self, method: str, handler: Handler) -> Handler:
         """Return the handler of one RPC, which is called once its request is there."""
@@ -80,7 +86,8 @@ class Calls:
 
         async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
             began = measured.begin()
-            call = _Call(method, behaviour, request, context, self._timing)
+            told = self._behind_gateway
+            call = _Call(method, behaviour, request, context, self._timing, is_told_peer=told)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
                 await self._let_in(call, requirement, context)
@@ -167,6 +174,8 @@ class _Call:
         request: Any,
         context: "grpc.aio.ServicerContext[Any, Any]",
         timing: Timing,
+        *,
+        is_told_peer: bool,
     ) -> None:
         self.method, self.request = method, request
         self.principal = NOBODY
@@ -180,7 +189,8 @@ class _Call:
         self._metadata = tuple(context.invocation_metadata() or ())
         given = dict(self._metadata)
         self.request_id = _request_id(given.get(REQUEST_ID))
-        self.caller = Caller.of(context.peer(), given.get(PEER))
+        peer = given.get(PEER) if is_told_peer else None
+        self.caller = Caller.of(str(peer or context.peer()))
         callers = _without_end(context.time_remaining())
         self._callers_deadline = Deadline(callers)
         self.deadline = Deadline(_patience(given.get(PATIENCE_MS), callers, timing))

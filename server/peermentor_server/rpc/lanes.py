@@ -17,6 +17,7 @@ from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
+from urllib.parse import unquote
 
 from google.protobuf.message import Message
 
@@ -52,8 +53,6 @@ NO_CROWD_S = 0.03
 SELECTIVE_FIELDS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id", "organization_id")
 # Numbered pages beyond as many rows cost more than others.
 MAX_PASSED_OVER = 1000
-# Whom gRPC names so is on this machine.
-_HERE = ("unix:", "ipv4:127.", "ipv6:%5B::1%5D:")
 
 
 class Caller(NamedTuple):
@@ -63,13 +62,9 @@ class Caller(NamedTuple):
     connection: str
 
     @classmethod
-    def of(cls, peer: str, told: str | bytes | None = None) -> "Caller":
-        """Take apart what gRPC calls a peer; or `127.0.0.1:1234`, by which the gateway was called.
-
-        The gateway is on this machine: nobody else is believed.
-        """
-        if told and peer.startswith(_HERE):
-            peer = str(told)
+    def of(cls, peer: str) -> "Caller":
+        """Take apart a connection, as gRPC or the gateway names it: `127.0.0.1:1234`."""
+        peer = unquote(peer.removeprefix("ipv4:").removeprefix("ipv6:"))
         return cls(peer.rpartition(":")[0], peer)
 
 

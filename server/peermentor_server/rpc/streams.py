@@ -14,6 +14,8 @@ from peermentor_server.rules.errors import DomainError, MalformedRequest
 
 MAX_STREAMS = 100
 """How many there may be at a time: each takes memory, and none a thread."""
+MAX_OF_STRANGERS = 50
+"""How many of these callers without valid credentials may have, where they need some."""
 
 
 class Streams:
@@ -23,6 +25,7 @@ class Streams:
         """Health is for everybody, reflection for whom the gate lets in."""
         self._gate = gate
         self._open: set[asyncio.Task[Any] | None] = set()
+        self._of_strangers = 0
         self._ended = False
 
     def end(self) -> None:
@@ -68,7 +71,12 @@ class Streams:
     def _watched(self, behaviour: Any) -> Any:
         async def watch(request: Any, context: Any) -> None:
             await _refuse_malformed(request, context)
-            async with self._opened(context):
+            try:
+                self._gate.identify(context.invocation_metadata() or ())
+                strangers = 0
+            except DomainError:
+                strangers = 1
+            async with self._opened(context, strangers):
                 await behaviour(request, context)
 
         return watch
@@ -86,11 +94,13 @@ class Streams:
         return converse
 
     @asynccontextmanager
-    async def _opened(self, context: Any) -> AsyncIterator[None]:
-        if len(self._open) >= MAX_STREAMS:
+    async def _opened(self, context: Any, strangers: int = 0) -> AsyncIterator[None]:
+        are_many = strangers and self._of_strangers >= MAX_OF_STRANGERS
+        if are_many or len(self._open) >= MAX_STREAMS:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams at once")
         stream = asyncio.current_task()
         self._open.add(stream)
+        self._of_strangers += strangers
         try:
             yield
         except asyncio.CancelledError:
@@ -99,6 +109,7 @@ class Streams:
             raise
         finally:
             self._open.discard(stream)
+            self._of_strangers -= strangers
 
 
 async def _refuse_malformed(request: Any, context: Any) -> None:

@@ -108,13 +108,16 @@ def name_mentee(
 ) -> None:
     """Make sure that an organisation knows the mentee, and lock that.
 
-    A name other than None becomes theirs. A mentee who is new there has `unless_known` otherwise.
+    A name other than None becomes theirs. One of whom no name is known there has `unless_known`
+    otherwise.
     """
     new = {"mentee_id": mentee_id, "org_id": org_id}
     statement = upserts.insert(connection, mentees).values(
         **new, mentee_name=unless_known if name is None else name
     )
-    kept = mentees.c.mentee_name if name is None else statement.excluded.mentee_name
+    given = statement.excluded.mentee_name
+    known = func.coalesce(func.nullif(mentees.c.mentee_name, ""), given)
+    kept = known if name is None else given
     connection.execute(
         statement.on_conflict_do_update(index_elements=[*new], set_={"mentee_name": kept})
     )

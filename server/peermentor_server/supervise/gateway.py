@@ -7,6 +7,7 @@ the file.
 
 import copy
 import json
+import resource
 import shutil
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ from peermentor_server.trace_export import TraceExport
 _HOST = "peermentor"
 _TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 _CERTIFICATE = "certificate.json"
+# As long as the headers of a request may take.
+_HANDSHAKE = "5s"
+_CONNECTIONS = "max_active_downstream_connections"
 
 
 class GatewayMissing(CommandFailed):
@@ -112,7 +116,9 @@ def _speak_tls(config: dict[str, Any], directory: Path, authorities: bytes | Non
         if authorities is not None:
             trusted = {"trusted_ca": {"inline_string": authorities.decode()}}
             socket["typed_config"]["common_tls_context"]["validation_context"] = trusted
-        listener["filter_chains"][0]["transport_socket"] = socket
+            socket["typed_config"]["require_client_certificate"] = False
+        chain = listener["filter_chains"][0]
+        chain |= {"transport_socket": socket, "transport_socket_connect_timeout": _HANDSHAKE}
 
 
 def _tls_socket(directory: Path, protocols: Sequence[str]) -> dict[str, Any]:
@@ -163,6 +169,7 @@ def configuration(
             _set_files(each.get("typed_config", {}), root)
     _set_hosts(manager, settings)
     _set_cors_origins(manager, settings.cors_origins)
+    _limit_connections(config)
     if traces is not None:
         _trace(config, traces)
     return config
@@ -191,6 +198,20 @@ def _set_address(part: dict[str, Any], address: Address) -> None:
     if address.host == "::":
         # All addresses of this machine, whichever their family.
         socket["ipv4_compat"] = True
+
+
+def _limit_connections(config: dict[str, Any]) -> None:
+    """Let callers have three quarters of the files that may be open: at that, Envoy refuses more.
+
+    Without files it would accept nobody, and say nothing.
+    """
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return
+    for monitor in config["overload_manager"]["resource_monitors"]:
+        limits = monitor["typed_config"]
+        if (most := limits.get(_CONNECTIONS)) is not None:
+            limits[_CONNECTIONS] = min(most, files * 3 // 4)
 
 
 def _set_workers(cluster: dict[str, Any], workers: Sequence[Address | Path]) -> None:
