@@ -99,8 +99,10 @@ def postgresql_parameters(url: str) -> dict[str, str]:
     return found
 
 
-def without_secrets(url: str) -> str:
-    """Return the URL as it was given, with *** for each secret."""
+def shown(url: str) -> str:
+    """Return the URL without its secrets: as it was given, but with the whole path of a file."""
+    if is_sqlite(url):
+        return _SQLITE + sqlite_file(url)
     before, mark, query = _PASSWORD.sub(r"\1:***@", url).partition("?")
     return before + mark + "&".join(map(_without_secret, query.split("&")))
 

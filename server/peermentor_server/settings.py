@@ -416,7 +416,7 @@ def load(environment: Mapping[str, str], **overrides: Any) -> Settings:
     given = {
         name: value
         for name in Settings.model_fields
-        if (value := environment.get(f"{PREFIX}{name.upper()}", "")).strip()
+        if (value := environment.get(variable(name), "")).strip()
     }
     given |= _of_file(environment, given)
     try:
@@ -441,6 +441,20 @@ def _of_file(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[s
         raise InvalidSettings(f"{DATABASE_URL_FILE}: {file} is no text in UTF-8") from None
 
 
+def variable(name: str) -> str:
+    """Return the name of the variable that a setting is given by."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def source(name: str, environment: Mapping[str, str]) -> str:
+    """Say where `load` has a setting from: `default`, `environment`, or `file` and its name."""
+    if environment.get(variable(name), "").strip():
+        return "environment"
+    if name == "database_url" and (file := environment.get(DATABASE_URL_FILE, "").strip()):
+        return f"file {Path(file).absolute()}"
+    return "default"
+
+
 def log_format(environment: Mapping[str, str]) -> str:
     """Read how to log from an environment, as long as it is not known whether all is well."""
     word = environment.get(f"{PREFIX}LOG_FORMAT", "").strip().lower()
@@ -449,17 +463,11 @@ def log_format(environment: Mapping[str, str]) -> str:
 
 def unknown(names: Iterable[str]) -> list[str]:
     """Return the names of variables that look like settings and are none."""
-    known = (
-        _OF_CLIENTS
-        | {DATABASE_URL_FILE}
-        | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    )
+    known = _OF_CLIENTS | {DATABASE_URL_FILE} | set(map(variable, Settings.model_fields))
     return sorted(name for name in names if name.upper().startswith(PREFIX) and name not in known)
 
 
 def _explain(error: Any) -> str:
     # Never the value: a database URL holds a password.
     message = str(error["msg"]).removeprefix("Value error, ")
-    return (
-        message if message.startswith(PREFIX) else f"{PREFIX}{error['loc'][0].upper()}: {message}"
-    )
+    return message if message.startswith(PREFIX) else f"{variable(error['loc'][0])}: {message}"

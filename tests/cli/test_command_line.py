@@ -32,6 +32,7 @@ def test_help_lists_every_command() -> None:
     for command in (
         "serve",
         "check",
+        "config",
         "migrate",
         "demo",
         "import-mentees",

@@ -178,6 +178,13 @@ def _check(configured: Settings, options: argparse.Namespace) -> int:
     return SUCCESS
 
 
+def _show_config(configured: Settings, options: argparse.Namespace) -> None:
+    from peermentor_server.cli import effective
+
+    found = effective.all_of(configured, os.environ)
+    _tell(effective.as_json(found) if options.json else effective.as_text(found))
+
+
 def _tell_of_settings(problems: str) -> None:
     from peermentor_server.cli import doctor
 
@@ -333,6 +340,7 @@ _COMMANDS = {
     "worker": _work,
     "metrics": _show_metrics,
     "check": _check,
+    "config": _show_config,
     "migrate": _migrate,
     "demo": _demo,
     "import-mentees": _import_mentees,

@@ -56,8 +56,9 @@ class Database:
         file_identity: FileIdentity | None = None,
     ) -> None:
         """Name a database, on SQLite at will only this one file: nothing connects yet."""
-        self._url = url
         self.backend = _backend(url, pool_size, timing, file_identity)
+        self.location = database_url.shown(url)
+        """Where it is, without secrets."""
         for engine in self._engines():
             statements.measure(engine)
         self._own = _Own()
@@ -71,13 +72,6 @@ class Database:
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
-
-    @property
-    def location(self) -> str:
-        """The URL without its secrets: as it was given, but with the whole path of a file."""
-        if self.file is not None:
-            return f"sqlite:///{self.file}"
-        return database_url.without_secrets(self._url)
 
     @property
     def file(self) -> Path | None:
