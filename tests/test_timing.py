@@ -107,6 +107,12 @@ def test_a_migration_waits_for_another_one_longer_than_a_call_does() -> None:
     assert USUAL.migration_lock_s > 60 * USUAL.lock_s
 
 
+def test_a_call_outlasts_the_turn_of_a_migration() -> None:
+    # With time left for all who have waited with it.
+    assert USUAL.migration_turn_s < USUAL.call_s / 2
+    assert USUAL.migration_turn_s < USUAL.idle_in_transaction_s / 2
+
+
 # --- Health ---
 
 

@@ -47,6 +47,10 @@ class Timing:
     migration_lock_s: float = 3600.0
     """For a migration by another program, which may have millions of rows to go through."""
 
+    migration_turn_s: float = 1.0
+    """How long a migration waits for tables of PostgreSQL's at a time, and calls behind it; and how
+    long it then lets these go on."""
+
     statement_s: float = 30.0
     """When PostgreSQL itself ends a statement of whom it has lost sight. Imports and samples take
     their time."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from sqlalchemy import text
 
 import peermentor
 from peermentor_server.cli import commands, doctor, sample_data
@@ -319,6 +320,18 @@ def test_check_recognises_a_pooler(postgresql: Database) -> None:
         result = run("check", PEERMENTOR_DATABASE_URL=url)
     assert result.returncode == 0
     assert "ok     database: behind a pooler, whose pool_mode must be" in result.stdout
+
+
+def test_check_knows_whether_a_newer_schema_is_for_this_program_too(own: Database) -> None:
+    def found(revision: str) -> "CompletedProcess[str]":
+        with own.write() as connection:
+            connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+        return run("check", PEERMENTOR_DATABASE_URL=url_of(own))
+
+    well = found("0002_for_0001")
+    assert (well.returncode, well.stderr) == (0, "")
+    assert "ok     database: its schema is newer than this program, and" in well.stdout
+    assert "is newer than this program, or older than" in found("0003_for_0002").stderr
 
 
 def test_check_makes_no_file(tmp_path: Path) -> None:

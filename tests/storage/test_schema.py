@@ -13,12 +13,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, inspect, text
 
+from peermentor_server.failures import CommandFailed
 from peermentor_server.rules.errors import DatabaseUnavailable, DomainError, diagnosis
-from peermentor_server.storage import assignments, schema
+from peermentor_server.storage import assignments, opening, schema
+from peermentor_server.storage.engine import deadlines
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.schema import NEWEST, State
 from peermentor_server.storage.tables import metadata
+from peermentor_server.timing import Timing
 from support import catalogs, commands, migrations
+from support.databases import url_of
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -218,13 +223,84 @@ def test_a_new_database_is_behind_until_it_is_migrated(own: Database) -> None:
 
 def test_the_schema_of_a_newer_program_is_unknown_and_left_alone(own: Database) -> None:
     schema.migrate(own)
-    with own.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    before = _snapshot(own)
+    before = _renamed(own, "9999")
     assert schema.state(own) is State.UNKNOWN
     with pytest.raises(schema.NewerSchema):
         schema.migrate(own)
     assert _snapshot(own) == before
+
+
+def test_a_newer_schema_says_for_which_programs_it_is(own: Database) -> None:
+    schema.migrate(own)
+    for revision in ("0002_for_0001", "0003_for_0001"):
+        before = _renamed(own, revision)
+        assert schema.state(own) is State.NEWER
+        opening.require_schema(own)
+        schema.migrate(own)
+        assert _snapshot(own) == before
+    # The last ones are of no program of ours.
+    for revision in ("0003_for_0002", "0002", "0001_for_0001", "0002_for_0001x"):
+        before = _renamed(own, revision)
+        assert schema.state(own) is State.UNKNOWN
+        with pytest.raises(CommandFailed, match="is newer than this program"):
+            opening.require_schema(own)
+        assert _snapshot(own) == before
+
+
+def _renamed(database: Database, revision: str) -> tuple[object, ...]:
+    """Let the newest migration be of this name; return what there is then."""
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+    return _snapshot(database)
+
+
+def test_migrations_keep_their_promises_to_older_programs() -> None:
+    scripts = ScriptDirectory(str(schema._MIGRATIONS)).walk_revisions()
+    names = [script.revision for script in scripts][::-1]
+    assert _broken_promises(names) == []
+    # What a schema is for after one migration, it cannot be for if the one before was not.
+    assert _broken_promises(["0001", "0002_for_0001", "0003_for_0002", "0004_for_0001"]) == ["0004"]
+    assert _broken_promises(["0001", "0002_for_0001", "0003", "0004_for_0002"]) == ["0004"]
+    assert _broken_promises(["0001", "0002_for_0002", "0002", "x"]) == ["0002", "0002", "x"]
+
+
+def _broken_promises(names: list[str]) -> list[str]:
+    """Return the numbers of migrations whose names are none, or say what cannot be."""
+    broken, oldest = [], "0001"
+    for place, name in enumerate(names, 1):
+        number = schema.number(name)
+        first = name.partition("_for_")[2] or number
+        if number != f"{place:04}" or not oldest <= first or (first == number) == ("_" in name):
+            broken.append(number)
+        oldest = max(oldest, first)
+    return broken
+
+
+def test_a_migration_lets_others_go_on_while_it_waits_for_one_who_reads(
+    postgresql: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations.add(monkeypatch, tmp_path, "ALTER TABLE assignments ADD COLUMN origin TEXT")
+    patient = Database(url_of(postgresql), timing=Timing(migration_turn_s=0.1))
+    migration = threading.Thread(target=schema.migrate, args=[patient])
+
+    with postgresql.snapshot() as reader:
+        reader.execute(text("SELECT count(*) FROM assignments"))
+        migration.start()
+        wait_until(lambda: _is_waited_for(postgresql), 20)
+        for _ in range(10):
+            with deadlines.within(2), postgresql.write() as connection:
+                assignments.name_mentee(connection, "org_03", "user_088", "Bjørn Solberg")
+                connection.execute(text("SELECT count(*) FROM assignments"))
+        assert migration.is_alive()
+    migration.join(20)
+    assert schema.state(postgresql) is State.CURRENT
+    patient.close()
+
+
+def _is_waited_for(database: Database) -> bool:
+    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with database.read() as connection:
+        return bool(connection.execute(query).scalar_one())
 
 
 # --- What another program keeps there ---

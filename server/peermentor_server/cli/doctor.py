@@ -22,6 +22,7 @@ from peermentor_server.supervise import gateway, scratch
 from peermentor_server.trace_export import CannotTrace, TraceExport
 
 _GATEWAY_TIMEOUT_S = 30
+_NEWER = "its schema is newer than this program, and for this program too"
 _POOLED = (
     "behind a pooler, whose pool_mode must be transaction or session; nothing is prepared, and "
     "time-outs are set in each transaction"
@@ -120,9 +121,13 @@ def _look_into(database: Database) -> Finding:
             f"the schema of {database.location} is out of date; run: peermentor-server migrate"
         )
         return Finding("database", (problem,))
-    if state is schema.State.CURRENT:
+    if state in {schema.State.CURRENT, schema.State.NEWER}:
         database.ping()
-    return Finding("database", damage, _POOLED if database.is_pooled() else "")
+    notes = [
+        *([_NEWER] if state is schema.State.NEWER else []),
+        *([_POOLED] if database.is_pooled() else []),
+    ]
+    return Finding("database", damage, "; ".join(notes))
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:

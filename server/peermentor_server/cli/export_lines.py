@@ -200,7 +200,7 @@ def write_header(header: Header) -> bytes:
         {
             "kind": _EXPORT,
             "format": FORMAT,
-            "schema": schema.NEWEST,
+            "schema": schema.number(schema.NEWEST),
             "exported_at": _instant(header.exported_at),
             "organizations": header.organizations,
             "rows": header.rows,
@@ -256,7 +256,7 @@ def _require_version(fields: Mapping[str, Any]) -> None:
     revision = fields.get("schema")
     if not isinstance(revision, str) or not revision.isdecimal():
         raise _InvalidLine("schema: must be the revision of a schema, such as 0001")
-    if int(revision) > int(schema.NEWEST):
+    if int(revision) > int(schema.number(schema.NEWEST)):
         raise _InvalidLine("schema: is newer than this program; import it by a newer one")
 
 

@@ -26,7 +26,10 @@ def open_database(
 
 
 def require_schema(database: Database) -> None:
-    """Bring SQLite up to date; on PostgreSQL that is left to `migrate`, at its owner's time."""
+    """Bring SQLite up to date; on PostgreSQL that is left to `migrate`, at its owner's time.
+
+    A newer schema that is for this program too will do.
+    """
     if database.dialect == "sqlite":
         migrate(database)
         return

@@ -1,5 +1,11 @@
-"""The schema of a database: how far it is, and how to bring it up to date."""
+"""The schema of a database: how far it is, and how to bring it up to date.
 
+A migration is named by its number: 0002. One that older programs can live with also names the
+first migration whose programs can: 0002_for_0001. The name is all that an older program knows of
+it, and so decides whether that program goes on, and may be started.
+"""
+
+import re
 from enum import Enum, auto
 from pathlib import Path
 
@@ -14,10 +20,11 @@ from peermentor_server.storage.tables import VERSION_TABLE, mentees, metadata
 # part of a worker's start.
 NEWEST = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_NAME = re.compile(r"([0-9]{4})(?:_for_([0-9]{4}))?")
 
 
 class NewerSchema(Exception):
-    """Only a newer program knows this schema; see State.UNKNOWN."""
+    """Only a newer program can use this schema; see State.UNKNOWN."""
 
 
 class State(Enum):
@@ -25,8 +32,13 @@ class State(Enum):
 
     CURRENT = auto()
     BEHIND = auto()
+    NEWER = auto()
+    """Written by a newer program, for this one too."""
     UNKNOWN = auto()
     """Written by a newer program: nothing here can say what it means."""
+
+
+_UP_TO_DATE = {State.CURRENT, State.NEWER}
 
 
 def state(database: Database) -> State:
@@ -52,11 +64,24 @@ def _state(connection: Connection) -> State:
 def _compare(revision: str | None) -> State:
     if revision == NEWEST:
         return State.CURRENT
+    if revision is not None and _is_for_this_program(revision):
+        return State.NEWER
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory(str(_MIGRATIONS)).walk_revisions()
     known = revision is None or revision in {script.revision for script in scripts}
     return State.BEHIND if known else State.UNKNOWN
+
+
+def number(revision: str) -> str:
+    """Return the number of a migration; of two, the higher one is the newer one."""
+    return revision.partition("_")[0]
+
+
+def _is_for_this_program(revision: str) -> bool:
+    found = _NAME.fullmatch(revision)
+    oldest = found and found[2]
+    return oldest is not None and oldest <= number(NEWEST) < number(revision)
 
 
 def _own_revision(connection: Connection) -> str | None:
@@ -87,9 +112,10 @@ def _revision(connection: Connection) -> str | None:
 def migrate(database: Database, revision: str = "head") -> None:
     """Bring the schema up to date in one transaction, one program at a time.
 
-    Raises NewerSchema for a schema that only a newer program knows.
+    One that is newer, and for this program too, is left as it is. Raises NewerSchema for one that
+    only a newer program can use.
     """
-    if revision == "head" and state(database) is State.CURRENT:
+    if revision == "head" and state(database) in _UP_TO_DATE:
         return
     from alembic import command
     from alembic.config import Config
@@ -99,7 +125,12 @@ def migrate(database: Database, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     with database.write(is_patient=True) as connection:
         database.backend.wait_for_migrations(connection)
-        if _state(connection) is State.UNKNOWN:
+        found = _state(connection)
+        if found is State.UNKNOWN:
             raise NewerSchema
+        if found is State.NEWER:
+            return
+        tables = set(inspect(connection).get_table_names()) & metadata.tables.keys()
+        database.backend.keep_out(connection, sorted(tables))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

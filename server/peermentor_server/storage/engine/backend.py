@@ -1,6 +1,6 @@
 """What is not the same with every database, in one place for each: `sqlite`, `postgresql`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,12 @@ class Backend(Protocol):
 
     def wait_for_migrations(self, connection: Connection) -> None:
         """Keep other programs from migrating until the end of the transaction."""
+
+    def keep_out(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Keep all others out of these tables until the end of the transaction.
+
+        Who reads one for long is waited for, and nobody else waits for that.
+        """
 
     def overwrite_erased(self) -> None:
         """See to it that nothing of deleted rows stays behind, once their deletion is stored."""

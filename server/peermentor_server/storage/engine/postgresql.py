@@ -1,13 +1,14 @@
 """PostgreSQL: how its engine is made, so that it finds the primary, and leaves it in time."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from peermentor_server.storage.engine import deadlines, sessions
 from peermentor_server.storage.engine.bounded_connection import BoundedConnection
@@ -27,6 +28,11 @@ _PARAMETERS: dict[str, Any] = {
 }
 # Any number will do, as long as nobody else locks the same one in this database.
 _ADVISORY_LOCK = 7_033_636_685
+# What it ends with to wait for tables that others use.
+_IN_USE = {
+    "57014",  # query_canceled
+    "40P01",  # deadlock_detected
+}
 
 
 class PostgreSQL:
@@ -89,6 +95,28 @@ class PostgreSQL:
         connection.execute(sql("SET LOCAL lock_timeout = 0"))
         connection.execute(sql("SET LOCAL statement_timeout = 0"))
         connection.execute(sql("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+    def keep_out(self, connection: Connection, tables: Sequence[str]) -> None:
+        """See Backend."""
+        if not tables:
+            return
+        # Whoever comes while it waits waits behind it: so it never waits for long, and lets go of
+        # what it has before it tries again. A time-out of locks would be for each table anew.
+        turn_s = self._timing.migration_turn_s
+        end = time.monotonic() + self._timing.migration_lock_s
+        while True:
+            connection.exec_driver_sql("SAVEPOINT outside")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(turn_s * 1000)}")
+            try:
+                connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)}")
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _IN_USE or time.monotonic() > end:
+                    raise
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT outside")
+                time.sleep(turn_s)
+            else:
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                return
 
     def overwrite_erased(self) -> None:
         """See Backend. PostgreSQL does it by itself, in its own time."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -102,6 +102,9 @@ class SQLite:
 
     def wait_for_migrations(self, connection: Connection) -> None:
         """See Backend. The write transaction itself keeps others out."""
+
+    def keep_out(self, connection: Connection, tables: Sequence[str]) -> None:
+        """See Backend. Who reads goes on with what was there before."""
 
     def overwrite_erased(self) -> None:
         """Move everything from the write-ahead log to the database file, and empty the log."""
