@@ -145,13 +145,13 @@ class Journal:
 class Load:
     """Several callers at work; each has an assignment of its own, and makes new ones."""
 
-    def __init__(self, *, keyed: bool) -> None:
+    def __init__(self, *, keyed: bool, pause_s: float) -> None:
         self.calls = 0
         self.failures: list[Failed] = []
         self.slowest = 0.0
         self.acknowledged_at: list[float] = []
         """When writes were acknowledged."""
-        self._keyed = keyed
+        self._keyed, self._pause_s = keyed, pause_s
         self._stale: list[str] = []
         self._created: dict[str, str] = {}
         self._journals: list[Journal] = []
@@ -215,7 +215,7 @@ class Load:
         with self._lock:
             self.calls += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
-        time.sleep(PAUSE_S)
+        time.sleep(self._pause_s)
         return answer
 
     def stop(self) -> None:
@@ -275,10 +275,16 @@ class Load:
 
 @contextmanager
 def under_load(
-    rest: str, grpc: str, *, keyed: bool = True, rest_callers: int = 4, grpc_callers: int = 2
+    rest: str,
+    grpc: str,
+    *,
+    keyed: bool = True,
+    rest_callers: int = 4,
+    grpc_callers: int = 2,
+    pause_s: float = PAUSE_S,
 ) -> Iterator[Load]:
     """Let callers work until the end of the block."""
-    load = Load(keyed=keyed)
+    load = Load(keyed=keyed, pause_s=pause_s)
     callers: list[Caller] = []
     callers += [RestCaller(rest, keyed=keyed) for _ in range(rest_callers)]
     callers += [GrpcCaller(grpc, keyed=keyed) for _ in range(grpc_callers)]
