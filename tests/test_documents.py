@@ -115,6 +115,18 @@ def test_every_link_leads_to_a_file() -> None:
     assert [each for each in links if not ((ROOT / each[0]).parent / each[1]).exists()] == []
 
 
+def test_the_page_on_several_machines_shows_its_file_and_settings_that_there_are() -> None:
+    blocks = BLOCK.findall(DOCUMENTS["docs/several-machines.md"])
+    shown = [text for kind, text in blocks if kind == "yaml"]
+    assert len(shown) == 2
+    file = (ROOT / "deploy/several-machines/envoy.yaml").read_text()
+    assert [text for text in shown if text not in file] == []
+    (given,) = [text for kind, text in blocks if kind == "ini"]
+    names = re.findall("^(.+?)=", given, re.MULTILINE)
+    assert len(names) == 5
+    assert settings.unknown(names) == []
+
+
 def test_every_place_that_the_architecture_names_is_there() -> None:
     text = DOCUMENTS["docs/architecture.md"]
     places = re.findall(r"^\| [\w ]+ \| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE)

@@ -4,6 +4,7 @@ import http.client
 import itertools
 import json
 import random
+import ssl
 import threading
 import time
 from collections import Counter
@@ -38,17 +39,26 @@ class Failed(Exception):
         self.status = status
 
 
+@dataclass(frozen=True)
+class Secured:
+    """How to call what speaks TLS, and wants to know who calls."""
+
+    authority: bytes
+    key: str
+
+
 class RestCaller:
     """Calls the REST routes over one connection, and repeats nothing."""
 
-    def __init__(self, address: str, *, keyed: bool) -> None:
-        self._address, self._keyed = address, keyed
+    def __init__(self, address: str, *, keyed: bool, secured: Secured | None = None) -> None:
+        self._address, self._keyed, self._secured = address, keyed, secured
         self._connection: http.client.HTTPConnection | None = None
 
     def create(self, mentee_id: str) -> str:
         body, headers = PEOPLE | {"mentee_id": mentee_id}, {}
-        # Either way is as good as the other.
-        if self._keyed and random.random() < 0.5:
+        # Either way is as good as the other. But what only passes calls on, with TLS, looks into no
+        # body.
+        if self._keyed and (self._secured or random.random() < 0.5):
             headers["Idempotency-Key"] = mentee_id
         elif self._keyed:
             body["request_id"] = mentee_id
@@ -70,11 +80,14 @@ class RestCaller:
     def call(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Any:
-        connection = self._connection or http.client.HTTPConnection(self._address, timeout=30)
+        connection = self._connection or self._connect()
         self._connection = None
         data = None if body is None else json.dumps(body)
+        sent = {**headers, "Content-Type": "application/json"}
+        if self._secured:
+            sent["Authorization"] = f"Bearer {self._secured.key}"
         try:
-            connection.request(method, path, data, {**headers, "Content-Type": "application/json"})
+            connection.request(method, path, data, sent)
             response = connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -86,16 +99,32 @@ class RestCaller:
         self._connection = connection
         return json.loads(text)
 
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._secured is None:
+            return http.client.HTTPConnection(self._address, timeout=30)
+        context = ssl.create_default_context(cadata=self._secured.authority.decode())
+        return http.client.HTTPSConnection(self._address, timeout=30, context=context)
+
     def close(self) -> None:
         if self._connection:
             self._connection.close()
 
 
+def client(address: str, secured: Secured | None, retries: int = 0) -> Client:
+    """Return a client of the Python package."""
+    if secured is None:
+        return Client(address, retries=retries)
+    return Client(
+        address, retries=retries, tls=True, ca_certificate=secured.authority, token=secured.key
+    )
+
+
 class GrpcCaller:
     """Calls over native gRPC. Without `keyed`, the client repeats nothing."""
 
-    def __init__(self, address: str, *, keyed: bool) -> None:
-        self._client = Client(address, retries=20 if keyed else 0)
+    def __init__(self, address: str, *, keyed: bool, secured: Secured | None = None) -> None:
+        retries = 20 if keyed else 0
+        self._client = client(address, secured, retries=retries)
 
     def create(self, mentee_id: str) -> str:
         made = self._call(self._client.assignments.create, mentee_id=mentee_id, **PEOPLE)
@@ -282,12 +311,13 @@ def under_load(
     rest_callers: int = 4,
     grpc_callers: int = 2,
     pause_s: float = PAUSE_S,
+    secured: Secured | None = None,
 ) -> Iterator[Load]:
     """Let callers work until the end of the block."""
     load = Load(keyed=keyed, pause_s=pause_s)
     callers: list[Caller] = []
-    callers += [RestCaller(rest, keyed=keyed) for _ in range(rest_callers)]
-    callers += [GrpcCaller(grpc, keyed=keyed) for _ in range(grpc_callers)]
+    callers += [RestCaller(rest, keyed=keyed, secured=secured) for _ in range(rest_callers)]
+    callers += [GrpcCaller(grpc, keyed=keyed, secured=secured) for _ in range(grpc_callers)]
     threads = [
         threading.Thread(target=load.work, args=(f"caller{number}", caller))
         for number, caller in enumerate(callers)
