@@ -12,7 +12,9 @@ import psutil
 import pytest
 import trustme
 import yaml
+from grpc import StatusCode
 
+from peermentor import Unavailable
 from peermentor_server.services import idempotency
 from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
@@ -47,6 +49,9 @@ class Machine:
 
     def stop(self) -> None:
         self._stack.close()
+
+    def is_alive(self) -> bool:
+        return self.running is not None and self.running.process.poll() is None
 
     def calls(self) -> int:
         """Return how many calls it has answered."""
@@ -143,6 +148,7 @@ def test_no_call_fails_when_a_machine_is_lost(site: Site, postgresql: Database) 
     with postgresql.read() as connection:
         load.assert_nothing_lost_or_doubled(connection)
     measured(f"{load.summary}, {site.tier.repeated()} repeated")
+    _assert_all_are_told_when_no_machine_is_left(site)
 
 
 def _lose_one(site: Site, load: Load) -> None:
@@ -191,11 +197,28 @@ def _assert_who_is_gone_without_a_word_is_left(site: Site) -> None:
     site.await_machines(2)
 
 
+def _assert_all_are_told_when_no_machine_is_left(site: Site) -> None:
+    """Check that the tier refuses in the way of the service."""
+    for machine in site.machines:
+        if machine.is_alive():
+            machine.lose()
+    site.await_machines(0)
+    with httpx.Client(verify=_context(site)) as caller:
+        answer = caller.get(f"https://{site.tier.address}{BASE}")
+    assert (answer.status_code, answer.json()["code"]) == (503, StatusCode.UNAVAILABLE.value[0])
+    with client(site.tier.address, site.secured) as caller, pytest.raises(Unavailable) as raised:
+        caller.assignments.list(limit=1).page(1)
+    assert answer.json()["message"] in str(raised.value)
+
+
+def _context(site: Site) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=site.secured.authority.decode())
+
+
 def _assert_ids_count_everywhere(site: Site) -> None:
     """Check that a create with one id, on each machine, is one create."""
-    context = ssl.create_default_context(cadata=site.secured.authority.decode())
     headers = {"authorization": f"Bearer {site.secured.key}", "idempotency-key": "once"}
-    with httpx.Client(verify=context, headers=headers) as caller:
+    with httpx.Client(verify=_context(site), headers=headers) as caller:
         answers = [
             caller.post(
                 f"https://{machine.address}{BASE}",
