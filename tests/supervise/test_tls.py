@@ -191,7 +191,7 @@ def test_who_requires_keys_says_so_and_is_called_as_it_prints(tmp_path: Path) ->
         for command in re.findall(r"^ *(curl .*)$", running.welcome, re.MULTILINE):
             called = subprocess.run(
                 ["bash", "-c", command.replace("curl ", f"curl --cacert {tmp_path}/root.pem ")],
-                env=os.environ | {"KEY": key.stdout.strip()},
+                env=os.environ | {"PEERMENTOR_TOKEN": key.stdout.strip()},
                 capture_output=True,
                 text=True,
                 timeout=20,

@@ -315,7 +315,7 @@ def _welcome(configured: Settings) -> str:
     sample = json.dumps(SAMPLE, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
     key, about_keys = "", ""
     if configured.access == "required":
-        key = ' -H "Authorization: Bearer $KEY"'
+        key = ' -H "Authorization: Bearer $PEERMENTOR_TOKEN"'
         about_keys = f"\nCalls need a key; this makes one: {PROGRAM} keys create --help\n"
     return f"""
 peermentor is running. Ctrl-C stops it.
