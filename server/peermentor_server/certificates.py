@@ -41,6 +41,8 @@ def read(certificate: Path, key: Path) -> Pair:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise Unusable(f"PEERMENTOR_TLS_KEY: {key} is not the key of {certificate}") from None
+        if error.reason == "EE_KEY_TOO_SMALL":
+            raise Unusable(f"PEERMENTOR_TLS_KEY: {key} is too short to be safe") from None
         raise Unusable(
             f"PEERMENTOR_TLS_CERTIFICATE: {certificate} and {key} are no certificate and its key, "
             "in PEM and without a password"

@@ -15,6 +15,14 @@ import grpc
 import httpx
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -242,6 +250,21 @@ def test_only_a_certificate_and_its_own_key_are_read(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(Unusable, match="are no certificate and its key"):
             read(certificate, key)
+
+
+def test_a_short_key_is_refused_as_one(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be refused
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+    signed = x509.CertificateBuilder(name, name, key.public_key(), 1, start, end).sign(
+        key, hashes.SHA256()
+    )
+    (tmp_path / "cert.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    with pytest.raises(Unusable, match=r"key\.pem is too short to be safe"):
+        read(tmp_path / "cert.pem", tmp_path / "key.pem")
 
 
 def test_a_watch_sees_a_new_pair_once(tmp_path: Path) -> None:
