@@ -111,15 +111,24 @@ def name_mentee(
     A name other than None becomes theirs. One of whom no name is known there has `unless_known`
     otherwise.
     """
-    new = {"mentee_id": mentee_id, "org_id": org_id}
-    statement = upserts.insert(connection, mentees).values(
-        **new, mentee_name=unless_known if name is None else name
+    connection.execute(
+        _naming(connection.dialect.name, becomes_theirs=name is not None),
+        {
+            "mentee_id": mentee_id,
+            "org_id": org_id,
+            "mentee_name": unless_known if name is None else name,
+        },
     )
+
+
+@cache
+def _naming(dialect: str, *, becomes_theirs: bool) -> Any:
+    statement = upserts.insert(dialect, mentees)
     given = statement.excluded.mentee_name
     known = func.coalesce(func.nullif(mentees.c.mentee_name, ""), given)
-    kept = known if name is None else given
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[*new], set_={"mentee_name": kept})
+    return statement.on_conflict_do_update(
+        index_elements=["mentee_id", "org_id"],
+        set_={"mentee_name": given if becomes_theirs else known},
     )
 
 

@@ -93,7 +93,7 @@ def _claim(connection: Connection, request: Request, now: datetime) -> Row[Any]:
 
     On PostgreSQL a twin waits here until the first one has ended, either way.
     """
-    statement = upserts.insert(connection, idempotency_keys).values(
+    statement = upserts.insert(connection.dialect.name, idempotency_keys).values(
         owner=request.owner,
         rpc=request.rpc,
         request_id=request.request_id,

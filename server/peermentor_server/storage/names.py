@@ -157,7 +157,7 @@ def _leave_out_what_is_known(target: Connection, source: Table) -> None:
 def _move(target: Connection, source: Table) -> None:
     # In one order for all, so that two imports never wait for each other.
     names = select(source).order_by(source.c.mentee_id, source.c.org_id)
-    statement = upserts.insert(target, mentees).from_select(_COLUMNS, names)
+    statement = upserts.insert(target.dialect.name, mentees).from_select(_COLUMNS, names)
     target.execute(
         statement.on_conflict_do_update(
             index_elements=["mentee_id", "org_id"],

@@ -161,7 +161,7 @@ def _stored(connection: Connection, kind: Kind, told: Sequence[Values]) -> Mappi
 def store(connection: Connection, wall: Wall, batch: Sequence[tuple[Kind, Values]]) -> None:
     """Store the rows that are not there yet; raise Differs for one that has other values."""
     for kind, told in _by_kind(batch):
-        statement = upserts.insert(connection, kind.table).on_conflict_do_nothing()
+        statement = upserts.insert(connection.dialect.name, kind.table).on_conflict_do_nothing()
         stored = connection.execute(
             statement,
             [dict(zip(kind.columns, values, strict=True)) for values in told],
