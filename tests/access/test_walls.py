@@ -83,7 +83,7 @@ class Tenant:
                 ("GetTemplate", {"id": key}),
                 ("UpdateTemplate", {"id": key, "name": person}),
                 ("DeleteTemplate", {"id": key}),
-                ("ListTemplates", {"limit": 3}),
+                ("ListTemplates", {"limit": 3, "is_active": True}),
                 ("ListTemplatesByCoordinator", {"coordinator_id": person}),
                 ("ListTemplatesByOrganization", {"organization_id": self.org}),
             ]
@@ -100,6 +100,7 @@ class Tenant:
             ("DeleteAssignment", {"assignment_id": key}),
             ("ListAssignments", {"limit": 3, "page": 1}),
             ("ListAssignments", {"mentee_id": person}),
+            ("ListAssignments", {"updated_after": "2026-03-01", "reminded": False}),
             ("ListOverdueAssignments", {"started_before": "2026-04-01"}),
         ]
 

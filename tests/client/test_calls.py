@@ -85,6 +85,13 @@ def test_lists_and_their_filters(client: Any) -> None:
     ]
     late = client.assignments.list_overdue(cutoff_date=CONTRACT_DAY, started_before=date.max)
     assert len(list(late)) == 2
+    client.assignments.update(first.assignment_id, reminder_sent_at=CONTRACT_DAY)
+    told = client.assignments.list_overdue(
+        reminded=True, escalated=False, updated_after="2026-03-26"
+    )
+    assert [each.org_id for each in told] == ["org_03"]
+    assert client.assignments.list(reminded=False).count() == 1
+    assert client.assignments.list(updated_after=CONTRACT_DAY).count() == 0
 
 
 def test_templates(client: Any) -> None:
@@ -93,6 +100,8 @@ def test_templates(client: Any) -> None:
     assert list(client.templates.list()) == [made]
     assert list(client.templates.list_by_coordinator("coord-119")) == [made]
     assert list(client.templates.list_by_organization("org-45")) == []
+    assert list(client.templates.list(is_active=True, activity_type="workshop")) == [made]
+    assert list(client.templates.list_by_organization("org-44", is_active=False)) == []
     client.templates.delete(made.id)
     assert list(client.templates.list()) == []
 
@@ -106,6 +115,7 @@ def test_templates(client: Any) -> None:
         ({"status": []}, "status: a str is needed, not list"),
         ({"limit": "5"}, "limit: an int is needed, not str"),
         ({"limit": True}, "limit: an int is needed, not bool"),
+        ({"reminded": 1}, "reminded: a bool is needed, not int"),
         ({"limit": 2.5}, "limit: an int is needed, not float"),
         ({"cutoff_date": 20260301}, "cutoff_date: a str is needed, not int"),
         (

@@ -52,6 +52,13 @@ def assert_names(error: dict[str, Any], field: str, description: str) -> None:
         ("colour=red", "colour", "there is no such query parameter"),
         ("status.x=1", "status", "there is no such query parameter"),
         ("a%22b=1", "a%22b", "there is no such query parameter"),
+        ("reminded=maybe", "reminded", "must be true or false"),
+        ("escalated=", "escalated", "must be true or false"),
+        (
+            "updated_after=lately",
+            "updated_after",
+            "must be a date such as 2026-03-26, or an instant",
+        ),
         ("page=1&page=2", "page", "given more than once"),
         ("page_token=a&pageToken=b", "page_token", "given more than once"),
         ("page", "page", "must be a name and a value"),

@@ -160,6 +160,14 @@ def test_an_activity_type_is_one_line_of_1_to_64_characters(
         assert call.violations.keys() == {"activity_type"}, ascii(value)
 
 
+def test_no_templates_are_asked_for_of_an_activity_type_that_is_none(service: GoodRequests) -> None:
+    for rpc in ("ListTemplates", "ListTemplatesByCoordinator", "ListTemplatesByOrganization"):
+        service.call(rpc, activity_type="x" * 64)
+        for value in ("", " ", "x" * 65, "a\nb"):
+            call = service.refuse(rpc, activity_type=value)
+            assert call.violations.keys() == {"activity_type"}, ascii(value)
+
+
 @pytest.mark.parametrize("rpc", ["CreateTemplate", "UpdateTemplate"])
 def test_the_name_of_a_template_is_not_blank(service: GoodRequests, rpc: str) -> None:
     assert service.call(rpc, name="x").name == "x"
@@ -318,6 +326,8 @@ BAD_DATES = [
         ("UpdateAssignment", "start_date"),
         ("ListOverdueAssignments", "started_before"),
         ("ListOverdueAssignments", "cutoff_date"),
+        ("ListOverdueAssignments", "updated_after"),
+        ("ListAssignments", "updated_after"),
     ],
 )
 def test_a_date_is_a_day_of_the_calendar_in_four_two_and_two_digits(
@@ -344,7 +354,7 @@ def test_a_day_is_no_instant(service: GoodRequests, rpc: str, field: str) -> Non
     assert call.violations.keys() == {field}
 
 
-def test_a_cutoff_that_is_no_rfc_3339_instant_is_refused(service: GoodRequests) -> None:
+def test_what_is_no_rfc_3339_instant_is_no_cutoff(service: GoodRequests) -> None:
     for value in (
         "2026-03-26T10:00:00",
         "2026-03-26T10:00Z",
@@ -363,8 +373,9 @@ def test_a_cutoff_that_is_no_rfc_3339_instant_is_refused(service: GoodRequests) 
         "9999-12-31T23:59:59-00:01",
         "1774519200",
     ):
-        call = service.refuse("ListOverdueAssignments", cutoff_date=value)
-        assert call.violations.keys() == {"cutoff_date"}, value
+        both = dict.fromkeys(("cutoff_date", "updated_after"), value)
+        call = service.refuse("ListOverdueAssignments", **both)
+        assert call.violations.keys() == both.keys(), value
 
 
 YEAR_1 = -62_135_596_800

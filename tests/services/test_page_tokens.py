@@ -197,6 +197,9 @@ OTHER_FILTERS: list[dict[str, Any]] = [
     {"org_id": "org_03", "coordinator_id": "user_007"},
     {"coordinator_id": "org_03"},
     {"org_id": "org_03", "status": Assignment.active},
+    {"org_id": "org_03", "reminded": False},
+    {"org_id": "org_03", "escalated": False},
+    {"org_id": "org_03", "updated_after": "2026-03-01"},
     {},
 ]
 
@@ -225,6 +228,8 @@ def test_a_token_is_refused_by_every_other_list(channel: grpc.Channel) -> None:
         ("ListOverdueAssignments", {}),
         ("ListOverdueAssignments", same),
         ("ListTemplates", {}),
+        ("ListTemplates", {"is_active": True}),
+        ("ListTemplates", {"activity_type": "workshop"}),
         ("ListTemplatesByCoordinator", same),
         ("ListTemplatesByCoordinator", other),
         ("ListTemplatesByOrganization", {"organization_id": "same"}),

@@ -19,7 +19,7 @@ from peermentor_server.storage import tables
 from peermentor_server.storage.engine.database import Database
 from support.clock import SettableClock
 from support.factories import NEW_TEMPLATE, instant, new_template, refused
-from support.resources import LISTS, Pages
+from support.resources import LISTS, TEMPLATE, Pages
 
 
 def get(templates: TemplateServiceStub, template_id: str) -> RecurringTemplate:
@@ -188,6 +188,24 @@ def test_a_coordinator_or_an_organization_has_exactly_its_templates(pages: Pages
     assert of_one.pagination.total == 2
     assert pages.numbers(**{pages.filter: "x_1"}) == [6]
     assert pages.numbers(**{pages.filter: "nobody"}) == []
+
+
+@pytest.mark.parametrize("pages", [form for form in LISTS if form.kind is TEMPLATE], indirect=True)
+def test_templates_are_listed_by_activity(pages: Pages) -> None:
+    for activity_type in ("walk", "Walk", "walk", "wal%"):
+        pages.resource.create(activity_type=activity_type)
+    pages.resource.rpcs.call("UpdateTemplate", id="rt-003", is_active=False)
+
+    assert pages.numbers(is_active=True) == [1, 2, 4]
+    assert pages.numbers(is_active=False) == [3]
+    assert pages.numbers(activity_type="walk") == [1, 3]
+    assert pages.numbers(activity_type="wal%") == [4]
+    assert pages.numbers(activity_type="walk", is_active=True) == [1]
+    first = pages(is_active=True, limit=1)
+    assert first.pagination.total == 3
+    rest = {"page_token": first.next_page_token, "is_active": True}
+    assert pages.numbers(**rest) == [2, 4]
+    assert pages.refuse(**rest | {"is_active": False}).violations.keys() == {"page_token"}
 
 
 @pytest.mark.parametrize("pages", OF_ONE, indirect=True)

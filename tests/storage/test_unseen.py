@@ -39,18 +39,14 @@ def analyzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         yield database
 
 
-def _overdue(filters: dict[str, str], page: Page, started: date | None = None) -> Read:
+def _overdue(filters: dict[str, Any], page: Page) -> Read:
+    cutoff = NOW - timedelta(days=14)
     return lambda connection: assignments.list_overdue_page(
-        connection,
-        EVERYWHERE,
-        filters,
-        page,
-        cutoff=NOW - timedelta(days=14),
-        started_before=started,
+        connection, EVERYWHERE, filters, page, cutoff=cutoff
     )
 
 
-def _list(filters: dict[str, str], page: Page) -> Read:
+def _list(filters: dict[str, Any], page: Page) -> Read:
     return lambda connection: assignments.list_page(connection, EVERYWHERE, filters, page)
 
 
@@ -70,7 +66,11 @@ READS: dict[str, Read] = {
     "overdue, by token": _overdue({}, LATER),
     "overdue, by token of a contact": _overdue({}, LATER_TOLD),
     "overdue of an organisation": _overdue({"org_id": "org_1"}, FIRST),
-    "overdue without newcomers": _overdue({}, FIRST, date(2026, 3, 1)),
+    "overdue without newcomers": _overdue({"started_before": date(2026, 3, 1)}, FIRST),
+    "overdue of an organisation, not reminded": _overdue(
+        {"org_id": "org_1", "reminded": False}, FIRST
+    ),
+    "changed lately": _list({"updated_after": NOW - timedelta(days=1)}, FIRST),
     "templates": lambda connection: templates.list_page(connection, EVERYWHERE, {}, FIRST),
     "templates of a coordinator": lambda connection: templates.list_page(
         connection, EVERYWHERE, {"coordinator_id": "coord-119"}, FIRST

@@ -97,6 +97,10 @@ FORMS = {
     "overdue of an organisation": Form(
         "ListOverdueAssignments", _always(ListOverdueAssignmentsRequest(org_id="org_1"))
     ),
+    "overdue of an organisation, reminded": Form(
+        "ListOverdueAssignments",
+        _always(ListOverdueAssignmentsRequest(org_id="org_1", reminded=True)),
+    ),
     "overdue without newcomers": Form(
         "ListOverdueAssignments",
         _always(ListOverdueAssignmentsRequest(started_before="2026-03-01")),
@@ -131,6 +135,10 @@ FORMS = {
         _always(ListTemplatesByCoordinatorRequest(coordinator_id="coordinator_1")),
     ),
     "list templates of an organisation": Form("ListTemplatesByOrganization", _OF_ORGANIZATION),
+    "list templates of an organisation, active": Form(
+        "ListTemplatesByOrganization",
+        _always(ListTemplatesByOrganizationRequest(organization_id="org_1", is_active=True)),
+    ),
     "list templates of an organisation, by token": Form(
         "ListTemplatesByOrganization", _OF_ORGANIZATION, by_token=True
     ),

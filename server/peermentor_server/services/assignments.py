@@ -36,7 +36,11 @@ _FILTERS: Mapping[str, Check] = {
     "coordinator_id": Checks.identifier,
     "peer_mentor_id": Checks.identifier,
     "mentee_id": Checks.identifier,
+    "reminded": Checks.flag,
+    "escalated": Checks.flag,
+    "updated_after": Checks.date_or_instant,
 }
+_OVERDUE_FILTERS = {**_FILTERS, "started_before": Checks.day}
 
 _CHANGES: Mapping[str, Check] = {
     "status": Checks.status,
@@ -156,17 +160,15 @@ class AssignmentService(AssignmentServiceServicer):
     ) -> ListAssignmentsResponse:
         caller = callers.principal(context)
         with Checks(request) as check:
-            filters = check.filters(_FILTERS)
+            filters = check.filters(_OVERDUE_FILTERS)
             cutoff = self._cutoff(check)
-            newcomers = check.has("started_before")
-            started_before = check.day("started_before") if newcomers else None
             # Without its own cutoff a token stays good over midnight: the later cutoff
             # only adds assignments to the end of the list.
             own_cutoff = cutoff if check.has("cutoff_date") else None
-            page = check.page(caller.subject, filters, own_cutoff, started_before)
+            page = check.page(caller.subject, filters, own_cutoff)
         with self._database.read() as connection:
             listing = assignments.list_overdue_page(
-                connection, caller.wall, filters, page, cutoff=cutoff, started_before=started_before
+                connection, caller.wall, filters, page, cutoff=cutoff
             )
         return self._answer(listing, page, lambda row: Position(row.id, row.last_contact_date))
 

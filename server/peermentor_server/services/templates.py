@@ -31,6 +31,8 @@ from peermentor_server.storage import idempotency_keys, templates
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.templates import TemplateRow
 
+_FILTERS: Mapping[str, Check] = {"is_active": Checks.flag, "activity_type": Checks.word}
+
 
 def _fields(now: datetime, is_stored: Callable[[str], bool]) -> Mapping[str, Check]:
     return {
@@ -151,6 +153,7 @@ class TemplateService(TemplateServiceServicer):
     ) -> ListTemplatesResponse:
         with Checks(request) as check:
             filters = {name: field(check, name) for name, field in required.items()}
+            filters |= check.filters(_FILTERS)
             page = check.page(caller.subject, filters)
         with self._database.read() as connection:
             listing = templates.list_page(connection, caller.wall, filters, page)

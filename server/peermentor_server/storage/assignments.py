@@ -8,10 +8,11 @@ never wait for each other.
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Select,
@@ -311,18 +312,39 @@ def _keep_contact() -> Any:
 _KEEP_CONTACT = _keep_contact()
 
 
+def _is_set(column: str, as_told_by: str) -> ColumnElement[bool]:
+    return assignments.c[column].is_not(None) == Unseen(as_told_by, Boolean())
+
+
+# How many statements of a list are kept: each has some 20 KB, and whoever tries all combinations of
+# filters finds thousands.
+_KEPT = 256
+# What filters compare that are no columns. Most rows may meet them, and no index has them.
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "reminded": _is_set("reminder_sent_at", "reminded"),
+    "escalated": _is_set("escalation_sent_at", "escalated"),
+    "updated_after": assignments.c.updated_at
+    > Unseen("updated_after", assignments.c.updated_at.type),
+    "started_before": assignments.c.start_date
+    < Unseen("started_before", assignments.c.start_date.type),
+}
+
+
 def list_page(
-    connection: Connection, wall: Wall, filters: Mapping[str, str], page: Page
+    connection: Connection, wall: Wall, filters: Mapping[str, Any], page: Page
 ) -> Listing[AssignmentRow]:
-    """List by key the assignments whose columns equal `filters`; the open ones by default."""
+    """List by key the assignments that meet all filters; the open ones by default.
+
+    Each names a column that equals it, or one of `_CONDITIONS`.
+    """
     filters, several = walls.narrowed(wall, filters, "org_id")
     statement = _list_statement(tuple(filters), Form.of(page), among=bool(several))
     return listing.fetch(connection, statement, {**filters, **several}, page, AssignmentRow)
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def _list_statement(filters: tuple[str, ...], form: Form, *, among: bool) -> Select[Any]:
-    conditions = _equal(filters, by_status=not _are_few(filters), among=among)
+    conditions = _met(filters, by_status=not _are_few(filters), among=among)
     if "status" not in filters:
         conditions.append(OPEN)
     few = _are_few(filters)
@@ -332,20 +354,17 @@ def _list_statement(filters: tuple[str, ...], form: Form, *, among: bool) -> Sel
 def list_overdue_page(
     connection: Connection,
     wall: Wall,
-    filters: Mapping[str, str],
+    filters: Mapping[str, Any],
     page: Page,
     *,
     cutoff: datetime,
-    started_before: date | None,
 ) -> Listing[AssignmentRow]:
-    """List the active assignments without contact since `cutoff`, the longest-silent first."""
+    """List the active assignments without contact since `cutoff`, the longest-silent first.
+
+    The filters are those of list_page().
+    """
     filters, several = walls.narrowed(wall, filters, "org_id")
-    values: dict[str, Any] = {
-        **filters,
-        **several,
-        "cutoff": cutoff,
-        "started_before": started_before,
-    }
+    values: dict[str, Any] = {**filters, **several, "cutoff": cutoff}
     form, last_contact = Form.of(page), page.after.last_contact if page.after else None
     if last_contact is not None:
         values["after_last_contact"] = last_contact
@@ -353,7 +372,6 @@ def list_overdue_page(
         tuple(filters),
         form,
         among=bool(several),
-        with_newcomers=started_before is None,
         after_contacted=last_contact is not None,
     )
     found = listing.fetch(connection, statement, values, page, AssignmentRow)
@@ -361,26 +379,20 @@ def list_overdue_page(
         return found
     # After the last one who was never contacted, the page goes on with those who were.
     rest = Page(page.number, page.limit - len(found.rows), Position(0, _EARLIEST), "", page.total)
-    others = list_overdue_page(
-        connection, wall, filters, rest, cutoff=cutoff, started_before=started_before
-    )
+    others = list_overdue_page(connection, wall, filters, rest, cutoff=cutoff)
     return Listing([*found.rows, *others.rows], others.total, others.more)
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def _overdue_statement(
     filters: tuple[str, ...],
     form: Form,
     *,
     among: bool,
-    with_newcomers: bool,
     after_contacted: bool,
 ) -> Select[Any]:
     last, key = assignments.c.last_contact_date, assignments.c.id
-    conditions = [*_equal(filters, by_status=False, among=among), ACTIVE]
-    if not with_newcomers:
-        started = assignments.c.start_date
-        conditions.append(started < Unseen("started_before", started.type))
+    conditions = [*_met(filters, by_status=False, among=among), ACTIVE]
     # Two ranges of the index, each of which is counted, and gone through, by itself.
     never, not_lately = last.is_(None), last < Unseen("cutoff", last.type)
     if form is not Form.FOLLOWING:
@@ -402,18 +414,19 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 def _are_few(filters: tuple[str, ...]) -> bool:
-    return any(name != "status" for name in filters)
+    return any(name != "status" and name not in _CONDITIONS for name in filters)
 
 
-def _equal(filters: tuple[str, ...], *, by_status: bool, among: bool) -> list[ColumnElement[bool]]:
+def _met(filters: tuple[str, ...], *, by_status: bool, among: bool) -> list[ColumnElement[bool]]:
     """Return the conditions of these filters; the index of the status may serve, or may not.
 
     With `among`, also that of a wall around several organisations.
     """
-    columns = {name: assignments.c[name] for name in filters}
-    conditions = {name: each == Unseen(name, each.type) for name, each in columns.items()}
+    equal = {name: assignments.c[name] for name in filters if name not in _CONDITIONS}
+    conditions = {name: each == Unseen(name, each.type) for name, each in equal.items()}
     if "status" in filters and not by_status:
         # As in ACTIVE: SQLite is not to look it up, and sort all that it finds.
         conditions["status"] = conditions["status"].is_(true())
     inside = [walls.among_several(assignments.c.org_id)] if among else []
-    return [*conditions.values(), *inside]
+    others = [_CONDITIONS[name] for name in filters if name in _CONDITIONS]
+    return [*conditions.values(), *others, *inside]

@@ -41,6 +41,7 @@ _ROWS: Select[Any] = select(*_COLUMNS)
 _BY_KEY = _ROWS.where(templates.c.id == bindparam("key"))
 _UPDATE = Update(templates, _ROWS, TemplateRow, "organization_id")
 _INSERT = insert(templates).returning(*_COLUMNS)
+_SELECTIVE = {"coordinator_id", "organization_id"}
 
 
 def add(
@@ -88,7 +89,7 @@ def remove(connection: Connection, wall: Wall, key: int) -> str | None:
 
 
 def list_page(
-    connection: Connection, wall: Wall, filters: Mapping[str, str], page: Page
+    connection: Connection, wall: Wall, filters: Mapping[str, Any], page: Page
 ) -> Listing[TemplateRow]:
     """List by key the templates whose columns equal `filters`."""
     filters, several = walls.narrowed(wall, filters, "organization_id")
@@ -101,4 +102,5 @@ def _list_statement(filters: tuple[str, ...], form: Form, *, among: bool) -> Sel
     conditions = [templates.c[name] == Unseen(name, templates.c[name].type) for name in filters]
     if among:
         conditions.append(walls.among_several(templates.c.organization_id))
-    return listing.by_key(_ROWS, templates, conditions, form=form, are_few=bool(filters))
+    few = any(name in _SELECTIVE for name in filters)
+    return listing.by_key(_ROWS, templates, conditions, form=form, are_few=few)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Integer, bindparam
+from sqlalchemy import Boolean, Integer, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
@@ -30,5 +30,5 @@ def _as_it_is(element: Unseen, compiler: Any, **options: Any) -> str:
 
 @compiles(Unseen, "sqlite")
 def _as_an_expression(element: Unseen, compiler: Any, **options: Any) -> str:
-    same = "+ 0" if isinstance(element.type, Integer) else "|| ''"
+    same = "+ 0" if isinstance(element.type, Integer | Boolean) else "|| ''"
     return f"({compiler.process(element.clauses, **options)} {same})"

@@ -5,6 +5,7 @@ that do. Rows of others are not there for it.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam
 
@@ -19,8 +20,8 @@ def inside(wall: Wall, column: ColumnElement[str]) -> list[ColumnElement[bool]]:
 
 
 def narrowed(
-    wall: Wall, filters: Mapping[str, str], column: str
-) -> tuple[Mapping[str, str], Mapping[str, list[str]]]:
+    wall: Wall, filters: Mapping[str, Any], column: str
+) -> tuple[Mapping[str, Any], Mapping[str, list[str]]]:
     """Return the filters that keep a list inside, and the values for `among_several`, if any.
 
     One organisation is a filter as callers have it, and has its index. For several, the statement

@@ -65,6 +65,9 @@ class Assignments(Resource[Connection]):
         page: int | None = None,
         limit: int | None = None,
         page_token: str | None = None,
+        reminded: bool | None = None,
+        escalated: bool | None = None,
+        updated_after: str | date | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -82,6 +85,11 @@ class Assignments(Resource[Connection]):
             page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the previous page, with the same filters and without `page`.
+            reminded: Only those whose reminder of this cycle went out (`true`), or did not (`false`).
+            escalated: Only those whose escalation of this cycle went out (`true`), or did not (`false`).
+            updated_after: Only assignments changed after this instant of RFC 3339; a date `YYYY-MM-DD` means its
+                midnight UTC. `updated_at` is in whole seconds: who asks again and again, for what has
+                changed since, goes back by a few seconds each time.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -106,8 +114,11 @@ class Assignments(Resource[Connection]):
                 "page": page,
                 "limit": limit,
                 "page_token": page_token,
+                "reminded": reminded,
+                "escalated": escalated,
+                "updated_after": updated_after,
             },
-            {},
+            {"updated_after": day_or_instant},
         )
         return Listing(self._connection, call, request, _models.Assignment)
 
@@ -368,6 +379,9 @@ class Assignments(Resource[Connection]):
         page: int | None = None,
         limit: int | None = None,
         page_token: str | None = None,
+        reminded: bool | None = None,
+        escalated: bool | None = None,
+        updated_after: str | date | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -392,6 +406,11 @@ class Assignments(Resource[Connection]):
             page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
             page_token: The `next_page_token` of the previous page, with the same filters and without `page`.
+            reminded: Only those whose reminder of this cycle went out (`true`), or did not (`false`).
+            escalated: Only those whose escalation of this cycle went out (`true`), or did not (`false`).
+            updated_after: Only assignments changed after this instant of RFC 3339; a date `YYYY-MM-DD` means its
+                midnight UTC. `updated_at` is in whole seconds: who asks again and again, for what has
+                changed since, goes back by a few seconds each time.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -418,8 +437,11 @@ class Assignments(Resource[Connection]):
                 "page": page,
                 "limit": limit,
                 "page_token": page_token,
+                "reminded": reminded,
+                "escalated": escalated,
+                "updated_after": updated_after,
             },
-            {"cutoff_date": day_or_instant, "started_before": day},
+            {"cutoff_date": day_or_instant, "started_before": day, "updated_after": day_or_instant},
         )
         return Listing(self._connection, call, request, _models.Assignment)
 
@@ -437,6 +459,8 @@ class Templates(Resource[Connection]):
         page: int | None = None,
         limit: int | None = None,
         page_token: str | None = None,
+        is_active: bool | None = None,
+        activity_type: str | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -448,7 +472,9 @@ class Templates(Resource[Connection]):
         Arguments:
             page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the previous page, without `page`.
+            page_token: The `next_page_token` of the previous page, with the same filters and without `page`.
+            is_active: Only templates that are active (`true`), or that are not (`false`).
+            activity_type: Only this kind of activity, spelt exactly so.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -468,6 +494,8 @@ class Templates(Resource[Connection]):
                 "page": page,
                 "limit": limit,
                 "page_token": page_token,
+                "is_active": is_active,
+                "activity_type": activity_type,
             },
             {},
         )
@@ -686,6 +714,8 @@ class Templates(Resource[Connection]):
         page: int | None = None,
         limit: int | None = None,
         page_token: str | None = None,
+        is_active: bool | None = None,
+        activity_type: str | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -698,7 +728,10 @@ class Templates(Resource[Connection]):
             coordinator_id: The coordinator.
             page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the previous page, with the same coordinator and without `page`.
+            page_token: The `next_page_token` of the previous page, with the same coordinator and filters and
+                without `page`.
+            is_active: Only templates that are active (`true`), or that are not (`false`).
+            activity_type: Only this kind of activity, spelt exactly so.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -718,6 +751,8 @@ class Templates(Resource[Connection]):
                 "page": page,
                 "limit": limit,
                 "page_token": page_token,
+                "is_active": is_active,
+                "activity_type": activity_type,
             },
             {},
         )
@@ -730,6 +765,8 @@ class Templates(Resource[Connection]):
         page: int | None = None,
         limit: int | None = None,
         page_token: str | None = None,
+        is_active: bool | None = None,
+        activity_type: str | None = None,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -742,8 +779,10 @@ class Templates(Resource[Connection]):
             organization_id: The organization.
             page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
             limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
-            page_token: The `next_page_token` of the previous page, with the same organization and without
-                `page`.
+            page_token: The `next_page_token` of the previous page, with the same organization and filters and
+                without `page`.
+            is_active: Only templates that are active (`true`), or that are not (`false`).
+            activity_type: Only this kind of activity, spelt exactly so.
             timeout: Seconds that each page may take with its repetitions. Default: the client's.
             metadata: More headers for each page, over those of the client.
             retries: How often each page is repeated at most. Default: the client's.
@@ -763,6 +802,8 @@ class Templates(Resource[Connection]):
                 "page": page,
                 "limit": limit,
                 "page_token": page_token,
+                "is_active": is_active,
+                "activity_type": activity_type,
             },
             {},
         )

@@ -231,6 +231,9 @@ class ListAssignmentsRequest(Message):
     PAGE_FIELD_NUMBER: int
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
+    REMINDED_FIELD_NUMBER: int
+    ESCALATED_FIELD_NUMBER: int
+    UPDATED_AFTER_FIELD_NUMBER: int
     status: Assignment.Status.ValueType
     """Only this status. Absent: the open ones (active or paused)."""
     org_id: str
@@ -247,6 +250,15 @@ class ListAssignmentsRequest(Message):
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
     """The `next_page_token` of the previous page, with the same filters and without `page`."""
+    reminded: bool
+    """Only those whose reminder of this cycle went out (`true`), or did not (`false`)."""
+    escalated: bool
+    """Only those whose escalation of this cycle went out (`true`), or did not (`false`)."""
+    updated_after: str
+    """Only assignments changed after this instant of RFC 3339; a date `YYYY-MM-DD` means its
+    midnight UTC. `updated_at` is in whole seconds: who asks again and again, for what has
+    changed since, goes back by a few seconds each time.
+    """
     def __init__(
         self,
         *,
@@ -258,12 +270,17 @@ class ListAssignmentsRequest(Message):
         page: int | None = ...,
         limit: int | None = ...,
         page_token: str | None = ...,
+        reminded: bool | None = ...,
+        escalated: bool | None = ...,
+        updated_after: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
             "_coordinator_id",
             b"_coordinator_id",
+            "_escalated",
+            b"_escalated",
             "_limit",
             b"_limit",
             "_mentee_id",
@@ -276,10 +293,16 @@ class ListAssignmentsRequest(Message):
             b"_page_token",
             "_peer_mentor_id",
             b"_peer_mentor_id",
+            "_reminded",
+            b"_reminded",
             "_status",
             b"_status",
+            "_updated_after",
+            b"_updated_after",
             "coordinator_id",
             b"coordinator_id",
+            "escalated",
+            b"escalated",
             "limit",
             b"limit",
             "mentee_id",
@@ -292,8 +315,12 @@ class ListAssignmentsRequest(Message):
             b"page_token",
             "peer_mentor_id",
             b"peer_mentor_id",
+            "reminded",
+            b"reminded",
             "status",
             b"status",
+            "updated_after",
+            b"updated_after",
         ],
     ) -> bool: ...
     def ClearField(
@@ -301,6 +328,8 @@ class ListAssignmentsRequest(Message):
         field_name: Literal[
             "_coordinator_id",
             b"_coordinator_id",
+            "_escalated",
+            b"_escalated",
             "_limit",
             b"_limit",
             "_mentee_id",
@@ -313,10 +342,16 @@ class ListAssignmentsRequest(Message):
             b"_page_token",
             "_peer_mentor_id",
             b"_peer_mentor_id",
+            "_reminded",
+            b"_reminded",
             "_status",
             b"_status",
+            "_updated_after",
+            b"_updated_after",
             "coordinator_id",
             b"coordinator_id",
+            "escalated",
+            b"escalated",
             "limit",
             b"limit",
             "mentee_id",
@@ -329,14 +364,22 @@ class ListAssignmentsRequest(Message):
             b"page_token",
             "peer_mentor_id",
             b"peer_mentor_id",
+            "reminded",
+            b"reminded",
             "status",
             b"status",
+            "updated_after",
+            b"updated_after",
         ],
     ) -> None: ...
     @overload
     def WhichOneof(
         self, oneof_group: Literal["_coordinator_id", b"_coordinator_id"]
     ) -> Literal["coordinator_id"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_escalated", b"_escalated"]
+    ) -> Literal["escalated"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
     @overload
@@ -359,8 +402,16 @@ class ListAssignmentsRequest(Message):
     ) -> Literal["peer_mentor_id"] | None: ...
     @overload
     def WhichOneof(
+        self, oneof_group: Literal["_reminded", b"_reminded"]
+    ) -> Literal["reminded"] | None: ...
+    @overload
+    def WhichOneof(
         self, oneof_group: Literal["_status", b"_status"]
     ) -> Literal["status"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_updated_after", b"_updated_after"]
+    ) -> Literal["updated_after"] | None: ...
 
 @final
 class ListAssignmentsResponse(Message):
@@ -886,6 +937,9 @@ class ListOverdueAssignmentsRequest(Message):
     PAGE_FIELD_NUMBER: int
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
+    REMINDED_FIELD_NUMBER: int
+    ESCALATED_FIELD_NUMBER: int
+    UPDATED_AFTER_FIELD_NUMBER: int
     cutoff_date: str
     """The cutoff: assignments are overdue that had no contact since. A date `YYYY-MM-DD`, which
     means its midnight UTC, or an RFC 3339 instant. Default: midnight UTC 14 days ago, or as
@@ -913,6 +967,15 @@ class ListOverdueAssignmentsRequest(Message):
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
     """The `next_page_token` of the previous page, with the same filters and without `page`."""
+    reminded: bool
+    """Only those whose reminder of this cycle went out (`true`), or did not (`false`)."""
+    escalated: bool
+    """Only those whose escalation of this cycle went out (`true`), or did not (`false`)."""
+    updated_after: str
+    """Only assignments changed after this instant of RFC 3339; a date `YYYY-MM-DD` means its
+    midnight UTC. `updated_at` is in whole seconds: who asks again and again, for what has
+    changed since, goes back by a few seconds each time.
+    """
     def __init__(
         self,
         *,
@@ -926,6 +989,9 @@ class ListOverdueAssignmentsRequest(Message):
         page: int | None = ...,
         limit: int | None = ...,
         page_token: str | None = ...,
+        reminded: bool | None = ...,
+        escalated: bool | None = ...,
+        updated_after: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -934,6 +1000,8 @@ class ListOverdueAssignmentsRequest(Message):
             b"_coordinator_id",
             "_cutoff_date",
             b"_cutoff_date",
+            "_escalated",
+            b"_escalated",
             "_limit",
             b"_limit",
             "_mentee_id",
@@ -946,14 +1014,20 @@ class ListOverdueAssignmentsRequest(Message):
             b"_page_token",
             "_peer_mentor_id",
             b"_peer_mentor_id",
+            "_reminded",
+            b"_reminded",
             "_started_before",
             b"_started_before",
             "_status",
             b"_status",
+            "_updated_after",
+            b"_updated_after",
             "coordinator_id",
             b"coordinator_id",
             "cutoff_date",
             b"cutoff_date",
+            "escalated",
+            b"escalated",
             "limit",
             b"limit",
             "mentee_id",
@@ -966,10 +1040,14 @@ class ListOverdueAssignmentsRequest(Message):
             b"page_token",
             "peer_mentor_id",
             b"peer_mentor_id",
+            "reminded",
+            b"reminded",
             "started_before",
             b"started_before",
             "status",
             b"status",
+            "updated_after",
+            b"updated_after",
         ],
     ) -> bool: ...
     def ClearField(
@@ -979,6 +1057,8 @@ class ListOverdueAssignmentsRequest(Message):
             b"_coordinator_id",
             "_cutoff_date",
             b"_cutoff_date",
+            "_escalated",
+            b"_escalated",
             "_limit",
             b"_limit",
             "_mentee_id",
@@ -991,14 +1071,20 @@ class ListOverdueAssignmentsRequest(Message):
             b"_page_token",
             "_peer_mentor_id",
             b"_peer_mentor_id",
+            "_reminded",
+            b"_reminded",
             "_started_before",
             b"_started_before",
             "_status",
             b"_status",
+            "_updated_after",
+            b"_updated_after",
             "coordinator_id",
             b"coordinator_id",
             "cutoff_date",
             b"cutoff_date",
+            "escalated",
+            b"escalated",
             "limit",
             b"limit",
             "mentee_id",
@@ -1011,10 +1097,14 @@ class ListOverdueAssignmentsRequest(Message):
             b"page_token",
             "peer_mentor_id",
             b"peer_mentor_id",
+            "reminded",
+            b"reminded",
             "started_before",
             b"started_before",
             "status",
             b"status",
+            "updated_after",
+            b"updated_after",
         ],
     ) -> None: ...
     @overload
@@ -1025,6 +1115,10 @@ class ListOverdueAssignmentsRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_cutoff_date", b"_cutoff_date"]
     ) -> Literal["cutoff_date"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_escalated", b"_escalated"]
+    ) -> Literal["escalated"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
     @overload
@@ -1047,9 +1141,17 @@ class ListOverdueAssignmentsRequest(Message):
     ) -> Literal["peer_mentor_id"] | None: ...
     @overload
     def WhichOneof(
+        self, oneof_group: Literal["_reminded", b"_reminded"]
+    ) -> Literal["reminded"] | None: ...
+    @overload
+    def WhichOneof(
         self, oneof_group: Literal["_started_before", b"_started_before"]
     ) -> Literal["started_before"] | None: ...
     @overload
     def WhichOneof(
         self, oneof_group: Literal["_status", b"_status"]
     ) -> Literal["status"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_updated_after", b"_updated_after"]
+    ) -> Literal["updated_after"] | None: ...

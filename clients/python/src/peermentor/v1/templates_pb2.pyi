@@ -142,35 +142,51 @@ class RecurringTemplate(Message):
 
 @final
 class ListTemplatesRequest(Message):
-    """Asks for a page of all templates."""
+    """Asks for a page of all templates. Filters combine."""
 
     DESCRIPTOR: Descriptor
 
     PAGE_FIELD_NUMBER: int
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
+    IS_ACTIVE_FIELD_NUMBER: int
+    ACTIVITY_TYPE_FIELD_NUMBER: int
     page: int
     """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the previous page, without `page`."""
+    """The `next_page_token` of the previous page, with the same filters and without `page`."""
+    is_active: bool
+    """Only templates that are active (`true`), or that are not (`false`)."""
+    activity_type: str
+    """Only this kind of activity, spelt exactly so."""
     def __init__(
         self,
         *,
         page: int | None = ...,
         limit: int | None = ...,
         page_token: str | None = ...,
+        is_active: bool | None = ...,
+        activity_type: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "_activity_type",
+            b"_activity_type",
+            "_is_active",
+            b"_is_active",
             "_limit",
             b"_limit",
             "_page",
             b"_page",
             "_page_token",
             b"_page_token",
+            "activity_type",
+            b"activity_type",
+            "is_active",
+            b"is_active",
             "limit",
             b"limit",
             "page",
@@ -182,12 +198,20 @@ class ListTemplatesRequest(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "_activity_type",
+            b"_activity_type",
+            "_is_active",
+            b"_is_active",
             "_limit",
             b"_limit",
             "_page",
             b"_page",
             "_page_token",
             b"_page_token",
+            "activity_type",
+            b"activity_type",
+            "is_active",
+            b"is_active",
             "limit",
             b"limit",
             "page",
@@ -196,6 +220,14 @@ class ListTemplatesRequest(Message):
             b"page_token",
         ],
     ) -> None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_activity_type", b"_activity_type"]
+    ) -> Literal["activity_type"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_is_active", b"_is_active"]
+    ) -> Literal["is_active"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
     @overload
@@ -673,7 +705,7 @@ class DeleteTemplateResponse(Message):
 
 @final
 class ListTemplatesByCoordinatorRequest(Message):
-    """Asks for a page of a coordinator's templates."""
+    """Asks for a page of a coordinator's templates. Filters combine."""
 
     DESCRIPTOR: Descriptor
 
@@ -681,6 +713,8 @@ class ListTemplatesByCoordinatorRequest(Message):
     PAGE_FIELD_NUMBER: int
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
+    IS_ACTIVE_FIELD_NUMBER: int
+    ACTIVITY_TYPE_FIELD_NUMBER: int
     coordinator_id: str
     """The coordinator."""
     page: int
@@ -688,7 +722,13 @@ class ListTemplatesByCoordinatorRequest(Message):
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the previous page, with the same coordinator and without `page`."""
+    """The `next_page_token` of the previous page, with the same coordinator and filters and
+    without `page`.
+    """
+    is_active: bool
+    """Only templates that are active (`true`), or that are not (`false`)."""
+    activity_type: str
+    """Only this kind of activity, spelt exactly so."""
     def __init__(
         self,
         *,
@@ -696,20 +736,30 @@ class ListTemplatesByCoordinatorRequest(Message):
         page: int | None = ...,
         limit: int | None = ...,
         page_token: str | None = ...,
+        is_active: bool | None = ...,
+        activity_type: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "_activity_type",
+            b"_activity_type",
             "_coordinator_id",
             b"_coordinator_id",
+            "_is_active",
+            b"_is_active",
             "_limit",
             b"_limit",
             "_page",
             b"_page",
             "_page_token",
             b"_page_token",
+            "activity_type",
+            b"activity_type",
             "coordinator_id",
             b"coordinator_id",
+            "is_active",
+            b"is_active",
             "limit",
             b"limit",
             "page",
@@ -721,16 +771,24 @@ class ListTemplatesByCoordinatorRequest(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "_activity_type",
+            b"_activity_type",
             "_coordinator_id",
             b"_coordinator_id",
+            "_is_active",
+            b"_is_active",
             "_limit",
             b"_limit",
             "_page",
             b"_page",
             "_page_token",
             b"_page_token",
+            "activity_type",
+            b"activity_type",
             "coordinator_id",
             b"coordinator_id",
+            "is_active",
+            b"is_active",
             "limit",
             b"limit",
             "page",
@@ -741,8 +799,16 @@ class ListTemplatesByCoordinatorRequest(Message):
     ) -> None: ...
     @overload
     def WhichOneof(
+        self, oneof_group: Literal["_activity_type", b"_activity_type"]
+    ) -> Literal["activity_type"] | None: ...
+    @overload
+    def WhichOneof(
         self, oneof_group: Literal["_coordinator_id", b"_coordinator_id"]
     ) -> Literal["coordinator_id"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_is_active", b"_is_active"]
+    ) -> Literal["is_active"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
     @overload
@@ -754,7 +820,7 @@ class ListTemplatesByCoordinatorRequest(Message):
 
 @final
 class ListTemplatesByOrganizationRequest(Message):
-    """Asks for a page of an organization's templates."""
+    """Asks for a page of an organization's templates. Filters combine."""
 
     DESCRIPTOR: Descriptor
 
@@ -762,6 +828,8 @@ class ListTemplatesByOrganizationRequest(Message):
     PAGE_FIELD_NUMBER: int
     LIMIT_FIELD_NUMBER: int
     PAGE_TOKEN_FIELD_NUMBER: int
+    IS_ACTIVE_FIELD_NUMBER: int
+    ACTIVITY_TYPE_FIELD_NUMBER: int
     organization_id: str
     """The organization."""
     page: int
@@ -769,9 +837,13 @@ class ListTemplatesByOrganizationRequest(Message):
     limit: int
     """The size of a page: 1 to 100, default 20. More than 100 means 100."""
     page_token: str
-    """The `next_page_token` of the previous page, with the same organization and without
-    `page`.
+    """The `next_page_token` of the previous page, with the same organization and filters and
+    without `page`.
     """
+    is_active: bool
+    """Only templates that are active (`true`), or that are not (`false`)."""
+    activity_type: str
+    """Only this kind of activity, spelt exactly so."""
     def __init__(
         self,
         *,
@@ -779,10 +851,16 @@ class ListTemplatesByOrganizationRequest(Message):
         page: int | None = ...,
         limit: int | None = ...,
         page_token: str | None = ...,
+        is_active: bool | None = ...,
+        activity_type: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "_activity_type",
+            b"_activity_type",
+            "_is_active",
+            b"_is_active",
             "_limit",
             b"_limit",
             "_organization_id",
@@ -791,6 +869,10 @@ class ListTemplatesByOrganizationRequest(Message):
             b"_page",
             "_page_token",
             b"_page_token",
+            "activity_type",
+            b"activity_type",
+            "is_active",
+            b"is_active",
             "limit",
             b"limit",
             "organization_id",
@@ -804,6 +886,10 @@ class ListTemplatesByOrganizationRequest(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "_activity_type",
+            b"_activity_type",
+            "_is_active",
+            b"_is_active",
             "_limit",
             b"_limit",
             "_organization_id",
@@ -812,6 +898,10 @@ class ListTemplatesByOrganizationRequest(Message):
             b"_page",
             "_page_token",
             b"_page_token",
+            "activity_type",
+            b"activity_type",
+            "is_active",
+            b"is_active",
             "limit",
             b"limit",
             "organization_id",
@@ -822,6 +912,14 @@ class ListTemplatesByOrganizationRequest(Message):
             b"page_token",
         ],
     ) -> None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_activity_type", b"_activity_type"]
+    ) -> Literal["activity_type"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_is_active", b"_is_active"]
+    ) -> Literal["is_active"] | None: ...
     @overload
     def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
     @overload
