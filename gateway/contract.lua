@@ -6,6 +6,7 @@ return {
     {path = "/api/v1/assignments", methods = "GET, POST"},
     {path = "/api/v1/assignments/overdue", methods = "GET"},
     {path = "/api/v1/assignments/{assignment_id}", methods = "GET, PUT, DELETE"},
+    {path = "/api/v1/assignments/{assignment_id}/contacts", methods = "GET"},
     {path = "/api/v1/assignments/{assignment_id}/last-contact", methods = "PUT"},
     {path = "/api/v1/recurring-templates", methods = "GET, POST"},
     {
@@ -51,6 +52,7 @@ return {
       },
     },
     ["DELETE /api/v1/assignments/{assignment_id}"] = {answer = "peermentor.v1.DeleteAssignmentResponse"},
+    ["GET /api/v1/assignments/{assignment_id}/contacts"] = {answer = "peermentor.v1.ListContactsResponse"},
     ["PUT /api/v1/assignments/{assignment_id}/last-contact"] = {
       answer = "peermentor.v1.Assignment",
       body = {
@@ -128,6 +130,7 @@ return {
     ["/peermentor.v1.AssignmentService/UpdateAssignment"] = "always",
     ["/peermentor.v1.AssignmentService/UpdateLastContact"] = "always",
     ["/peermentor.v1.AssignmentService/ListOverdueAssignments"] = "always",
+    ["/peermentor.v1.AssignmentService/ListContacts"] = "always",
     ["/peermentor.v1.TemplateService/ListTemplates"] = "always",
     ["/peermentor.v1.TemplateService/GetTemplate"] = "always",
     ["/peermentor.v1.TemplateService/CreateTemplate"] = "with key",

@@ -44,6 +44,7 @@ NAMED = {
     "DeleteAssignment": {"assignment_id": ABSENT},
     "UpdateLastContact": {"assignment_id": ABSENT},
     "ListOverdueAssignments": {"org_id": FORBIDDEN, "page_token": OF_NO_USE},
+    "ListContacts": {"assignment_id": ABSENT, "page_token": OF_NO_USE},
     "ListTemplates": {"page_token": OF_NO_USE},
     "GetTemplate": {"id": ABSENT},
     "CreateTemplate": {"organization_id": FORBIDDEN, "request_id": ""},
@@ -146,7 +147,7 @@ def test_the_table_has_all_that_requests_can_name() -> None:
     }
     assert {rpc: set(named) for rpc, named in NAMED.items()} == found
     assert found.keys() == GOOD.keys()
-    assert len(found) == 14
+    assert len(found) == 15
 
 
 # --- Credentials ---
@@ -246,7 +247,7 @@ def test_nothing_is_moved_into_anothers_organisation(place: Place) -> None:
 
 
 def test_lists_are_without_what_is_anothers(place: Place) -> None:
-    for rpc in [each for each in GOOD if each.startswith("List")]:
+    for rpc in [each for each in GOOD if each.startswith("List") and each != "ListContacts"]:
         theirs = _named(OTHERS, GOOD[rpc])
         for metadata, fields, expected in (
             (place.own, {}, 1),
@@ -280,6 +281,8 @@ def test_request_ids_and_names_are_each_ones_own(place: Place) -> None:
 def test_a_page_token_is_of_use_to_its_owner_alone(place: Place) -> None:
     for rpc in ("CreateAssignment", "CreateTemplate"):
         place.rpcs.call(rpc, metadata=place.own)
+    for contact_type in ("message", "call"):
+        place.rpcs.call("UpdateLastContact", metadata=place.own, contact_type=contact_type)
     for rpc in [each for each, named in NAMED.items() if "page_token" in named]:
         asked = MORE.get(rpc, {}) | {"limit": 1}
         asked["page_token"] = place.rpcs.call(rpc, metadata=place.own, **asked).next_page_token

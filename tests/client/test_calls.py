@@ -14,6 +14,7 @@ from peermentor import (
     Assignment,
     AssignmentStatus,
     Client,
+    Contact,
     InvalidArgument,
     NotFound,
     Page,
@@ -92,6 +93,25 @@ def test_lists_and_their_filters(client: Any) -> None:
     assert [each.org_id for each in told] == ["org_03"]
     assert client.assignments.list(reminded=False).count() == 1
     assert client.assignments.list(updated_after=CONTRACT_DAY).count() == 0
+
+
+def test_contacts(client: Any) -> None:
+    made = client.assignments.create(**NEW_ASSIGNMENT)
+    assert list(client.assignments.list_contacts(made.assignment_id)) == []
+    for contact_type in ("call", "message"):
+        client.assignments.update_last_contact(
+            made.assignment_id, contact_date=CONTRACT_DAY, contact_type=contact_type
+        )
+    told = list(client.assignments.list_contacts(made.assignment_id, limit=1))
+    assert [each.contact_type for each in told] == ["message", "call"]
+    assert {each.contact_date for each in told} == {CONTRACT_DAY}
+    assert Contact.from_dict(told[0].to_dict()) == told[0]
+    of_later = client.assignments.list_contacts(
+        made.assignment_id, contacted_from=date(2026, 3, 27), contact_type="call"
+    )
+    assert of_later.count() == 0
+    with pytest.raises(NotFound):
+        client.assignments.list_contacts("asgn_404").count()
 
 
 def test_templates(client: Any) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert
 
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
-from peermentor_server.storage.tables import assignments, mentees, templates
+from peermentor_server.storage.tables import assignments, contacts, mentees, templates
 from support.clock import CONTRACT_DAY, SettableClock
 from support.costs import Cost, Costs, Meter, changes
 from support.databases import empty
@@ -127,6 +127,8 @@ def _fill(connection: Connection) -> None:
         insert(mentees), {"org_id": "org_1", "mentee_id": "mentee_1", "mentee_name": "Name"}
     )
     connection.execute(insert(assignments), [assignment] * ROWS)
+    contact = {"contact_date": CONTRACT_DAY, "contact_type": "call", "recorded_at": CONTRACT_DAY}
+    connection.execute(insert(contacts), [{"assignment_id": 1, **contact}] * ROWS)
     connection.execute(insert(templates), [template] * ROWS)
 
 

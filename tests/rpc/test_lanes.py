@@ -14,6 +14,7 @@ from peermentor.v1.assignments_pb2 import (
     CreateAssignmentRequest,
     GetAssignmentRequest,
     ListAssignmentsRequest,
+    ListContactsRequest,
     ListOverdueAssignmentsRequest,
     UpdateAssignmentRequest,
 )
@@ -218,6 +219,8 @@ SERVICE = "/peermentor.v1.AssignmentService"
         ("ListAssignments", ListAssignmentsRequest(org_id="org_03", page=51), "scans"),
         ("ListAssignments", ListAssignmentsRequest(org_id="org_03", page=11, limit=100), "scans"),
         ("ListOverdueAssignments", ListOverdueAssignmentsRequest(), "scans"),
+        ("ListContacts", ListContactsRequest(assignment_id="asgn_001"), "reads"),
+        ("ListContacts", ListContactsRequest(assignment_id="asgn_001", page=51), "scans"),
         ("UpdateAssignment", UpdateAssignmentRequest(), "writes"),
         ("CreateAssignment", CreateAssignmentRequest(), "writes"),
     ],

@@ -175,11 +175,14 @@ def test_the_name_of_a_template_is_not_blank(service: GoodRequests, rpc: str) ->
         assert service.refuse(rpc, name=value).violations.keys() == {"name"}, ascii(value)
 
 
-def test_a_contact_type_is_one_line_of_at_most_64_characters(service: GoodRequests) -> None:
+@pytest.mark.parametrize("rpc", ["UpdateLastContact", "ListContacts"])
+def test_a_contact_type_is_one_line_of_at_most_64_characters(
+    service: GoodRequests, rpc: str
+) -> None:
     for value in ("", "x" * 64, "\N{GRINNING FACE}" * 64, "a long call"):
-        service.call("UpdateLastContact", contact_type=value)
+        service.call(rpc, contact_type=value)
     for value in ("x" * 65, *(f"a{control}b" for control in [*CONTROLS, *"\t\n\r"])):
-        call = service.refuse("UpdateLastContact", contact_type=value)
+        call = service.refuse(rpc, contact_type=value)
         assert call.violations.keys() == {"contact_type"}, ascii(value)
 
 
@@ -328,6 +331,8 @@ BAD_DATES = [
         ("ListOverdueAssignments", "cutoff_date"),
         ("ListOverdueAssignments", "updated_after"),
         ("ListAssignments", "updated_after"),
+        ("ListContacts", "contacted_from"),
+        ("ListContacts", "contacted_before"),
     ],
 )
 def test_a_date_is_a_day_of_the_calendar_in_four_two_and_two_digits(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, ForeignKeyConstraint, event, literal, select,
 
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.rules.principals import EVERYWHERE
-from peermentor_server.storage import assignments, idempotency_keys, schema, templates
+from peermentor_server.storage import assignments, contacts, idempotency_keys, schema, templates
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import metadata
 from support import crowds
@@ -63,6 +63,10 @@ def _list_overdue(filters: dict[str, Any], page: Page = FIRST) -> Read:
 
 def _list_templates(filters: dict[str, str], page: Page = FIRST) -> Read:
     return lambda connection: templates.list_page(connection, EVERYWHERE, filters, page)
+
+
+def _list_contacts(filters: dict[str, Any], page: Page = FIRST) -> Read:
+    return lambda connection: contacts.list_page(connection, EVERYWHERE, 1, filters, page)
 
 
 # --- The plan of a query: of its page, and of its count ---
@@ -283,6 +287,14 @@ def _prefer_this_index(database: Database) -> tuple[str, ...]:
         "ALTER TABLE templates DROP CONSTRAINT pk_templates",
         "DROP INDEX ix_assignments_open",
     )
+
+
+@pytest.mark.parametrize("page", [FIRST, LATER])
+def test_contacts_of_an_assignment_are_read_in_order(crowded: Database, page: Page) -> None:
+    plan = _plan(crowded, _list_contacts({}, page), *_prefer_this_index(crowded))
+    assert "ix_contacts_assignment_id" in plan.page
+    assert not plan.sorts
+    assert _is_counted(plan, page, "ix_contacts_assignment_id")
 
 
 # --- The overdue list ---

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, Text, bindparam, sel
 
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.rules.principals import EVERYWHERE
-from peermentor_server.storage import assignments, templates
+from peermentor_server.storage import assignments, contacts, templates
 from peermentor_server.storage.assignments import Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.unseen import Unseen
@@ -71,6 +71,10 @@ READS: dict[str, Read] = {
         {"org_id": "org_1", "reminded": False}, FIRST
     ),
     "changed lately": _list({"updated_after": NOW - timedelta(days=1)}, FIRST),
+    "contacts": lambda connection: contacts.list_page(connection, EVERYWHERE, 1, {}, FIRST),
+    "contacts of a time, by token": lambda connection: contacts.list_page(
+        connection, EVERYWHERE, 2, {"contacted_from": NOW - timedelta(days=99)}, LATER
+    ),
     "templates": lambda connection: templates.list_page(connection, EVERYWHERE, {}, FIRST),
     "templates of a coordinator": lambda connection: templates.list_page(
         connection, EVERYWHERE, {"coordinator_id": "coord-119"}, FIRST

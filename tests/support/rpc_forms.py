@@ -15,6 +15,7 @@ from peermentor.v1.assignments_pb2 import (
     DeleteAssignmentRequest,
     GetAssignmentRequest,
     ListAssignmentsRequest,
+    ListContactsRequest,
     ListOverdueAssignmentsRequest,
     UpdateAssignmentRequest,
     UpdateLastContactRequest,
@@ -78,6 +79,7 @@ _OF_ORG = _always(ListAssignmentsRequest(org_id="org_1"))
 _OVERDUE = _always(ListOverdueAssignmentsRequest())
 _TEMPLATES = _always(ListTemplatesRequest())
 _OF_ORGANIZATION = _always(ListTemplatesByOrganizationRequest(organization_id="org_1"))
+_CONTACTS = _always(ListContactsRequest(assignment_id="asgn_001"))
 _CREATE = _always(CreateAssignmentRequest(**NEW_ASSIGNMENT))
 _CREATE_TEMPLATE = _always(CreateTemplateRequest(**NEW_TEMPLATE))
 _CONTACT = {"contact_date": instant("2026-03-26T09:45:00Z"), "contact_type": "message"}
@@ -124,6 +126,18 @@ FORMS = {
     "last contact": Form("UpdateLastContact", _of_row(UpdateLastContactRequest, **_CONTACT)),
     "last contact, only if later": Form(
         "UpdateLastContact", _of_row(UpdateLastContactRequest, **_CONTACT, only_if_later=True)
+    ),
+    "contacts": Form("ListContacts", _CONTACTS),
+    "contacts of a time and a type": Form(
+        "ListContacts",
+        _always(
+            ListContactsRequest(
+                assignment_id="asgn_001",
+                contacted_from="2026-01-01",
+                contacted_before="2027-01-01",
+                contact_type="call",
+            )
+        ),
     ),
     "delete": Form("DeleteAssignment", _of_row(DeleteAssignmentRequest)),
     "get template": Form("GetTemplate", _of_template(GetTemplateRequest)),

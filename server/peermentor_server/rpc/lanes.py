@@ -50,7 +50,14 @@ GATHERED_FOR_S = 0.002
 CROWD = 3
 NO_CROWD_S = 0.03
 # Filters of lists that few rows meet, however many there are.
-SELECTIVE_FIELDS = ("org_id", "coordinator_id", "peer_mentor_id", "mentee_id", "organization_id")
+SELECTIVE_FIELDS = (
+    "org_id",
+    "coordinator_id",
+    "peer_mentor_id",
+    "mentee_id",
+    "organization_id",
+    "assignment_id",
+)
 # Numbered pages beyond as many rows cost more than others.
 MAX_PASSED_OVER = 1000
 

@@ -14,6 +14,8 @@ from peermentor.v1.assignments_pb2 import (
     GetAssignmentRequest,
     ListAssignmentsRequest,
     ListAssignmentsResponse,
+    ListContactsRequest,
+    ListContactsResponse,
     ListOverdueAssignmentsRequest,
     UpdateAssignmentRequest,
     UpdateLastContactRequest,
@@ -25,7 +27,7 @@ from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.services import callers, idempotency, messages
 from peermentor_server.services.validation import Check, Checks
-from peermentor_server.storage import assignments, idempotency_keys
+from peermentor_server.storage import assignments, contacts, idempotency_keys
 from peermentor_server.storage.assignments import AssignmentRow, Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.listing import Listing
@@ -41,6 +43,12 @@ _FILTERS: Mapping[str, Check] = {
     "updated_after": Checks.date_or_instant,
 }
 _OVERDUE_FILTERS = {**_FILTERS, "started_before": Checks.day}
+
+_CONTACT_FILTERS: Mapping[str, Check] = {
+    "contacted_from": Checks.date_or_instant,
+    "contacted_before": Checks.date_or_instant,
+    "contact_type": Checks.optional_word,
+}
 
 _CHANGES: Mapping[str, Check] = {
     "status": Checks.status,
@@ -171,6 +179,26 @@ class AssignmentService(AssignmentServiceServicer):
                 connection, caller.wall, filters, page, cutoff=cutoff
             )
         return self._answer(listing, page, lambda row: Position(row.id, row.last_contact_date))
+
+    def ListContacts(
+        self, request: ListContactsRequest, context: grpc.ServicerContext
+    ) -> ListContactsResponse:
+        caller = callers.principal(context)
+        with Checks(request) as check:
+            filters = check.filters(_CONTACT_FILTERS)
+            page = check.page(caller.subject, request.assignment_id, filters)
+        key = _key(request.assignment_id)
+        with self._database.read() as connection:
+            listing = contacts.list_page(connection, caller.wall, key, filters, page)
+        if listing is None:
+            raise AssignmentNotFound(request.assignment_id)
+        answer = ListContactsResponse(
+            pagination=messages.pagination(page, listing.total),
+            next_page_token=messages.next_page_token(page, listing, lambda row: Position(row.id)),
+        )
+        for row in listing.rows:
+            messages.contact(answer.data.add(), row)
+        return answer
 
     def _cutoff(self, check: Checks) -> datetime:
         if check.has("cutoff_date"):

@@ -6,12 +6,13 @@ from typing import NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from peermentor.v1.assignments_pb2 import Assignment
+from peermentor.v1.assignments_pb2 import Assignment, Contact
 from peermentor.v1.pagination_pb2 import Pagination
 from peermentor.v1.templates_pb2 import RecurringTemplate
 from peermentor_server.rules import clock, ids
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage.assignments import AssignmentRow
+from peermentor_server.storage.contacts import ContactRow
 from peermentor_server.storage.listing import Listing
 from peermentor_server.storage.templates import TemplateRow
 
@@ -60,6 +61,14 @@ def template(message: RecurringTemplate, row: TemplateRow) -> RecurringTemplate:
     message.is_active = row.is_active
     _put(message.created_at, row.created_at)
     _put(message.updated_at, row.updated_at)
+    return message
+
+
+def contact(message: Contact, row: ContactRow) -> Contact:
+    """Describe a row of contacts, in an empty message."""
+    _put(message.contact_date, row.contact_date)
+    message.contact_type = row.contact_type
+    _put(message.recorded_at, row.recorded_at)
     return message
 
 

@@ -32,9 +32,10 @@ from peermentor_server.rules.pages import MAX_LIMIT, Page
 from peermentor_server.storage.tables import Key
 from peermentor_server.storage.unseen import Unseen
 
-# The columns to order by, the key last. Nulls come first.
+# The columns to order by, the key last. Nulls come first. A minus turns the order round.
 Order = Sequence[str]
 _BY_KEY: Order = ("id",)
+_LAST_FIRST: Order = ("-id",)
 R = TypeVar("R", bound=NamedTuple)
 
 AFTER_KEY: ColumnElement[int] = Unseen("after_key", Key)
@@ -116,11 +117,15 @@ def by_key(
     *,
     form: Form,
     are_few: bool,
+    last_first: bool = False,
 ) -> Select[Any]:
     """Return the statement of a page in the order of the keys, whatever its form."""
+    order = _LAST_FIRST if last_first else _BY_KEY
     if form is Form.FOLLOWING:
-        return following(query, table, _BY_KEY, [*conditions, table.c.id > AFTER_KEY])
-    return counted(query, table, _BY_KEY, conditions, form=form, are_few=are_few)
+        key = table.c.id
+        after = key < AFTER_KEY if last_first else key > AFTER_KEY
+        return following(query, table, order, [*conditions, after])
+    return counted(query, table, order, conditions, form=form, are_few=are_few)
 
 
 def following(
@@ -160,7 +165,8 @@ def _page(
 
 def _by(order: Order, columns: Any) -> list[ColumnElement[Any]]:
     # Keys are never null, and no index of theirs says where nulls would be.
-    return [columns[name] if name == "id" else nulls_first(columns[name]) for name in order]
+    keys = {"id": columns["id"], "-id": columns["id"].desc()}
+    return [keys[name] if name in keys else nulls_first(columns[name]) for name in order]
 
 
 def fetch(
@@ -171,15 +177,26 @@ def fetch(
     row_type: type[R],
 ) -> Listing[R]:
     """Execute the statement of a list."""
+    return read(connection.execute(statement, values_for(page, values)).all(), page, row_type)
+
+
+def values_for(page: Page, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to execute the statement of a list with; `values` are those of its conditions."""
     # One row more than asked for tells whether another page follows.
     wanted = {**values, "limit": page.limit + 1, "offset": page.offset}
     if page.after is not None:
         wanted["after_key"] = page.after.key
-    found: Sequence[Any] = connection.execute(statement, wanted).all()
+    return wanted
+
+
+def read(found: Sequence[Any], page: Page, row_type: type[R]) -> Listing[R]:
+    """Return what the statement of a list has found."""
     total = page.total
     if page.after is None:
-        # The first page is empty only when the list is; of another, a row of nulls is left.
-        total = found[0][0] if found else 0
-        found = [row[1:] for row in found if row[1] is not None]
+        # The first page is empty only when the list is.
+        total = (found[0][0] or 0) if found else 0
+        found = [row[1:] for row in found]
+    # Of an empty page a row of nulls may be left.
+    found = [row for row in found if row[0] is not None]
     rows = [row_type._make(row) for row in found[: page.limit]]
     return Listing(rows, total, len(found) > page.limit)

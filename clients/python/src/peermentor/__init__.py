@@ -32,6 +32,7 @@ from peermentor._models import (
     Assignment,
     AssignmentStatus,
     AssignmentStatusName,
+    Contact,
     ErrorReason,
     RecurringTemplate,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "AsyncTemplates",
     "Cancelled",
     "Client",
+    "Contact",
     "DeadlineExceeded",
     "ErrorReason",
     "FailedPrecondition",

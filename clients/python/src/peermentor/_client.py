@@ -445,6 +445,64 @@ class Assignments(Resource[Connection]):
         )
         return Listing(self._connection, call, request, _models.Assignment)
 
+    def list_contacts(
+        self,
+        assignment_id: str,
+        *,
+        contacted_from: str | date | None = None,
+        contacted_before: str | date | None = None,
+        contact_type: str | None = None,
+        page: int | None = None,
+        limit: int | None = None,
+        page_token: str | None = None,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
+    ) -> Listing[_models.Contact]:
+        """Lists the contact history of one assignment: every contact as it was told, the one that was
+        told last first.
+
+        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+
+        Arguments:
+            assignment_id: The assignment.
+            contacted_from: Only contacts that took place at this time or later. A date `YYYY-MM-DD`, which means its
+                midnight UTC, or an RFC 3339 instant.
+            contacted_before: Only contacts that took place before this time: a date or an instant, as in
+                `contacted_from`. So `contacted_from=2026-03-01` and `contacted_before=2026-04-01` are all
+                of March.
+            contact_type: Only contacts of this type, spelt exactly so. Empty: those whose type was not told.
+            page: The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`.
+            limit: The size of a page: 1 to 100, default 20. More than 100 means 100.
+            page_token: The `next_page_token` of the previous page, with the same assignment and filters and
+                without `page`.
+            timeout: Seconds that each page may take with its repetitions. Default: the client's.
+            metadata: More headers for each page, over those of the client.
+            retries: How often each page is repeated at most. Default: the client's.
+        """
+        method = Method(
+            "/peermentor.v1.AssignmentService/ListContacts",
+            assignments_pb2.ListContactsRequest,
+            assignments_pb2.ListContactsResponse,
+            repeatable=True,
+            key_lasts=0,
+        )
+        call = self._connection.prepare(method, timeout, metadata, retries)
+        request = fill(
+            assignments_pb2.ListContactsRequest(),
+            {"assignment_id": assignment_id},
+            {
+                "contacted_from": contacted_from,
+                "contacted_before": contacted_before,
+                "contact_type": contact_type,
+                "page": page,
+                "limit": limit,
+                "page_token": page_token,
+            },
+            {"contacted_from": day_or_instant, "contacted_before": day_or_instant},
+        )
+        return Listing(self._connection, call, request, _models.Contact)
+
 
 class Templates(Resource[Connection]):
     """Templates of recurring activities, so that nobody types them in again each time.

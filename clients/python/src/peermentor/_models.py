@@ -20,6 +20,7 @@ __all__ = [
     "Assignment",
     "AssignmentStatus",
     "AssignmentStatusName",
+    "Contact",
     "ErrorReason",
     "RecurringTemplate",
 ]
@@ -147,6 +148,29 @@ class Assignment(Model):
             updated_at=_reading.present(message, "updated_at", _reading.instant),
             mentee_id=message.mentee_id,
             start_date=_reading.day("start_date", message.start_date),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact(Model):
+    """A contact of mentor and mentee, as UpdateLastContact was told of it."""
+
+    _message: ClassVar = assignments_pb2.Contact
+    contact_date: datetime
+    """When the contact took place."""
+    contact_type: str
+    """How the contact was made, in the caller's words; empty when that was not told."""
+    recorded_at: datetime
+    """When the service was told."""
+
+    @classmethod
+    def from_message(cls, message: assignments_pb2.Contact) -> Self:
+        """Read the message of peermentor.v1."""
+        expect("message", message, assignments_pb2.Contact, "a message Contact")
+        return cls(
+            contact_date=_reading.present(message, "contact_date", _reading.instant),
+            contact_type=message.contact_type,
+            recorded_at=_reading.present(message, "recorded_at", _reading.instant),
         )
 
 

@@ -1155,3 +1155,216 @@ class ListOverdueAssignmentsRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_updated_after", b"_updated_after"]
     ) -> Literal["updated_after"] | None: ...
+
+@final
+class Contact(Message):
+    """A contact of mentor and mentee, as UpdateLastContact was told of it."""
+
+    DESCRIPTOR: Descriptor
+
+    CONTACT_DATE_FIELD_NUMBER: int
+    CONTACT_TYPE_FIELD_NUMBER: int
+    RECORDED_AT_FIELD_NUMBER: int
+    contact_type: str
+    """How the contact was made, in the caller's words; empty when that was not told."""
+    @property
+    def contact_date(self) -> Timestamp:
+        """When the contact took place."""
+
+    @property
+    def recorded_at(self) -> Timestamp:
+        """When the service was told."""
+
+    def __init__(
+        self,
+        *,
+        contact_date: Timestamp | None = ...,
+        contact_type: str = ...,
+        recorded_at: Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["contact_date", b"contact_date", "recorded_at", b"recorded_at"]
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "contact_date",
+            b"contact_date",
+            "contact_type",
+            b"contact_type",
+            "recorded_at",
+            b"recorded_at",
+        ],
+    ) -> None: ...
+
+@final
+class ListContactsRequest(Message):
+    """Asks for a page of the contacts of an assignment. Filters combine."""
+
+    DESCRIPTOR: Descriptor
+
+    ASSIGNMENT_ID_FIELD_NUMBER: int
+    CONTACTED_FROM_FIELD_NUMBER: int
+    CONTACTED_BEFORE_FIELD_NUMBER: int
+    CONTACT_TYPE_FIELD_NUMBER: int
+    PAGE_FIELD_NUMBER: int
+    LIMIT_FIELD_NUMBER: int
+    PAGE_TOKEN_FIELD_NUMBER: int
+    assignment_id: str
+    """The assignment."""
+    contacted_from: str
+    """Only contacts that took place at this time or later. A date `YYYY-MM-DD`, which means its
+    midnight UTC, or an RFC 3339 instant.
+    """
+    contacted_before: str
+    """Only contacts that took place before this time: a date or an instant, as in
+    `contacted_from`. So `contacted_from=2026-03-01` and `contacted_before=2026-04-01` are all
+    of March.
+    """
+    contact_type: str
+    """Only contacts of this type, spelt exactly so. Empty: those whose type was not told."""
+    page: int
+    """The number of the page, from 1 (the default) to 100,000. For later pages, use `page_token`."""
+    limit: int
+    """The size of a page: 1 to 100, default 20. More than 100 means 100."""
+    page_token: str
+    """The `next_page_token` of the previous page, with the same assignment and filters and
+    without `page`.
+    """
+    def __init__(
+        self,
+        *,
+        assignment_id: str | None = ...,
+        contacted_from: str | None = ...,
+        contacted_before: str | None = ...,
+        contact_type: str | None = ...,
+        page: int | None = ...,
+        limit: int | None = ...,
+        page_token: str | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "_assignment_id",
+            b"_assignment_id",
+            "_contact_type",
+            b"_contact_type",
+            "_contacted_before",
+            b"_contacted_before",
+            "_contacted_from",
+            b"_contacted_from",
+            "_limit",
+            b"_limit",
+            "_page",
+            b"_page",
+            "_page_token",
+            b"_page_token",
+            "assignment_id",
+            b"assignment_id",
+            "contact_type",
+            b"contact_type",
+            "contacted_before",
+            b"contacted_before",
+            "contacted_from",
+            b"contacted_from",
+            "limit",
+            b"limit",
+            "page",
+            b"page",
+            "page_token",
+            b"page_token",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "_assignment_id",
+            b"_assignment_id",
+            "_contact_type",
+            b"_contact_type",
+            "_contacted_before",
+            b"_contacted_before",
+            "_contacted_from",
+            b"_contacted_from",
+            "_limit",
+            b"_limit",
+            "_page",
+            b"_page",
+            "_page_token",
+            b"_page_token",
+            "assignment_id",
+            b"assignment_id",
+            "contact_type",
+            b"contact_type",
+            "contacted_before",
+            b"contacted_before",
+            "contacted_from",
+            b"contacted_from",
+            "limit",
+            b"limit",
+            "page",
+            b"page",
+            "page_token",
+            b"page_token",
+        ],
+    ) -> None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_assignment_id", b"_assignment_id"]
+    ) -> Literal["assignment_id"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_contact_type", b"_contact_type"]
+    ) -> Literal["contact_type"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_contacted_before", b"_contacted_before"]
+    ) -> Literal["contacted_before"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_contacted_from", b"_contacted_from"]
+    ) -> Literal["contacted_from"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_page", b"_page"]) -> Literal["page"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_page_token", b"_page_token"]
+    ) -> Literal["page_token"] | None: ...
+
+@final
+class ListContactsResponse(Message):
+    """One page of contacts."""
+
+    DESCRIPTOR: Descriptor
+
+    DATA_FIELD_NUMBER: int
+    PAGINATION_FIELD_NUMBER: int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: int
+    next_page_token: str
+    """The `page_token` that asks for the next page. Unlike `page`, it costs the same however far
+    back the page is. Empty on the last page.
+    """
+    @property
+    def data(self) -> RepeatedCompositeFieldContainer[Contact]:
+        """The contacts of this page."""
+
+    @property
+    def pagination(self) -> Pagination:
+        """The number of this page, its size, and the total number of contacts."""
+
+    def __init__(
+        self,
+        *,
+        data: Iterable[Contact] | None = ...,
+        pagination: Pagination | None = ...,
+        next_page_token: str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["pagination", b"pagination"]) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "data", b"data", "next_page_token", b"next_page_token", "pagination", b"pagination"
+        ],
+    ) -> None: ...

@@ -108,6 +108,12 @@ class AssignmentServiceStub(object):
             response_deserializer=peermentor_dot_v1_dot_assignments__pb2.ListAssignmentsResponse.FromString,
             _registered_method=True,
         )
+        self.ListContacts = channel.unary_unary(
+            "/peermentor.v1.AssignmentService/ListContacts",
+            request_serializer=peermentor_dot_v1_dot_assignments__pb2.ListContactsRequest.SerializeToString,
+            response_deserializer=peermentor_dot_v1_dot_assignments__pb2.ListContactsResponse.FromString,
+            _registered_method=True,
+        )
 
 
 class AssignmentServiceServicer(object):
@@ -216,6 +222,16 @@ class AssignmentServiceServicer(object):
         context.set_details("Method not implemented!")
         raise NotImplementedError("Method not implemented!")
 
+    def ListContacts(self, request, context):
+        """Lists the contact history of one assignment: every contact as it was told, the one that was
+        told last first.
+
+        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details("Method not implemented!")
+        raise NotImplementedError("Method not implemented!")
+
 
 def add_AssignmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -253,6 +269,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
             servicer.ListOverdueAssignments,
             request_deserializer=peermentor_dot_v1_dot_assignments__pb2.ListOverdueAssignmentsRequest.FromString,
             response_serializer=peermentor_dot_v1_dot_assignments__pb2.ListAssignmentsResponse.SerializeToString,
+        ),
+        "ListContacts": grpc.unary_unary_rpc_method_handler(
+            servicer.ListContacts,
+            request_deserializer=peermentor_dot_v1_dot_assignments__pb2.ListContactsRequest.FromString,
+            response_serializer=peermentor_dot_v1_dot_assignments__pb2.ListContactsResponse.SerializeToString,
         ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -493,6 +514,36 @@ class AssignmentService(object):
             "/peermentor.v1.AssignmentService/ListOverdueAssignments",
             peermentor_dot_v1_dot_assignments__pb2.ListOverdueAssignmentsRequest.SerializeToString,
             peermentor_dot_v1_dot_assignments__pb2.ListAssignmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True,
+        )
+
+    @staticmethod
+    def ListContacts(
+        request,
+        target,
+        options=(),
+        channel_credentials=None,
+        call_credentials=None,
+        insecure=False,
+        compression=None,
+        wait_for_ready=None,
+        timeout=None,
+        metadata=None,
+    ):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            "/peermentor.v1.AssignmentService/ListContacts",
+            peermentor_dot_v1_dot_assignments__pb2.ListContactsRequest.SerializeToString,
+            peermentor_dot_v1_dot_assignments__pb2.ListContactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -127,6 +127,16 @@ class AssignmentServiceStub:
     Errors: INVALID_ARGUMENT.
     """
 
+    ListContacts: grpc.UnaryUnaryMultiCallable[
+        peermentor.v1.assignments_pb2.ListContactsRequest,
+        peermentor.v1.assignments_pb2.ListContactsResponse,
+    ]
+    """Lists the contact history of one assignment: every contact as it was told, the one that was
+    told last first.
+
+    Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    """
+
 class AssignmentServiceAsyncStub:
     """Who mentors whom, when they last had contact, who is overdue, and when a
     reminder or an escalation went out.
@@ -231,6 +241,16 @@ class AssignmentServiceAsyncStub:
     contact come first, then those with the earliest last contact. Equal ones are ordered by id.
 
     Errors: INVALID_ARGUMENT.
+    """
+
+    ListContacts: grpc.aio.UnaryUnaryMultiCallable[
+        peermentor.v1.assignments_pb2.ListContactsRequest,
+        peermentor.v1.assignments_pb2.ListContactsResponse,
+    ]
+    """Lists the contact history of one assignment: every contact as it was told, the one that was
+    told last first.
+
+    Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
     """
 
 class AssignmentServiceServicer(metaclass=abc.ABCMeta):
@@ -372,6 +392,21 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         contact come first, then those with the earliest last contact. Equal ones are ordered by id.
 
         Errors: INVALID_ARGUMENT.
+        """
+
+    @abc.abstractmethod
+    def ListContacts(
+        self,
+        request: peermentor.v1.assignments_pb2.ListContactsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[
+        peermentor.v1.assignments_pb2.ListContactsResponse,
+        collections.abc.Awaitable[peermentor.v1.assignments_pb2.ListContactsResponse],
+    ]:
+        """Lists the contact history of one assignment: every contact as it was told, the one that was
+        told last first.
+
+        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
         """
 
 def add_AssignmentServiceServicer_to_server(
