@@ -5,6 +5,7 @@ return {
   routes = {
     {path = "/api/v1/assignments", methods = "GET, POST"},
     {path = "/api/v1/assignments/overdue", methods = "GET"},
+    {path = "/api/v1/assignments/summary", methods = "GET"},
     {path = "/api/v1/assignments/{assignment_id}", methods = "GET, PUT, DELETE"},
     {path = "/api/v1/assignments/{assignment_id}/contacts", methods = "GET"},
     {path = "/api/v1/assignments/{assignment_id}/last-contact", methods = "PUT"},
@@ -35,6 +36,7 @@ return {
       },
     },
     ["GET /api/v1/assignments/overdue"] = {answer = "peermentor.v1.ListAssignmentsResponse"},
+    ["GET /api/v1/assignments/summary"] = {answer = "peermentor.v1.AssignmentSummary"},
     ["GET /api/v1/assignments/{assignment_id}"] = {answer = "peermentor.v1.Assignment"},
     ["PUT /api/v1/assignments/{assignment_id}"] = {
       answer = "peermentor.v1.Assignment",
@@ -112,6 +114,7 @@ return {
         "escalation_sent_at",
       },
     },
+    ["peermentor.v1.AssignmentSummary"] = {before = "recent_contacts", fields = {"longest_silence_days"}},
     ["peermentor.v1.ListAssignmentsResponse"] = {
       before = "status",
       fields = {
@@ -130,6 +133,7 @@ return {
     ["/peermentor.v1.AssignmentService/UpdateAssignment"] = "always",
     ["/peermentor.v1.AssignmentService/UpdateLastContact"] = "always",
     ["/peermentor.v1.AssignmentService/ListOverdueAssignments"] = "always",
+    ["/peermentor.v1.AssignmentService/GetAssignmentSummary"] = "always",
     ["/peermentor.v1.AssignmentService/ListContacts"] = "always",
     ["/peermentor.v1.TemplateService/ListTemplates"] = "always",
     ["/peermentor.v1.TemplateService/GetTemplate"] = "always",

@@ -44,6 +44,7 @@ NAMED = {
     "DeleteAssignment": {"assignment_id": ABSENT},
     "UpdateLastContact": {"assignment_id": ABSENT},
     "ListOverdueAssignments": {"org_id": FORBIDDEN, "page_token": OF_NO_USE},
+    "GetAssignmentSummary": {"org_id": FORBIDDEN},
     "ListContacts": {"assignment_id": ABSENT, "page_token": OF_NO_USE},
     "ListTemplates": {"page_token": OF_NO_USE},
     "GetTemplate": {"id": ABSENT},
@@ -147,7 +148,7 @@ def test_the_table_has_all_that_requests_can_name() -> None:
     }
     assert {rpc: set(named) for rpc, named in NAMED.items()} == found
     assert found.keys() == GOOD.keys()
-    assert len(found) == 15
+    assert len(found) == 16
 
 
 # --- Credentials ---
@@ -256,6 +257,13 @@ def test_lists_are_without_what_is_anothers(place: Place) -> None:
         ):
             page = place.rpcs.call(rpc, metadata=metadata, **MORE.get(rpc, {}) | fields)
             assert (len(page.data), page.pagination.total) == (expected, expected), rpc
+
+
+def test_a_summary_is_without_what_is_anothers(place: Place) -> None:
+    for metadata, expected in ((place.own, 1), (place.every, 1), (place.other, 0)):
+        for fields in ({}, {"coordinator_id": "user_007"}):
+            found = place.rpcs.call("GetAssignmentSummary", metadata=metadata, **fields)
+            assert (found.open, found.recent_contacts) == (expected, 0)
 
 
 def test_request_ids_and_names_are_each_ones_own(place: Place) -> None:

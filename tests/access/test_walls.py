@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from peermentor_server.rules.principals import Wall
-from peermentor_server.storage import assignments, contacts, templates, transfer
+from peermentor_server.storage import assignments, contacts, summaries, templates, transfer
 from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
 from support.clock import SettableClock
@@ -31,7 +31,9 @@ STEPS = 60
 
 
 @pytest.mark.parametrize(
-    "module", [assignments, contacts, templates, transfer], ids=lambda module: module.__name__
+    "module",
+    [assignments, contacts, summaries, templates, transfer],
+    ids=lambda module: module.__name__,
 )
 def test_every_function_of_storage_is_told_the_wall(module: ModuleType) -> None:
     told = {}
@@ -101,6 +103,7 @@ class Tenant:
             ("ListContacts", {"assignment_id": key, "limit": 2}),
             ("ListAssignments", {"limit": 3, "page": 1}),
             ("ListAssignments", {"mentee_id": person}),
+            ("GetAssignmentSummary", {"coordinator_id": person}),
             ("ListAssignments", {"updated_after": "2026-03-01", "reminded": False}),
             ("ListOverdueAssignments", {"started_before": "2026-04-01"}),
         ]

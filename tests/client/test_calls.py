@@ -13,6 +13,7 @@ from peermentor import (
     UNSET,
     Assignment,
     AssignmentStatus,
+    AssignmentSummary,
     Client,
     Contact,
     InvalidArgument,
@@ -112,6 +113,19 @@ def test_contacts(client: Any) -> None:
     assert of_later.count() == 0
     with pytest.raises(NotFound):
         client.assignments.list_contacts("asgn_404").count()
+
+
+def test_a_summary(client: Any) -> None:
+    made = client.assignments.create(**NEW_ASSIGNMENT)
+    assert client.assignments.get_summary().longest_silence_days is None
+    client.assignments.update_last_contact(
+        made.assignment_id, contact_date=CONTRACT_DAY - timedelta(days=20)
+    )
+    found = client.assignments.get_summary(org_id="org_03", coordinator_id="user_007")
+    assert (found.open, found.overdue, found.recent_contacts) == (1, 1, 1)
+    assert found.longest_silence_days == 20
+    assert AssignmentSummary.from_dict(found.to_dict()) == found
+    assert client.assignments.get_summary(org_id="org_04").open == 0
 
 
 def test_templates(client: Any) -> None:

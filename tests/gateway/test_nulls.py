@@ -35,10 +35,17 @@ def test_the_gateways_list_of_nullable_fields_is_that_of_the_descriptor() -> Non
         for method in service.methods
         for name in nullable_fields(method.output_type)
     }
-    assert of_the_answers == {("peermentor.v1.Assignment", name) for name in NULLABLE}
+    assert of_the_answers == {
+        *(("peermentor.v1.Assignment", name) for name in NULLABLE),
+        ("peermentor.v1.AssignmentSummary", "longest_silence_days"),
+    }
     of_an_assignment = {"before": "status", "fields": list(NULLABLE)}
     assert contract()["nulls"] == {
         "peermentor.v1.Assignment": of_an_assignment,
+        "peermentor.v1.AssignmentSummary": {
+            "before": "recent_contacts",
+            "fields": ["longest_silence_days"],
+        },
         "peermentor.v1.ListAssignmentsResponse": of_an_assignment,
     }
 
@@ -59,6 +66,17 @@ def test_a_new_assignment_has_every_nullable_field_as_null(rest: httpx.Client) -
     assert rest.get("/api/v1/assignments/asgn_001").json() == created
     assert rest.get("/api/v1/assignments").json()["data"] == [created]
     assert rest.get("/api/v1/assignments/overdue").json()["data"] == [created]
+
+
+def test_the_silence_of_nobody_is_null(rest: httpx.Client) -> None:
+    path = "/api/v1/assignments/summary"
+    rest.post("/api/v1/assignments", json=NEW_ASSIGNMENT)
+    counts = {"open": 1, "paused": 0, "overdue": 1, "never_contacted": 1, "recent_contacts": 0}
+    assert rest.get(path).json() == counts | {"longest_silence_days": None}
+    body = {"contact_date": "2026-03-26T09:45:00Z", "contact_type": "call"}
+    rest.put("/api/v1/assignments/asgn_001/last-contact", json=body)
+    counts |= {"overdue": 0, "never_contacted": 0, "recent_contacts": 1}
+    assert rest.get(f"{path}?org_id=org_03").json() == counts | {"longest_silence_days": 0}
 
 
 def test_a_set_field_is_printed_once_and_the_others_stay_null(rest: httpx.Client) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from peermentor.v1.assignments_pb2 import (
     CreateAssignmentRequest,
     GetAssignmentRequest,
+    GetAssignmentSummaryRequest,
     ListAssignmentsRequest,
     ListContactsRequest,
     ListOverdueAssignmentsRequest,
@@ -221,6 +222,8 @@ SERVICE = "/peermentor.v1.AssignmentService"
         ("ListOverdueAssignments", ListOverdueAssignmentsRequest(), "scans"),
         ("ListContacts", ListContactsRequest(assignment_id="asgn_001"), "reads"),
         ("ListContacts", ListContactsRequest(assignment_id="asgn_001", page=51), "scans"),
+        ("GetAssignmentSummary", GetAssignmentSummaryRequest(coordinator_id="user_007"), "reads"),
+        ("GetAssignmentSummary", GetAssignmentSummaryRequest(), "scans"),
         ("UpdateAssignment", UpdateAssignmentRequest(), "writes"),
         ("CreateAssignment", CreateAssignmentRequest(), "writes"),
     ],

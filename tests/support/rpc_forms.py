@@ -14,6 +14,7 @@ from peermentor.v1.assignments_pb2 import (
     CreateAssignmentRequest,
     DeleteAssignmentRequest,
     GetAssignmentRequest,
+    GetAssignmentSummaryRequest,
     ListAssignmentsRequest,
     ListContactsRequest,
     ListOverdueAssignmentsRequest,
@@ -126,6 +127,13 @@ FORMS = {
     "last contact": Form("UpdateLastContact", _of_row(UpdateLastContactRequest, **_CONTACT)),
     "last contact, only if later": Form(
         "UpdateLastContact", _of_row(UpdateLastContactRequest, **_CONTACT, only_if_later=True)
+    ),
+    "summary": Form("GetAssignmentSummary", _always(GetAssignmentSummaryRequest())),
+    "summary of an organisation": Form(
+        "GetAssignmentSummary", _always(GetAssignmentSummaryRequest(org_id="org_1"))
+    ),
+    "summary of a coordinator": Form(
+        "GetAssignmentSummary", _always(GetAssignmentSummaryRequest(coordinator_id="coordinator_1"))
     ),
     "contacts": Form("ListContacts", _CONTACTS),
     "contacts of a time and a type": Form(

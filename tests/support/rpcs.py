@@ -29,6 +29,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "contact_date": instant("2026-03-26T09:45:00Z"),
     },
     "ListOverdueAssignments": {},
+    "GetAssignmentSummary": {},
     "ListContacts": {"assignment_id": "asgn_001"},
     "ListTemplates": {},
     "GetTemplate": {"id": "rt-001"},

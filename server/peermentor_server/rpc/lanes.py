@@ -58,6 +58,8 @@ SELECTIVE_FIELDS = (
     "organization_id",
     "assignment_id",
 )
+# Reads that can be of very many rows have one of these fields: lists, and sums.
+OF_MANY_FIELDS = ("page", "org_id")
 # Numbered pages beyond as many rows cost more than others.
 MAX_PASSED_OVER = 1000
 
@@ -413,11 +415,15 @@ class Lanes:
         if method not in idempotency.READS:
             return self._writes
         fields = request.DESCRIPTOR.fields_by_name if isinstance(request, Message) else {}
-        if "page" not in fields:
+        if not any(name in fields for name in OF_MANY_FIELDS):
             return self._short_reads
-        if _passes_over_many(request):
+        is_list = "page" in fields
+        if is_list and _passes_over_many(request):
             return self._scans
-        return self._short_reads if _is_selective(request, fields) else self._counts
+        if _is_selective(request, fields):
+            return self._short_reads
+        # To sum up takes longer than to count.
+        return self._counts if is_list else self._scans
 
     def are_idle(self) -> bool:
         """Tell whether no call is in any of them."""

@@ -1,17 +1,19 @@
 """AssignmentService: each RPC checks its request, runs one transaction, returns one message."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 
 import grpc
 
 from peermentor.v1.assignments_pb2 import (
     Assignment,
+    AssignmentSummary,
     CreateAssignmentRequest,
     DeleteAssignmentRequest,
     DeleteAssignmentResponse,
     GetAssignmentRequest,
+    GetAssignmentSummaryRequest,
     ListAssignmentsRequest,
     ListAssignmentsResponse,
     ListContactsRequest,
@@ -27,7 +29,7 @@ from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.services import callers, idempotency, messages
 from peermentor_server.services.validation import Check, Checks
-from peermentor_server.storage import assignments, contacts, idempotency_keys
+from peermentor_server.storage import assignments, contacts, idempotency_keys, summaries
 from peermentor_server.storage.assignments import AssignmentRow, Contact
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.listing import Listing
@@ -44,6 +46,9 @@ _FILTERS: Mapping[str, Check] = {
 }
 _OVERDUE_FILTERS = {**_FILTERS, "started_before": Checks.day}
 
+_SUMMARY_FILTERS = {name: _FILTERS[name] for name in ("org_id", "coordinator_id")}
+# How long a contact counts as recent.
+_RECENT_DAYS = 30
 _CONTACT_FILTERS: Mapping[str, Check] = {
     "contacted_from": Checks.date_or_instant,
     "contacted_before": Checks.date_or_instant,
@@ -179,6 +184,23 @@ class AssignmentService(AssignmentServiceServicer):
                 connection, caller.wall, filters, page, cutoff=cutoff
             )
         return self._answer(listing, page, lambda row: Position(row.id, row.last_contact_date))
+
+    def GetAssignmentSummary(
+        self, request: GetAssignmentSummaryRequest, context: grpc.ServicerContext
+    ) -> AssignmentSummary:
+        caller = callers.principal(context)
+        with Checks(request) as check:
+            filters = check.filters(_SUMMARY_FILTERS)
+        today = self._today()
+        with self._database.read() as connection:
+            summary = summaries.summarize(
+                connection,
+                caller.wall,
+                filters,
+                cutoff=clock.overdue_cutoff(today, self._overdue_after_days),
+                recent_from=clock.midnight(today - timedelta(days=_RECENT_DAYS)),
+            )
+        return messages.summary(summary, today)
 
     def ListContacts(
         self, request: ListContactsRequest, context: grpc.ServicerContext

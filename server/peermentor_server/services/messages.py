@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from peermentor.v1.assignments_pb2 import Assignment, Contact
+from peermentor.v1.assignments_pb2 import Assignment, AssignmentSummary, Contact
 from peermentor.v1.pagination_pb2 import Pagination
 from peermentor.v1.templates_pb2 import RecurringTemplate
 from peermentor_server.rules import clock, ids
@@ -14,6 +14,7 @@ from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage.assignments import AssignmentRow
 from peermentor_server.storage.contacts import ContactRow
 from peermentor_server.storage.listing import Listing
+from peermentor_server.storage.summaries import Summary
 from peermentor_server.storage.templates import TemplateRow
 
 R = TypeVar("R", bound=NamedTuple)
@@ -69,6 +70,21 @@ def contact(message: Contact, row: ContactRow) -> Contact:
     _put(message.contact_date, row.contact_date)
     message.contact_type = row.contact_type
     _put(message.recorded_at, row.recorded_at)
+    return message
+
+
+def summary(row: Summary, today: date) -> AssignmentSummary:
+    """Describe figures of assignments as of today."""
+    message = AssignmentSummary(
+        open=row.open,
+        paused=row.paused,
+        overdue=row.overdue,
+        never_contacted=row.never_contacted,
+        recent_contacts=row.recent_contacts,
+    )
+    if row.longest_silent_since is not None:
+        silence = clock.days_between(row.longest_silent_since, today)
+        message.longest_silence_days.value = silence
     return message
 
 

@@ -445,6 +445,47 @@ class AsyncAssignments(Resource[AsyncConnection]):
         )
         return AsyncListing(self._connection, call, request, _models.Assignment)
 
+    async def get_summary(
+        self,
+        *,
+        org_id: str | Unset = UNSET,
+        coordinator_id: str | Unset = UNSET,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
+    ) -> _models.AssignmentSummary:
+        """Counts the open assignments (active or paused) and their contacts: of an organization, of a
+        coordinator, of a coordinator in an organization; without either, of all that the caller may
+        see.
+
+        Errors: INVALID_ARGUMENT.
+
+        Arguments:
+            org_id: Only this organization.
+            coordinator_id: Only this coordinator.
+            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
+        """
+        method = Method(
+            "/peermentor.v1.AssignmentService/GetAssignmentSummary",
+            assignments_pb2.GetAssignmentSummaryRequest,
+            assignments_pb2.AssignmentSummary,
+            repeatable=True,
+            key_lasts=0,
+        )
+        call = self._connection.prepare(method, timeout, metadata, retries)
+        request = fill(
+            assignments_pb2.GetAssignmentSummaryRequest(),
+            {},
+            {
+                "org_id": org_id,
+                "coordinator_id": coordinator_id,
+            },
+            {},
+        )
+        return _models.AssignmentSummary.from_message(await self._connection.send(call, request))
+
     def list_contacts(
         self,
         assignment_id: str,

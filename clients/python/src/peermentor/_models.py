@@ -20,6 +20,7 @@ __all__ = [
     "Assignment",
     "AssignmentStatus",
     "AssignmentStatusName",
+    "AssignmentSummary",
     "Contact",
     "ErrorReason",
     "RecurringTemplate",
@@ -148,6 +149,46 @@ class Assignment(Model):
             updated_at=_reading.present(message, "updated_at", _reading.instant),
             mentee_id=message.mentee_id,
             start_date=_reading.day("start_date", message.start_date),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentSummary(Model):
+    """How things stand with the open assignments, all as of one moment. Those that are paused are not
+    expected to be in contact: they are neither overdue nor silent.
+    """
+
+    _message: ClassVar = assignments_pb2.AssignmentSummary
+    open: int
+    """How many are open: active or paused."""
+    paused: int
+    """How many of these are paused."""
+    overdue: int
+    """How many are overdue: as many as ListOverdueAssignments lists by default."""
+    never_contacted: int
+    """How many of the overdue never had contact."""
+    recent_contacts: int
+    """How many contacts of the open ones took place in the last 30 days: since midnight UTC, 30
+    days ago.
+    """
+    longest_silence_days: int | None
+    """The longest silence of an active one: the greatest `days_since_contact`. Null: none of them
+    ever had contact.
+    """
+
+    @classmethod
+    def from_message(cls, message: assignments_pb2.AssignmentSummary) -> Self:
+        """Read the message of peermentor.v1."""
+        expect("message", message, assignments_pb2.AssignmentSummary, "a message AssignmentSummary")
+        return cls(
+            open=message.open,
+            paused=message.paused,
+            overdue=message.overdue,
+            never_contacted=message.never_contacted,
+            recent_contacts=message.recent_contacts,
+            longest_silence_days=_reading.present(
+                message, "longest_silence_days", _reading.unwrapped
+            ),
         )
 
 

@@ -1368,3 +1368,119 @@ class ListContactsResponse(Message):
             "data", b"data", "next_page_token", b"next_page_token", "pagination", b"pagination"
         ],
     ) -> None: ...
+
+@final
+class GetAssignmentSummaryRequest(Message):
+    """Says of which assignments the summary is. Filters combine."""
+
+    DESCRIPTOR: Descriptor
+
+    ORG_ID_FIELD_NUMBER: int
+    COORDINATOR_ID_FIELD_NUMBER: int
+    org_id: str
+    """Only this organization."""
+    coordinator_id: str
+    """Only this coordinator."""
+    def __init__(
+        self,
+        *,
+        org_id: str | None = ...,
+        coordinator_id: str | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "_coordinator_id",
+            b"_coordinator_id",
+            "_org_id",
+            b"_org_id",
+            "coordinator_id",
+            b"coordinator_id",
+            "org_id",
+            b"org_id",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "_coordinator_id",
+            b"_coordinator_id",
+            "_org_id",
+            b"_org_id",
+            "coordinator_id",
+            b"coordinator_id",
+            "org_id",
+            b"org_id",
+        ],
+    ) -> None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_coordinator_id", b"_coordinator_id"]
+    ) -> Literal["coordinator_id"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_org_id", b"_org_id"]
+    ) -> Literal["org_id"] | None: ...
+
+@final
+class AssignmentSummary(Message):
+    """How things stand with the open assignments, all as of one moment. Those that are paused are not
+    expected to be in contact: they are neither overdue nor silent.
+    """
+
+    DESCRIPTOR: Descriptor
+
+    OPEN_FIELD_NUMBER: int
+    PAUSED_FIELD_NUMBER: int
+    OVERDUE_FIELD_NUMBER: int
+    NEVER_CONTACTED_FIELD_NUMBER: int
+    RECENT_CONTACTS_FIELD_NUMBER: int
+    LONGEST_SILENCE_DAYS_FIELD_NUMBER: int
+    open: int
+    """How many are open: active or paused."""
+    paused: int
+    """How many of these are paused."""
+    overdue: int
+    """How many are overdue: as many as ListOverdueAssignments lists by default."""
+    never_contacted: int
+    """How many of the overdue never had contact."""
+    recent_contacts: int
+    """How many contacts of the open ones took place in the last 30 days: since midnight UTC, 30
+    days ago.
+    """
+    @property
+    def longest_silence_days(self) -> Int32Value:
+        """The longest silence of an active one: the greatest `days_since_contact`. Null: none of them
+        ever had contact.
+        """
+
+    def __init__(
+        self,
+        *,
+        open: int = ...,
+        paused: int = ...,
+        overdue: int = ...,
+        never_contacted: int = ...,
+        recent_contacts: int = ...,
+        longest_silence_days: Int32Value | None = ...,
+    ) -> None: ...
+    def HasField(
+        self, field_name: Literal["longest_silence_days", b"longest_silence_days"]
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "longest_silence_days",
+            b"longest_silence_days",
+            "never_contacted",
+            b"never_contacted",
+            "open",
+            b"open",
+            "overdue",
+            b"overdue",
+            "paused",
+            b"paused",
+            "recent_contacts",
+            b"recent_contacts",
+        ],
+    ) -> None: ...

@@ -108,6 +108,12 @@ class AssignmentServiceStub(object):
             response_deserializer=peermentor_dot_v1_dot_assignments__pb2.ListAssignmentsResponse.FromString,
             _registered_method=True,
         )
+        self.GetAssignmentSummary = channel.unary_unary(
+            "/peermentor.v1.AssignmentService/GetAssignmentSummary",
+            request_serializer=peermentor_dot_v1_dot_assignments__pb2.GetAssignmentSummaryRequest.SerializeToString,
+            response_deserializer=peermentor_dot_v1_dot_assignments__pb2.AssignmentSummary.FromString,
+            _registered_method=True,
+        )
         self.ListContacts = channel.unary_unary(
             "/peermentor.v1.AssignmentService/ListContacts",
             request_serializer=peermentor_dot_v1_dot_assignments__pb2.ListContactsRequest.SerializeToString,
@@ -222,6 +228,17 @@ class AssignmentServiceServicer(object):
         context.set_details("Method not implemented!")
         raise NotImplementedError("Method not implemented!")
 
+    def GetAssignmentSummary(self, request, context):
+        """Counts the open assignments (active or paused) and their contacts: of an organization, of a
+        coordinator, of a coordinator in an organization; without either, of all that the caller may
+        see.
+
+        Errors: INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details("Method not implemented!")
+        raise NotImplementedError("Method not implemented!")
+
     def ListContacts(self, request, context):
         """Lists the contact history of one assignment: every contact as it was told, the one that was
         told last first.
@@ -269,6 +286,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
             servicer.ListOverdueAssignments,
             request_deserializer=peermentor_dot_v1_dot_assignments__pb2.ListOverdueAssignmentsRequest.FromString,
             response_serializer=peermentor_dot_v1_dot_assignments__pb2.ListAssignmentsResponse.SerializeToString,
+        ),
+        "GetAssignmentSummary": grpc.unary_unary_rpc_method_handler(
+            servicer.GetAssignmentSummary,
+            request_deserializer=peermentor_dot_v1_dot_assignments__pb2.GetAssignmentSummaryRequest.FromString,
+            response_serializer=peermentor_dot_v1_dot_assignments__pb2.AssignmentSummary.SerializeToString,
         ),
         "ListContacts": grpc.unary_unary_rpc_method_handler(
             servicer.ListContacts,
@@ -514,6 +536,36 @@ class AssignmentService(object):
             "/peermentor.v1.AssignmentService/ListOverdueAssignments",
             peermentor_dot_v1_dot_assignments__pb2.ListOverdueAssignmentsRequest.SerializeToString,
             peermentor_dot_v1_dot_assignments__pb2.ListAssignmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True,
+        )
+
+    @staticmethod
+    def GetAssignmentSummary(
+        request,
+        target,
+        options=(),
+        channel_credentials=None,
+        call_credentials=None,
+        insecure=False,
+        compression=None,
+        wait_for_ready=None,
+        timeout=None,
+        metadata=None,
+    ):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            "/peermentor.v1.AssignmentService/GetAssignmentSummary",
+            peermentor_dot_v1_dot_assignments__pb2.GetAssignmentSummaryRequest.SerializeToString,
+            peermentor_dot_v1_dot_assignments__pb2.AssignmentSummary.FromString,
             options,
             channel_credentials,
             insecure,

@@ -127,6 +127,17 @@ class AssignmentServiceStub:
     Errors: INVALID_ARGUMENT.
     """
 
+    GetAssignmentSummary: grpc.UnaryUnaryMultiCallable[
+        peermentor.v1.assignments_pb2.GetAssignmentSummaryRequest,
+        peermentor.v1.assignments_pb2.AssignmentSummary,
+    ]
+    """Counts the open assignments (active or paused) and their contacts: of an organization, of a
+    coordinator, of a coordinator in an organization; without either, of all that the caller may
+    see.
+
+    Errors: INVALID_ARGUMENT.
+    """
+
     ListContacts: grpc.UnaryUnaryMultiCallable[
         peermentor.v1.assignments_pb2.ListContactsRequest,
         peermentor.v1.assignments_pb2.ListContactsResponse,
@@ -239,6 +250,17 @@ class AssignmentServiceAsyncStub:
     ]
     """Lists the active assignments without contact since the cutoff. Those that never had
     contact come first, then those with the earliest last contact. Equal ones are ordered by id.
+
+    Errors: INVALID_ARGUMENT.
+    """
+
+    GetAssignmentSummary: grpc.aio.UnaryUnaryMultiCallable[
+        peermentor.v1.assignments_pb2.GetAssignmentSummaryRequest,
+        peermentor.v1.assignments_pb2.AssignmentSummary,
+    ]
+    """Counts the open assignments (active or paused) and their contacts: of an organization, of a
+    coordinator, of a coordinator in an organization; without either, of all that the caller may
+    see.
 
     Errors: INVALID_ARGUMENT.
     """
@@ -390,6 +412,22 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
     ]:
         """Lists the active assignments without contact since the cutoff. Those that never had
         contact come first, then those with the earliest last contact. Equal ones are ordered by id.
+
+        Errors: INVALID_ARGUMENT.
+        """
+
+    @abc.abstractmethod
+    def GetAssignmentSummary(
+        self,
+        request: peermentor.v1.assignments_pb2.GetAssignmentSummaryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[
+        peermentor.v1.assignments_pb2.AssignmentSummary,
+        collections.abc.Awaitable[peermentor.v1.assignments_pb2.AssignmentSummary],
+    ]:
+        """Counts the open assignments (active or paused) and their contacts: of an organization, of a
+        coordinator, of a coordinator in an organization; without either, of all that the caller may
+        see.
 
         Errors: INVALID_ARGUMENT.
         """
