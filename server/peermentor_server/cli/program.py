@@ -116,8 +116,14 @@ def _serve(configured: Settings, options: argparse.Namespace) -> None:
         worker.serve_grpc(configured, traces=traces)
     else:
         from peermentor_server.supervise import supervisor
+        from peermentor_server.supervise.notify import Manager
 
-        supervisor.serve(configured, on_ready=lambda: _say(_welcome(configured)), traces=traces)
+        supervisor.serve(
+            configured,
+            on_ready=lambda: _say(_welcome(configured)),
+            manager=Manager.taken_from(os.environ),
+            traces=traces,
+        )
 
 
 def _say(text: str) -> None:

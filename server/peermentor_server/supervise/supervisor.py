@@ -27,6 +27,7 @@ from peermentor_server.file_identity import FileIdentity
 from peermentor_server.settings import Settings
 from peermentor_server.supervise import gateway, ports, scratch
 from peermentor_server.supervise.children import Child, stop_all
+from peermentor_server.supervise.notify import Manager
 from peermentor_server.supervise.part import Part
 from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
@@ -53,12 +54,14 @@ class _Stop(Exception):
 def serve(
     settings: Settings,
     on_ready: Callable[[], None],
+    manager: Manager,
     timing: Timing = USUAL,
     traces: TraceExport | None = None,
 ) -> None:
     """Run until a signal of STOP_SIGNALS; raise ServeFailed when the start fails.
 
-    `on_ready` is called once the gateway answers for workers that serve.
+    `on_ready` is called once the gateway answers for workers that serve. The service manager is
+    told then, and of all that follows.
     """
     with ExitStack() as stack:
         signals = stack.enter_context(_signals())
@@ -74,9 +77,10 @@ def serve(
         kept_in.mkdir()
         metrics.keep_in(kept_in, "serve")
         page = _page(kept_in) if settings.metrics_address else []
-        supervisor = Supervisor(signals, sockets, config, certificate, page, timing)
+        supervisor = Supervisor(signals, sockets, config, certificate, page, manager, timing)
         try:
             supervisor.start(settings)
+            manager.is_ready()
             on_ready()
             supervisor.run()
         except _Stop as stop:
@@ -96,10 +100,11 @@ class Supervisor:
         config: Path,
         certificate: Watch | None,
         page: Sequence[Part],
+        manager: Manager,
         timing: Timing,
     ) -> None:
         """Run Envoy with a configuration, before workers at these sockets, and a page perhaps."""
-        self._signals, self._timing = signals, timing
+        self._signals, self._manager, self._timing = signals, manager, timing
         self._directory, self._certificate, self._look_at = config.parent, certificate, 0.0
         self._workers = [
             Part(f"worker {number}", _worker_command(number, socket), has_pulse=True, timing=timing)
@@ -149,11 +154,14 @@ class Supervisor:
             self._tend()
             if self._is_to_replace:
                 self._is_to_replace = False
+                self._manager.reloads()
                 self._replace_workers()
+                self._manager.is_ready()
 
     def stop(self, number: int) -> None:
         """End all parts. The workers first: the gateway passes on what they still answer."""
         _log.info("stopping")
+        self._manager.stops()
         running = [part.child for part in self._workers if part.child]
         stop_all([*running, *self._others], number, self._timing.stop_s)
         others = [part.child for part in (self._envoy, *self._page) if part.child]
@@ -168,6 +176,7 @@ class Supervisor:
             part.tend()
         self._others = [child for child in self._others if child.end() is None]
         self._renew_certificate()
+        self._manager.is_well()
         self._check_signals()
 
     def _renew_certificate(self) -> None:
