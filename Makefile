@@ -52,6 +52,10 @@ check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, dependenci
 	$(MAKE) --no-print-directory check-client-types check-protos check-generated
 	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml
 
+.PHONY: check-deploy
+check-deploy: .venv/serve.stamp .venv/systemd.stamp  ## Verify what deploy/ has for running the service elsewhere
+	sh deploy/systemd/check.sh
+
 .PHONY: check-client-types
 # All public types of the client are known to the users of pyright, which finds it by PATH alone.
 check-client-types: .venv/dev.stamp
@@ -157,6 +161,11 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@command -v $* /usr/sbin/$* >/dev/null || { \
 		echo "Unpacking $* into .venv/$*"; sh $< $* .venv/$*; } && touch $@ || \
 		echo "$* is needed by its tests: install it, as by apt-get install $*" >&2
+
+.venv/systemd.stamp: tests/support/unpack_package.sh | .venv/bin/python
+	@command -v systemd-analyze >/dev/null || { \
+		echo "Unpacking systemd-analyze into .venv/systemd"; sh $< systemd .venv/systemd; } && touch $@ || { \
+		echo "systemd-analyze is needed: install it, as by apt-get install systemd" >&2; exit 1; }
 
 .venv-generate/stamp: requirements/generate.txt
 	@echo "Installing the code generator into .venv-generate"

@@ -69,6 +69,8 @@ MOVE = re.compile(r"peermentor-server export ")
 KEYS = re.compile(r"peermentor-server keys list")
 TLS = re.compile(r"_CERTIFICATE=/etc/")
 KEYS_AND_TLS = re.compile(r"_CERTIFICATE=cert\.pem |--cacert ")
+INSTALL = re.compile(r"systemctl ")
+SYSTEMD_RUN = re.compile(r"^sudo systemd-run ")
 SHELL = (
     CALL,
     START,
@@ -81,6 +83,8 @@ SHELL = (
     KEYS,
     TLS,
     KEYS_AND_TLS,
+    INSTALL,
+    SYSTEMD_RUN,
 )
 # The program of the tour with keys and TLS.
 WITH_KEY = re.compile(r"ca_certificate=")
@@ -333,6 +337,29 @@ def test_the_settings_for_tls_are_taken() -> None:
     changed = {"peermentor-server serve": "env"}
     found = dict(line.split("=", 1) for line in shell(serve, changed).splitlines() if "=" in line)
     assert settings.load(found).rest_url == "https://127.0.0.1:8443"
+
+
+def test_the_service_is_installed_for_systemd(tmp_path: Path) -> None:
+    """All but systemd itself, whose program only says what it is asked for."""
+    [install], [keys] = texts(INSTALL), texts(SYSTEMD_RUN)
+    units, opt = tmp_path / "etc/systemd/system", tmp_path / "opt/peermentor"
+    units.mkdir(parents=True)
+    changed = {
+        "sudo ": "",
+        "dist/*.whl": f"--quiet --no-index --no-deps {tmp_path}/dist/*.whl",
+        "deploy/": f"{ROOT}/deploy/",
+        "/opt/peermentor": str(opt),
+        "/etc/systemd/system": str(units),
+        "systemctl ": "echo ",
+    }
+    build = f"hatchling build -d {tmp_path}/dist\n"
+    done = shell(f"cd {ROOT}\n{build}cd clients/python\n{build}{install}", changed)
+    *_, asked = done.splitlines()
+    assert {*asked.split()} - {"enable", "--now"} <= {unit.name for unit in units.iterdir()}
+    unit = (units / "peermentor.service").read_text()
+    [program] = re.findall(r"^ExecStart=(\S+)", unit, re.MULTILINE)
+    assert (tmp_path / program.removeprefix("/")).exists()
+    assert program in keys
 
 
 def test_the_url_of_several_servers_is_taken() -> None:
