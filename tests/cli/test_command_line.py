@@ -34,6 +34,7 @@ def test_help_lists_every_command() -> None:
         "serve",
         "check",
         "config",
+        "ready",
         "migrate",
         "demo",
         "import-mentees",

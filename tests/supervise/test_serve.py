@@ -109,6 +109,17 @@ def test_no_web_page_can_stop_the_gateway(shared: Running) -> None:
         assert httpx.post(f"{admin}{path}").status_code == 403
 
 
+def test_ready_tells_by_its_exit_status(shared: Running) -> None:
+    environment = shared.environment
+    assert run("ready", **environment).returncode == 0
+    # There, nobody answers like that.
+    environment = environment | {"PEERMENTOR_REST_ADDRESS": shared.grpc}
+    environment["PEERMENTOR_GRPC_ADDRESS"] = shared.rest
+    refused = run("ready", **environment)
+    assert refused.returncode == 1
+    assert f"http://{shared.grpc}" in refused.stderr
+
+
 def test_nobody_else_on_this_machine_reaches_a_worker_but_by_the_gateway(shared: Running) -> None:
     directory = shared.sockets()
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700

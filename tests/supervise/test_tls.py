@@ -94,6 +94,7 @@ def test_rest_and_grpc_speak_tls_and_nothing_else(running: Running) -> None:
         assert refused.headers["strict-transport-security"] == "max-age=31536000"
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://{running.rest}/api/v1/assignments")
+    assert run("ready", **running.environment).returncode == 0
     with Client(running.grpc, tls=True, ca_certificate=ROOT) as client:
         assert client.assignments.list().count() == 0
     with grpc.insecure_channel(running.grpc) as channel, pytest.raises(grpc.RpcError):

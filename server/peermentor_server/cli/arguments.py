@@ -68,6 +68,13 @@ def _parser(run: Run) -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print the settings that are in effect")
     config.add_argument("--json", action="store_true", help="print a JSON object, for programs")
     config.set_defaults(run=run["config"])
+    ready = commands.add_parser(
+        "ready",
+        help="tell by the exit status whether serve can answer calls now",
+        description="Tell by the exit status whether `serve`, with the same settings on this "
+        "machine, can answer calls now.",
+    )
+    ready.set_defaults(run=run["ready"])
     migrate = commands.add_parser("migrate", help="bring the schema of the database up to date")
     migrate.set_defaults(run=run["migrate"])
     demo = commands.add_parser("demo", help="load sample data into an empty database")

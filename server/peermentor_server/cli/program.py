@@ -36,6 +36,9 @@ def _run(options: argparse.Namespace) -> int:
     os.umask(0o077)
     # gRPC's own lines are neither of our format nor for our readers.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if os.getpid() == 1:
+        # The first process of a container never sees a signal that it has not asked for.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Until all settings are known to be good.
     logs.configure("info", settings.log_format(os.environ))
     try:
@@ -197,6 +200,14 @@ def _tell_of_settings(problems: str) -> None:
     _tell(doctor.as_json([doctor.Finding("settings", tuple(problems.splitlines()))]))
 
 
+def _ready(configured: Settings, _options: argparse.Namespace) -> None:
+    from peermentor_server.supervise import probe
+
+    if not probe.is_ready(configured):
+        raise CommandFailed(f"not ready: nothing serves at {configured.rest_url}, or not well")
+    _tell("ready")
+
+
 def _migrate(configured: Settings, _options: argparse.Namespace) -> None:
     from peermentor_server.cli import commands
 
@@ -347,6 +358,7 @@ _COMMANDS = {
     "metrics": _show_metrics,
     "check": _check,
     "config": _show_config,
+    "ready": _ready,
     "migrate": _migrate,
     "demo": _demo,
     "import-mentees": _import_mentees,

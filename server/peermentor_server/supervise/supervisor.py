@@ -7,11 +7,8 @@ however suddenly, so do its children. SIGUSR1 replaces the workers one after the
 import os
 import queue
 import signal
-import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
@@ -25,7 +22,7 @@ from peermentor_server.certificates import Watch
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.settings import Settings
-from peermentor_server.supervise import gateway, ports, scratch
+from peermentor_server.supervise import gateway, ports, probe, scratch
 from peermentor_server.supervise.children import Child, stop_all
 from peermentor_server.supervise.notify import Manager
 from peermentor_server.supervise.part import Part
@@ -295,28 +292,14 @@ def _is_ready(part: Part) -> bool:
 
 def _serves(url: str) -> bool:
     """Tell whether a call is answered; raise ServeFailed when it ends in a fault of the service."""
-    # A proxy of the environment is for calls to elsewhere. The certificate is our own, of
-    # whatever name.
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
-    try:
-        with opener.open(url, timeout=2):
-            return True
-    except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.UNAUTHORIZED:
-            # A worker has answered, who wants to know who calls.
-            return True
-        if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ServeFailed(
-                "the first call ended in an internal error; the log says why, and so may: "
-                "peermentor-server check"
-            ) from None
-        return False
-    except OSError:
-        return False
+    status = probe.status(url)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ServeFailed(
+            "the first call ended in an internal error; the log says why, and so may: "
+            "peermentor-server check"
+        )
+    # A worker has answered, even if it wants to know who calls.
+    return status in {HTTPStatus.OK, HTTPStatus.UNAUTHORIZED}
 
 
 def _has_terminal() -> bool:
