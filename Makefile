@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 GENERATE_BIN := .venv-generate/bin
+DEPLOY_BIN := .venv-deploy/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 API := protos
 GATEWAY := gateway
@@ -53,8 +54,10 @@ check: .venv/dev.stamp .venv-generate/stamp  ## Lint, types, imports, dependenci
 	$(BIN)/envoy --mode validate --log-level warning -c envoy.yaml
 
 .PHONY: check-deploy
-check-deploy: .venv/serve.stamp .venv/systemd.stamp  ## Verify what deploy/ has for running the service elsewhere
+check-deploy: .venv/serve.stamp .venv/systemd.stamp .venv-deploy/stamp  ## Verify what deploy/ has for running the service elsewhere
 	sh deploy/systemd/check.sh
+	$(DEPLOY_BIN)/hadolint deploy/container/Containerfile
+	$(DEPLOY_BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/container/compose.yaml
 
 .PHONY: check-client-types
 # All public types of the client are known to the users of pyright, which finds it by PATH alone.
@@ -173,6 +176,12 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(GENERATE_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/generate.txt
 	@touch $@
 
+.venv-deploy/stamp: requirements/deploy.txt
+	@echo "Installing what verifies deploy/ into .venv-deploy"
+	@test -x $(DEPLOY_BIN)/python || $(PYTHON) -m venv .venv-deploy
+	@$(DEPLOY_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/deploy.txt
+	@touch $@
+
 # node_modules is laid anew by `npm ci`, and the stamp goes with it.
 $(TYPESCRIPT)/node_modules/stamp: $(addprefix $(TYPESCRIPT)/,package.json package-lock.json .npmrc)
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
@@ -195,8 +204,9 @@ lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in require
 	$(LOCK) pyproject.toml --group tree -o requirements/serve.txt
 	$(LOCK) pyproject.toml --extra otel --group tree --group dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) --group generate -o requirements/generate.txt
+	$(LOCK) --group deploy -o requirements/deploy.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o bench/requirements.txt
 
 clean:  ## Remove the virtual environments and everything built
-	rm -rf .venv .venv-generate .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-generate .venv-deploy .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist)

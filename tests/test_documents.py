@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
+import yaml
 
 from peermentor_server import settings
 from peermentor_server.cli import sample_data
@@ -71,6 +72,8 @@ TLS = re.compile(r"_CERTIFICATE=/etc/")
 KEYS_AND_TLS = re.compile(r"_CERTIFICATE=cert\.pem |--cacert ")
 INSTALL = re.compile(r"systemctl ")
 SYSTEMD_RUN = re.compile(r"^sudo systemd-run ")
+IMAGE = re.compile(r"podman build ")
+COMPOSE = re.compile(r"podman compose ")
 SHELL = (
     CALL,
     START,
@@ -85,6 +88,8 @@ SHELL = (
     KEYS_AND_TLS,
     INSTALL,
     SYSTEMD_RUN,
+    IMAGE,
+    COMPOSE,
 )
 # The program of the tour with keys and TLS.
 WITH_KEY = re.compile(r"ca_certificate=")
@@ -360,6 +365,38 @@ def test_the_service_is_installed_for_systemd(tmp_path: Path) -> None:
     [program] = re.findall(r"^ExecStart=(\S+)", unit, re.MULTILINE)
     assert (tmp_path / program.removeprefix("/")).exists()
     assert program in keys
+
+
+def test_the_image_is_built_and_run() -> None:
+    """All but the engine: tests/deploy runs what the image runs."""
+    build, run = said_to_podman(IMAGE, ROOT)
+    file = ROOT / build[build.index("--file") + 1]
+    assert run[-1] == build[build.index("--tag") + 1]
+    volume = run[run.index("--volume") + 1].partition(":")[2]
+    assert f"\nWORKDIR {volume}\n" in file.read_text()
+
+
+def test_the_secrets_of_compose_are_made(tmp_path: Path) -> None:
+    own = tmp_path / "deploy/container"
+    own.mkdir(parents=True)
+    (asked,) = said_to_podman(COMPOSE, tmp_path)
+    assert asked[:2] == ["compose", "up"]
+    compose = yaml.safe_load((ROOT / "deploy/container/compose.yaml").read_text())
+    named = [own / each["file"] for each in compose["secrets"].values()]
+    assert sorted(named) == sorted((own / "secrets").iterdir())
+    password = (own / "secrets/database-password").read_text().strip()
+    user = compose["services"]["database"]["environment"]["POSTGRES_USER"]
+    environment = {settings.DATABASE_URL_FILE: str(own / "secrets/database-url")}
+    url = settings.load(environment).database_url
+    assert url == f"postgresql://{user}:{password}@database/{user}"
+    assert "database" in compose["services"]
+
+
+def said_to_podman(how: re.Pattern[str], directory: Path) -> list[list[str]]:
+    """Run a block in a directory, with a podman that only says what it is asked for."""
+    (block,) = texts(how)
+    done = shell(f'cd {directory}\npodman() {{ echo asked "$@"; }}\n{block}', {})
+    return [line.split()[1:] for line in done.splitlines() if line.startswith("asked ")]
 
 
 def test_the_url_of_several_servers_is_taken() -> None:

@@ -15,7 +15,7 @@ from peermentor_server.cli import sample_data
 from peermentor_server.timing import USUAL
 from support.databases import migrated
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 SYSTEMD = DEPLOY / "systemd"
 
 

@@ -1,0 +1,96 @@
+"""What an engine for containers does, where there is none: a first process, nearly shut in.
+
+It has the files of this machine, which it can only read, and its network.
+"""
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+_SCRIPT = Path(__file__).with_name("container.sh")
+# Who runs in there is another user, who has no privileges, and whose files are those of ours.
+_NAMESPACES = (
+    *("unshare", "--user", "--map-user=65532", "--map-group=65532", "--keep-caps"),
+    *("--mount", "--pid", "--mount-proc", "--fork", "--kill-child"),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """What of an image says how it is run."""
+
+    entrypoint: list[str]
+    environment: dict[str, str]
+    directory: str
+    """In which it runs."""
+
+
+class Contained:
+    """A first process."""
+
+    def __init__(self, unshare: "subprocess.Popen[bytes]", environment: Mapping[str, str]) -> None:
+        self._unshare, self._environment = unshare, environment
+
+    def init(self) -> psutil.Process:
+        """Return it, as it is seen from outside."""
+        [child] = psutil.Process(self._unshare.pid).children()
+        return child
+
+    def runs(self, command: Sequence[str]) -> bool:
+        """Run a command beside it, and tell whether that succeeded."""
+        where = ["--user", "--preserve-credentials", "--mount", "--pid"]
+        done = subprocess.run(
+            ["nsenter", f"--target={self.init().pid}", *where, "--", *command],
+            env=self._environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        return done.returncode == 0
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self.init().send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit status."""
+        return self._unshare.wait(timeout=60)
+
+
+@contextmanager
+def contained(
+    image: Image,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *places: str,
+) -> Iterator[Contained]:
+    """Run a command of the image until the end of the block, logging into a file.
+
+    `places` are files and directories in the container, SOURCE:TARGET, or SOURCE:TARGET:rw.
+    """
+    mounted = [f"{ROOT}:{ROOT}", f"{ROOT}/.venv:/opt/peermentor", *places]
+    inside = [*image.entrypoint, *command]
+    own = {**image.environment, **environment}
+    with log.open("wb") as output:
+        unshare = subprocess.Popen(
+            [*_NAMESPACES, "sh", str(_SCRIPT), image.directory, *mounted, "--", *inside],
+            env=own,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: bool(psutil.Process(unshare.pid).children()), 20)
+        yield Contained(unshare, own)
+    finally:
+        # With it goes all that it holds.
+        unshare.kill()
+        unshare.communicate()
