@@ -58,6 +58,7 @@ check-deploy: .venv/serve.stamp .venv/systemd.stamp .venv-deploy/stamp  ## Verif
 	sh deploy/systemd/check.sh
 	$(DEPLOY_BIN)/hadolint deploy/container/Containerfile
 	$(DEPLOY_BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/container/compose.yaml
+	$(DEPLOY_BIN)/python deploy/kubernetes/check.py
 
 .PHONY: check-client-types
 # All public types of the client are known to the users of pyright, which finds it by PATH alone.

@@ -74,6 +74,7 @@ INSTALL = re.compile(r"systemctl ")
 SYSTEMD_RUN = re.compile(r"^sudo systemd-run ")
 IMAGE = re.compile(r"podman build ")
 COMPOSE = re.compile(r"podman compose ")
+KUBERNETES = re.compile(r"^kubectl ")
 SHELL = (
     CALL,
     START,
@@ -90,6 +91,7 @@ SHELL = (
     SYSTEMD_RUN,
     IMAGE,
     COMPOSE,
+    KUBERNETES,
 )
 # The program of the tour with keys and TLS.
 WITH_KEY = re.compile(r"ca_certificate=")
@@ -390,6 +392,15 @@ def test_the_secrets_of_compose_are_made(tmp_path: Path) -> None:
     url = settings.load(environment).database_url
     assert url == f"postgresql://{user}:{password}@database/{user}"
     assert "database" in compose["services"]
+
+
+def test_kubernetes_is_told_of_the_migration() -> None:
+    """tests/deploy runs what it runs, with the secrets of the block before."""
+    _, install = texts(KUBERNETES)
+    job = yaml.safe_load((ROOT / "deploy/kubernetes/base/migration.yaml").read_text())["metadata"]
+    [(name, value)] = job["labels"].items()
+    for option in (f"--ignore-not-found {job['name']}", f"-l {name}={value}", f"job/{job['name']}"):
+        assert f" {option}\n" in install
 
 
 def said_to_podman(how: re.Pattern[str], directory: Path) -> list[list[str]]:

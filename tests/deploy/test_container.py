@@ -3,15 +3,12 @@
 `make check-deploy` verifies the files themselves, by the programs that read them.
 """
 
-import json
-import os
 import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
 
 from peermentor_server.timing import USUAL
@@ -22,54 +19,30 @@ from support.ports import free_ports
 from support.serving import settings_for
 from support.waiting import wait_until
 
-CONTAINER = ROOT / "deploy/container"
-
-
-def instructions() -> dict[str, str]:
-    """Return those of the last stage by their names."""
-    text = (CONTAINER / "Containerfile").read_text()
-    stage = text.rpartition("\nFROM ")[2].replace("\\\n", " ")
-    return dict(re.findall(r"^([A-Z]+) +(.*)$", stage, re.MULTILINE))
-
-
-@pytest.fixture(scope="module")
-def image() -> Image:
-    """The image, as an engine knows it."""
-    last = instructions()
-    variables = last["ENV"].replace("$PATH", os.environ["PATH"]).split()
-    environment = dict(each.split("=", 1) for each in variables)
-    return Image(json.loads(last["ENTRYPOINT"]), environment, last["WORKDIR"])
-
-
-def health_check() -> list[str]:
-    """Return the command that an engine runs again and again."""
-    found: list[str] = json.loads(instructions()["HEALTHCHECK"].partition(" CMD ")[2])
-    return found
+IMAGE = Image.of_project()
 
 
 def service(name: str) -> dict[str, Any]:
     """Return what compose.yaml says of a service."""
-    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+    compose = yaml.safe_load((ROOT / "deploy/container/compose.yaml").read_text())
     found: dict[str, Any] = compose["services"][name]
     return found
 
 
-def test_the_image_serves_by_itself(image: Image, tmp_path: Path) -> None:
+def test_the_image_serves_by_itself(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
     own = settings_for("", free_ports(3))
     log = tmp_path / "log"
-    with contained(
-        image, json.loads(instructions()["CMD"]), own, log, f"{volume}:{image.directory}:rw"
-    ) as running:
-        wait_until(lambda: running.runs(health_check()), USUAL.start_s)
+    with contained(IMAGE, IMAGE.command, own, log, f"{volume}:{IMAGE.directory}:rw") as running:
+        wait_until(lambda: running.runs(IMAGE.health_check), USUAL.start_s)
         running.send(signal.SIGTERM)
         assert running.wait() == 0
     assert {file.name for file in volume.iterdir()} == {"peermentor.db", "peermentor.db.lock"}
     assert "draining" in log.read_text()
 
 
-def test_compose_migrates_and_serves(image: Image, postgres: Postgres, tmp_path: Path) -> None:
+def test_compose_migrates_and_serves(postgres: Postgres, tmp_path: Path) -> None:
     migrate, serve = service("migrate"), service("serve")
     secret = tmp_path / "database-url"
     place = f"{secret}:/run/secrets/{secret.name}"
@@ -90,10 +63,10 @@ def test_compose_migrates_and_serves(image: Image, postgres: Postgres, tmp_path:
     # By a port, as from another container.
     with running_pooler(postgres.new_database()) as url:
         secret.write_text(url)
-        with contained(image, migrate["command"], migrate["environment"], log, place) as running:
+        with contained(IMAGE, migrate["command"], migrate["environment"], log, place) as running:
             assert running.wait() == 0, log.read_text()
-        with contained(image, serve["command"], environment, log, place) as running:
-            wait_until(lambda: running.runs(health_check()), USUAL.start_s)
+        with contained(IMAGE, serve["command"], environment, log, place) as running:
+            wait_until(lambda: running.runs(IMAGE.health_check), USUAL.start_s)
             calls = f"http://127.0.0.1:{rest}/api/v1/assignments"
             assert httpx.get(calls).json()["data"] == []
             assert httpx.get(calls, headers={"Host": "pages.example.org"}).status_code == 421
@@ -101,12 +74,12 @@ def test_compose_migrates_and_serves(image: Image, postgres: Postgres, tmp_path:
             assert running.wait() == 0
 
 
-def test_another_command_is_ended_too(image: Image, tmp_path: Path) -> None:
+def test_another_command_is_ended_too(tmp_path: Path) -> None:
     """The kernel gives no signal to a first process that has not asked for it."""
     command = ["import", "-"]
     log = tmp_path / "log"
     with contained(
-        image, command, settings_for("sqlite:////tmp/own.db", [1, 2, 3]), log
+        IMAGE, command, settings_for("sqlite:////tmp/own.db", [1, 2, 3]), log
     ) as running:
         wait_until(lambda: asks_for(signal.SIGTERM, running.init().pid), 20)
         running.send(signal.SIGTERM)
@@ -123,10 +96,9 @@ def asks_for(number: int, pid: int) -> bool:
 def test_engines_wait_for_longer_than_serve_takes() -> None:
     [seconds] = re.findall(r"^(\d+)s$", service("serve")["stop_grace_period"])
     assert int(seconds) > 2 * USUAL.stop_s
-    [seconds] = re.findall(r"--start-period=(\d+)s", instructions()["HEALTHCHECK"])
-    assert int(seconds) > USUAL.start_s
+    assert IMAGE.patience_s > USUAL.start_s
 
 
 def test_the_image_is_not_roots() -> None:
     """By number, for only then can it be seen without the image."""
-    assert re.fullmatch("[1-9][0-9]+:[1-9][0-9]+", instructions()["USER"])
+    assert re.fullmatch("[1-9][0-9]+:[1-9][0-9]+", IMAGE.user)

@@ -3,11 +3,15 @@
 It has the files of this machine, which it can only read, and its network.
 """
 
+import json
+import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -24,12 +28,37 @@ _NAMESPACES = (
 
 @dataclass(frozen=True)
 class Image:
-    """What of an image says how it is run."""
+    """What an engine knows of the project's image."""
 
-    entrypoint: list[str]
     environment: dict[str, str]
     directory: str
     """In which it runs."""
+    user: str
+    entrypoint: list[str]
+    command: list[str]
+    """What it is given, if nothing else."""
+    health_check: list[str]
+    patience_s: int
+    """For how long its health need not be good yet."""
+
+    @classmethod
+    def of_project(cls) -> Self:
+        """Read it in the Containerfile."""
+        text = (ROOT / "deploy/container/Containerfile").read_text()
+        stage = text.rpartition("\nFROM ")[2].replace("\\\n", " ")
+        last = dict(re.findall(r"^([A-Z]+) +(.*)$", stage, re.MULTILINE))
+        variables = last["ENV"].replace("$PATH", os.environ["PATH"]).split()
+        options, _, health_check = last["HEALTHCHECK"].partition(" CMD ")
+        [patience] = re.findall(r"--start-period=(\d+)s", options)
+        return cls(
+            dict(each.split("=", 1) for each in variables),
+            last["WORKDIR"],
+            last["USER"],
+            json.loads(last["ENTRYPOINT"]),
+            json.loads(last["CMD"]),
+            json.loads(health_check),
+            int(patience),
+        )
 
 
 class Contained:
@@ -45,15 +74,19 @@ class Contained:
 
     def runs(self, command: Sequence[str]) -> bool:
         """Run a command beside it, and tell whether that succeeded."""
+        return self.run(command).returncode == 0
+
+    def run(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """Run a command beside it, in the same environment."""
         where = ["--user", "--preserve-credentials", "--mount", "--pid"]
-        done = subprocess.run(
+        return subprocess.run(
             ["nsenter", f"--target={self.init().pid}", *where, "--", *command],
             env=self._environment,
             capture_output=True,
+            text=True,
             check=False,
             timeout=60,
         )
-        return done.returncode == 0
 
     def send(self, number: int) -> None:
         """Send it a signal."""

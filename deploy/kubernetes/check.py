@@ -1,0 +1,199 @@
+"""Renders the overlays as `kubectl apply -k` would, and verifies what comes out.
+
+Usage: check.py, with the Python of .venv-deploy. Each object must have the form that every version
+of Kubernetes from OLDEST on knows, with no other fields, and what one object names another must
+have. The front must be one that Envoy takes.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+HERE = Path(__file__).parent
+KUBECTL = Path(sys.executable).with_name("kubectl")
+ENVOY = HERE.parents[1] / ".venv/bin/envoy"
+# The oldest that lets a container sleep before its end.
+OLDEST = 30
+# What docs/deployment.md lets an operator make.
+SECRETS = {"peermentor-database", "peermentor-tls"}
+Object = dict[str, Any]
+
+
+def render(overlay: Path) -> list[Object]:
+    """Return all objects of an overlay."""
+    done = subprocess.run([KUBECTL, "kustomize", overlay], stdout=subprocess.PIPE, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def wrong_forms(objects: list[Object]) -> Iterator[str]:
+    """Say which objects some version of Kubernetes would not take."""
+    newest = int(kubernetes_validate.latest_version().split(".")[1])
+    for each in objects:
+        for minor in range(OLDEST, newest + 1):
+            try:
+                kubernetes_validate.validate(each, f"1.{minor}", strict=True)
+            except kubernetes_validate.ValidationError as error:
+                where = ".".join(map(str, error.path))
+                yield f"{name_of(each)}: Kubernetes 1.{minor}: {where}: {error.message}"
+
+
+def broken_selectors(objects: list[Object]) -> Iterator[str]:
+    """Say which objects are for pods that are not there, or for ports that those do not have."""
+    pods = pods_of(objects)
+    for each in objects:
+        for selector in selectors(each):
+            chosen = [pod for pod in pods if selects(selector, pod["metadata"]["labels"])]
+            if not chosen:
+                yield f"{name_of(each)}: no pod is meant by {selector}"
+            for port in named_ports(each):
+                if not all(port in ports_of(pod) for pod in chosen):
+                    yield f"{name_of(each)}: not every pod that is meant has a port {port}"
+
+
+def broken_pods(objects: list[Object]) -> Iterator[str]:
+    """Say what pods name that is not there."""
+    maps = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
+    for pod in pods_of(objects):
+        who, container = pod["metadata"]["labels"], container_of(pod)
+        volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+        if volumes.keys() != {each["name"] for each in container["volumeMounts"]}:
+            yield f"{who}: volumes and their mounts differ"
+        for volume in volumes.values():
+            if volume.get("secret", {}).get("secretName") not in {None, *SECRETS}:
+                yield f"{who}: nobody makes the secret of {volume['name']}"
+            if volume.get("configMap", {}).get("name") not in {None, *maps}:
+                yield f"{who}: there is no map for {volume['name']}"
+        for action in probes_of(container):
+            if action["port"] not in ports_of(pod):
+                yield f"{who}: there is no port {action['port']} to probe"
+
+
+def open_doors(objects: list[Object]) -> Iterator[str]:
+    """Say what a pod may do that none needs, or what it lacks that each needs."""
+    for each in objects:
+        if each["kind"] not in {"Deployment", "Job"}:
+            continue
+        pod = each["spec"]["template"]
+        spec, container = pod["spec"], container_of(pod)
+        own = spec.get("securityContext", {})
+        shut = {
+            "no token": spec.get("automountServiceAccountToken") is False,
+            "no variables of Services": spec.get("enableServiceLinks") is False,
+            "not root": own.get("runAsNonRoot") is True,
+            "a profile": own.get("seccompProfile") == {"type": "RuntimeDefault"},
+            "restricted": container.get("securityContext")
+            == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "a limit of memory": "memory" in container["resources"]["limits"],
+            "the project's image": container["image"] == "peermentor",
+        }
+        yield from (f"{name_of(each)}: lacks: {what}" for what, is_so in shut.items() if not is_so)
+
+
+def wrong_front(objects: list[Object]) -> Iterator[str]:
+    """Say what Envoy itself finds wrong."""
+    for each in objects:
+        if each["kind"] != "ConfigMap":
+            continue
+        with tempfile.TemporaryDirectory() as directory:
+            for name, text in each["data"].items():
+                (Path(directory) / name).write_text(text.replace("/etc/front", directory))
+            options = ["--mode", "validate", "--log-level", "warning"]
+            done = subprocess.run(
+                [ENVOY, *options, "--config-path", Path(directory) / "envoy.yaml"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+        # It warns of what is going to be wrong.
+        if done.returncode or "warning" in done.stdout:
+            yield f"{name_of(each)}: {done.stdout}"
+
+
+def name_of(each: Object) -> str:
+    """Return how a person calls an object."""
+    return f"{each['kind']} {each['metadata']['name']}"
+
+
+def pods_of(objects: list[Object]) -> list[Object]:
+    """Return how the pods of all objects are."""
+    return [each["spec"]["template"] for each in objects if "template" in each.get("spec", {})]
+
+
+def probes_of(container: Object) -> Iterator[Object]:
+    """Return what Kubernetes asks a container."""
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        for kind in ("httpGet", "tcpSocket"):
+            if kind in container.get(name, {}):
+                yield container[name][kind]
+
+
+def container_of(pod: Object) -> Object:
+    """Return the only container of a pod."""
+    [container] = pod["spec"]["containers"]
+    return dict(container)
+
+
+def ports_of(pod: Object) -> set[str]:
+    """Return the names of its ports."""
+    return {port["name"] for port in container_of(pod).get("ports", [])}
+
+
+def selectors(each: Object) -> Iterator[Object]:
+    """Return what an object of ours says of the pods that it is for, and that may come to them."""
+    spec = each.get("spec", {})
+    if each["kind"] == "Service":
+        yield {"matchLabels": spec["selector"]}
+    elif each["kind"] == "NetworkPolicy":
+        yield spec["podSelector"]
+        for rule in (*spec.get("ingress", []), *spec.get("egress", [])):
+            for peer in (*rule.get("from", []), *rule.get("to", [])):
+                if "podSelector" in peer:
+                    yield peer["podSelector"]
+    elif "selector" in spec:
+        yield spec["selector"]
+
+
+def selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Tell whether a selector means a pod with these labels."""
+    wanted = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items() and all(
+        each["operator"] == "In" and labels.get(each["key"]) in each["values"]
+        for each in selector.get("matchExpressions", [])
+    )
+
+
+def named_ports(each: Object) -> Iterator[str]:
+    """Return the ports that an object names."""
+    spec = each.get("spec", {})
+    if each["kind"] == "Service":
+        yield from (port["targetPort"] for port in spec["ports"])
+    for rule in (*spec.get("ingress", []), *spec.get("egress", [])):
+        yield from (port["port"] for port in rule["ports"] if isinstance(port["port"], str))
+
+
+def main() -> int:
+    """Check all overlays, and say what is wrong."""
+    is_well = True
+    for overlay in sorted((HERE / "overlays").iterdir()):
+        objects = render(overlay)
+        for problems in (wrong_forms, broken_selectors, broken_pods, open_doors, wrong_front):
+            for problem in problems(objects):
+                print(f"{overlay.name}: {problem}", file=sys.stderr)
+                is_well = False
+        print(f"{overlay.name}: {len(objects)} objects")
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
