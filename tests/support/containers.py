@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import psutil
@@ -30,6 +31,8 @@ _NAMESPACES = (
 class Image:
     """What an engine knows of the project's image."""
 
+    root: Path
+    """Its files: those of this machine, if it has not been built."""
     environment: dict[str, str]
     directory: str
     """In which it runs."""
@@ -42,7 +45,7 @@ class Image:
     """For how long its health need not be good yet."""
 
     @classmethod
-    def of_project(cls) -> Self:
+    def of_project(cls, root: Path = Path("/")) -> Self:
         """Read it in the Containerfile."""
         text = (ROOT / "deploy/container/Containerfile").read_text()
         stage = text.rpartition("\nFROM ")[2].replace("\\\n", " ")
@@ -51,6 +54,7 @@ class Image:
         options, _, health_check = last["HEALTHCHECK"].partition(" CMD ")
         [patience] = re.findall(r"--start-period=(\d+)s", options)
         return cls(
+            root,
             dict(each.split("=", 1) for each in variables),
             last["WORKDIR"],
             last["USER"],
@@ -59,6 +63,11 @@ class Image:
             json.loads(health_check),
             int(patience),
         )
+
+    @property
+    def is_built(self) -> bool:
+        """Tell whether it has files of its own."""
+        return self.root != Path("/")
 
 
 class Contained:
@@ -78,7 +87,7 @@ class Contained:
 
     def run(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         """Run a command beside it, in the same environment."""
-        where = ["--user", "--preserve-credentials", "--mount", "--pid"]
+        where = ["--user", "--preserve-credentials", "--mount", "--pid", "--root", "--wd"]
         return subprocess.run(
             ["nsenter", f"--target={self.init().pid}", *where, "--", *command],
             env=self._environment,
@@ -98,6 +107,16 @@ class Contained:
 
 
 @contextmanager
+def built() -> Iterator[Image]:
+    """Build the image, which takes minutes, and have its files until the end of the block."""
+    # Not in pytest's own directory, of which it keeps some.
+    with TemporaryDirectory(prefix="peermentor-image-") as directory:
+        command = ["sh", str(_SCRIPT.with_name("build_image.sh")), directory]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=1800)
+        yield Image.of_project(Path(done.stdout.strip()))
+
+
+@contextmanager
 def contained(
     image: Image,
     command: Sequence[str],
@@ -109,12 +128,14 @@ def contained(
 
     `places` are files and directories in the container, SOURCE:TARGET, or SOURCE:TARGET:rw.
     """
-    mounted = [f"{ROOT}:{ROOT}", f"{ROOT}/.venv:/opt/peermentor", *places]
+    # What an image that has been built has of its own.
+    ours = [] if image.is_built else [f"{ROOT}:{ROOT}", f"{ROOT}/.venv:/opt/peermentor"]
+    where = [str(image.root), image.directory]
     inside = [*image.entrypoint, *command]
     own = {**image.environment, **environment}
     with log.open("wb") as output:
         unshare = subprocess.Popen(
-            [*_NAMESPACES, "sh", str(_SCRIPT), image.directory, *mounted, "--", *inside],
+            [*_NAMESPACES, "sh", str(_SCRIPT), *where, *ours, *places, "--", *inside],
             env=own,
             stdin=subprocess.PIPE,
             stdout=output,
