@@ -7,6 +7,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 API := protos
 GATEWAY := gateway
 OBSERVABILITY := deploy/observability
+KUBERNETES := deploy/kubernetes
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -58,7 +59,7 @@ check-deploy: .venv/serve.stamp .venv/systemd.stamp .venv-deploy/stamp  ## Verif
 	sh deploy/systemd/check.sh
 	$(DEPLOY_BIN)/hadolint deploy/container/Containerfile
 	$(DEPLOY_BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/container/compose.yaml
-	$(DEPLOY_BIN)/python deploy/kubernetes/check.py
+	$(DEPLOY_BIN)/python $(KUBERNETES)/check.py
 
 .PHONY: check-client-types
 # All public types of the client are known to the users of pyright, which finds it by PATH alone.
@@ -106,7 +107,7 @@ CLIENT := clients/python/src
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, dashboard
+generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, dashboard, tier
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
@@ -123,6 +124,7 @@ generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew:
 		$(PROTOS) google/rpc/error_details.proto
 	@$(GENERATE_BIN)/python $(API)/gateway_contract.py $(API)/peermentor.binpb $(GATEWAY)/contract.lua
 	@$(GENERATE_BIN)/python $(OBSERVABILITY)/dashboard.py $(OBSERVABILITY)/dashboard.json
+	@$(BIN)/python $(KUBERNETES)/tier.py $(KUBERNETES)/overlays/three-nodes/envoy.yaml
 
 .PHONY: check-protos check-generated
 check-protos: .venv/dev.stamp .venv-generate/stamp

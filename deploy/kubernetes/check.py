@@ -2,7 +2,7 @@
 
 Usage: check.py, with the Python of .venv-deploy. Each object must have the form that every version
 of Kubernetes from OLDEST on knows, with no other fields, and what one object names another must
-have. The front must be one that Envoy takes.
+have. The tier must be one that Envoy takes.
 """
 
 import subprocess
@@ -45,15 +45,16 @@ def wrong_forms(objects: list[Object]) -> Iterator[str]:
 
 def broken_selectors(objects: list[Object]) -> Iterator[str]:
     """Say which objects are for pods that are not there, or for ports that those do not have."""
-    pods = pods_of(objects)
     for each in objects:
-        for selector in selectors(each):
-            chosen = [pod for pod in pods if selects(selector, pod["metadata"]["labels"])]
+        for selector, ports in selectors(each):
+            chosen = [
+                pod for pod in pods_of(objects) if selects(selector, pod["metadata"]["labels"])
+            ]
             if not chosen:
                 yield f"{name_of(each)}: no pod is meant by {selector}"
-            for port in named_ports(each):
-                if not all(port in ports_of(pod) for pod in chosen):
-                    yield f"{name_of(each)}: not every pod that is meant has a port {port}"
+            for pod in chosen:
+                for port in ports - ports_of(pod):
+                    yield f"{name_of(each)}: there is no port {port} at {pod['metadata']['labels']}"
 
 
 def broken_pods(objects: list[Object]) -> Iterator[str]:
@@ -99,14 +100,14 @@ def open_doors(objects: list[Object]) -> Iterator[str]:
         yield from (f"{name_of(each)}: lacks: {what}" for what, is_so in shut.items() if not is_so)
 
 
-def wrong_front(objects: list[Object]) -> Iterator[str]:
+def wrong_tier(objects: list[Object]) -> Iterator[str]:
     """Say what Envoy itself finds wrong."""
     for each in objects:
         if each["kind"] != "ConfigMap":
             continue
         with tempfile.TemporaryDirectory() as directory:
             for name, text in each["data"].items():
-                (Path(directory) / name).write_text(text.replace("/etc/front", directory))
+                (Path(directory) / name).write_text(text.replace("/etc/tier", directory))
             options = ["--mode", "validate", "--log-level", "warning"]
             done = subprocess.run(
                 [ENVOY, *options, "--config-path", Path(directory) / "envoy.yaml"],
@@ -149,19 +150,29 @@ def ports_of(pod: Object) -> set[str]:
     return {port["name"] for port in container_of(pod).get("ports", [])}
 
 
-def selectors(each: Object) -> Iterator[Object]:
-    """Return what an object of ours says of the pods that it is for, and that may come to them."""
+def selectors(each: Object) -> Iterator[tuple[Object, set[str]]]:
+    """Return what an object says of pods that it is for, or that it lets in, and of their ports."""
     spec = each.get("spec", {})
     if each["kind"] == "Service":
-        yield {"matchLabels": spec["selector"]}
+        yield {"matchLabels": spec["selector"]}, {port["targetPort"] for port in spec["ports"]}
     elif each["kind"] == "NetworkPolicy":
-        yield spec["podSelector"]
-        for rule in (*spec.get("ingress", []), *spec.get("egress", [])):
-            for peer in (*rule.get("from", []), *rule.get("to", [])):
-                if "podSelector" in peer:
-                    yield peer["podSelector"]
+        rules = spec.get("ingress", [])
+        yield spec["podSelector"], {port for rule in rules for port in named_ports(rule)}
+        yield from ((peer, set()) for rule in rules for peer in peers(rule, "from"))
+        for rule in spec.get("egress", []):
+            yield from ((peer, named_ports(rule)) for peer in peers(rule, "to"))
     elif "selector" in spec:
-        yield spec["selector"]
+        yield spec["selector"], set()
+
+
+def peers(rule: Object, side: str) -> list[Object]:
+    """Return the selectors of the pods on the other side."""
+    return [peer["podSelector"] for peer in rule.get(side, []) if "podSelector" in peer]
+
+
+def named_ports(rule: Object) -> set[str]:
+    """Return the ports that a rule names."""
+    return {port["port"] for port in rule["ports"] if isinstance(port["port"], str)}
 
 
 def selects(selector: Object, labels: Mapping[str, str]) -> bool:
@@ -173,21 +184,12 @@ def selects(selector: Object, labels: Mapping[str, str]) -> bool:
     )
 
 
-def named_ports(each: Object) -> Iterator[str]:
-    """Return the ports that an object names."""
-    spec = each.get("spec", {})
-    if each["kind"] == "Service":
-        yield from (port["targetPort"] for port in spec["ports"])
-    for rule in (*spec.get("ingress", []), *spec.get("egress", [])):
-        yield from (port["port"] for port in rule["ports"] if isinstance(port["port"], str))
-
-
 def main() -> int:
     """Check all overlays, and say what is wrong."""
     is_well = True
     for overlay in sorted((HERE / "overlays").iterdir()):
         objects = render(overlay)
-        for problems in (wrong_forms, broken_selectors, broken_pods, open_doors, wrong_front):
+        for problems in (wrong_forms, broken_selectors, broken_pods, open_doors, wrong_tier):
             for problem in problems(objects):
                 print(f"{overlay.name}: {problem}", file=sys.stderr)
                 is_well = False

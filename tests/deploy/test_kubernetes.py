@@ -1,14 +1,15 @@
-"""What Kubernetes runs by deploy/kubernetes, run here: a node in a container, and the front.
+"""What Kubernetes runs by deploy/kubernetes, run here: a node in a container, and the tier.
 
 `make check-deploy` verifies the files themselves, by the programs that read them.
 """
 
+import json
 import re
 import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from support.ports import free_ports
 from support.waiting import wait_until
 
 KUBERNETES = ROOT / "deploy/kubernetes"
-FRONT = KUBERNETES / "overlays/three-nodes"
+THREE = KUBERNETES / "overlays/three-nodes"
 AUTHORITY = trustme.CA()
 
 
@@ -43,6 +44,7 @@ def pod(file: Path, kind: str = "Deployment") -> dict[str, Any]:
 
 
 NODE, MIGRATION = pod(KUBERNETES / "base/node.yaml"), pod(KUBERNETES / "base/migration.yaml", "Job")
+TIER = pod(THREE / "tier.yaml")
 
 
 @contextmanager
@@ -90,55 +92,46 @@ def test_the_migration_is_run(secrets: dict[str, Path], tmp_path: Path) -> None:
         assert migration.wait() == 0, log.read_text()
 
 
-def test_calls_go_by_the_front_to_a_node(secrets: dict[str, Path], tmp_path: Path) -> None:
-    node_rest, node_grpc, rest, grpc, admin = free_ports(5)
+def test_calls_go_by_the_tier_to_a_node(secrets: dict[str, Path], tmp_path: Path) -> None:
+    node_rest, node_grpc, calls, admin = free_ports(4)
     other = {
         "PEERMENTOR_REST_ADDRESS": f"127.0.0.1:{node_rest}",
         "PEERMENTOR_GRPC_ADDRESS": f"127.0.0.1:{node_grpc}",
         "PEERMENTOR_METRICS_ADDRESS": "off",
         "PEERMENTOR_WORKERS": "1",
     }
-    at = f"https://localhost:{rest}"
-    authority = secrets["peermentor-tls"] / "ca.crt"
-    ports = {8443: rest, 50051: grpc, 9901: admin}
-    log = tmp_path / "log"
+    tls = secrets["peermentor-tls"]
+    authority = ssl.create_default_context(cafile=tls / "ca.crt")
     with (
-        running(NODE, secrets, other, log) as node,
-        running_front(secrets, ports, node_rest, tmp_path),
-        httpx.Client(base_url=at, verify=ssl.create_default_context(cafile=authority)) as caller,
+        running(NODE, secrets, other, tmp_path / "log") as node,
+        running_tier(tls, calls, admin, node_rest, tmp_path),
+        httpx.Client(base_url=f"https://localhost:{calls}", verify=authority) as caller,
     ):
-        wait_until(lambda: is_well("startupProbe", NODE, node_rest), USUAL.start_s)
-        for name in ("readinessProbe", "livenessProbe"):
-            assert is_well(name, NODE, node_rest)
+        wait_until(lambda: is_well("startupProbe", node_rest), USUAL.start_s)
+        assert is_well("readinessProbe", node_rest)
+        assert is_well("livenessProbe", node_rest)
         create = ["keys", "create", "--all-orgs", "--permission", "write"]
         made = node.run(["peermentor-server", *create])
         [key] = re.findall(r"pmk_\w+", made.stdout)
-        wait_until(lambda: caller.get("/readyz").status_code == 200, 10)
+        wait_until(lambda: caller.get("/readyz").is_success, 10)
         assert caller.get("/api/v1/assignments").status_code == 401
         caller.headers["authorization"] = f"Bearer {key}"
         # A new key is not known at once.
         wait_until(lambda: caller.get("/api/v1/assignments").is_success, 10, every=0.2)
         assert caller.post("/api/v1/assignments", json=NEW_ASSIGNMENT).is_success
-        with Client(
-            f"localhost:{grpc}", tls=True, ca_certificate=authority.read_bytes(), token=key
-        ) as client:
+        own = (tls / "ca.crt").read_bytes()
+        with Client(f"localhost:{calls}", tls=True, ca_certificate=own, token=key) as client:
             assert client.assignments.list().count() == 1
-        # The front leaves first.
-        assert is_well("readinessProbe", pod(FRONT / "front.yaml"), rest)
         run_pre_stop(admin)
-        assert not is_well("readinessProbe", pod(FRONT / "front.yaml"), rest)
         last = caller.get("/api/v1/assignments")
         assert (last.status_code, last.headers["connection"]) == (200, "close")
-        # And then the node.
         node.send(signal.SIGTERM)
         assert node.wait() == 0
-        lost = caller.get("/api/v1/assignments")
-        assert (lost.status_code, lost.json()["code"]) == (503, 14)
 
 
-def is_well(name: str, spec: Mapping[str, Any], port: int) -> bool:
-    """Ask as Kubernetes does."""
-    [container] = spec["containers"]
+def is_well(name: str, port: int) -> bool:
+    """Ask a node as Kubernetes does."""
+    [container] = NODE["containers"]
     probe = container[name]["httpGet"]
     assert probe["port"] == "rest"
     address = f"{probe['scheme'].lower()}://127.0.0.1:{port}{probe['path']}"
@@ -149,134 +142,60 @@ def is_well(name: str, spec: Mapping[str, Any], port: int) -> bool:
 
 
 @contextmanager
-def running_front(
-    secrets: Mapping[str, Path], ports: Mapping[int, int], node: int, directory: Path
-) -> Iterator[None]:
-    """Run the front on other ports, before a node on this machine."""
-    changed = {
-        "/etc/front": str(directory),
-        "/run/tls": str(secrets["peermentor-tls"]),
-        "address: peermentor-nodes, port_value: 8443": f"address: 127.0.0.1, port_value: {node}",
-        **{
-            f" 0.0.0.0, port_value: {old}": f" 127.0.0.1, port_value: {new}"
-            for old, new in ports.items()
-        },
-        "port_value: 9901": f"port_value: {ports[9901]}",
-    }
-    for name in ("envoy.yaml", "certificate.yaml", "authority.yaml"):
-        (directory / name).write_text(with_changes((FRONT / name).read_text(), changed))
-    [container] = pod(FRONT / "front.yaml")["containers"]
-    given = [with_changes(each, changed) for each in (*container["command"], *container["args"])]
+def running_tier(tls: Path, calls: int, admin: int, node: int, directory: Path) -> Iterator[None]:
+    """Run the tier on other ports, before a node on this machine."""
+    places = {"/etc/tier": str(directory), "/run/tls": str(tls)}
+    for name in ("certificate.yaml", "authority.yaml"):
+        (directory / name).write_text(with_others((THREE / name).read_text(), places))
+    config = yaml.safe_load(with_others((THREE / "envoy.yaml").read_text(), places))
+    resources = config["static_resources"]
+    [endpoint] = resources["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    for each, port in (
+        (config["admin"], admin),
+        (resources["listeners"][0], calls),
+        (endpoint["endpoint"], node),
+    ):
+        each["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+    (directory / "envoy.yaml").write_text(json.dumps(config))
+    [container] = TIER["containers"]
+    given = [with_others(each, places) for each in (*container["command"], *container["args"])]
     command = [str(Path(sys.executable).with_name(given[0])), *given[1:]]
-    with (directory / "front.log").open("wb") as log:
-        front = subprocess.Popen(command, stdout=log, stderr=log)
+    with (directory / "tier.log").open("wb") as log:
+        tier = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         yield
     finally:
-        front.terminate()
-        front.wait(timeout=20)
+        tier.terminate()
+        tier.wait(timeout=20)
 
 
-def with_changes(text: str, changed: Mapping[str, str]) -> str:
+def with_others(text: str, others: Mapping[str, str]) -> str:
     """Return it with other texts in the place of some."""
-    for old, new in changed.items():
+    for old, new in others.items():
         text = text.replace(old, new)
     return text
 
 
 def run_pre_stop(admin: int) -> None:
-    """Tell the front to leave, as Kubernetes does, and do not wait until it has."""
-    [container] = pod(FRONT / "front.yaml")["containers"]
-    python, *rest = container["lifecycle"]["preStop"]["exec"]["command"]
+    """Tell the tier to leave, as Kubernetes does, and do not wait until it has."""
+    others = {"9901": str(admin), f"sleep({tier_leaves_for_s()})": "sleep(0)"}
+    python, *rest = TIER["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert python == "python"
-    changed = {"9901": str(admin), f"sleep({front_leaves_for_s()})": "sleep(0)"}
-    command = [sys.executable, *(with_changes(each, changed) for each in rest)]
+    command = [sys.executable, *(with_others(each, others) for each in rest)]
     subprocess.run(command, check=True, timeout=20)
 
 
+def tier_leaves_for_s() -> int:
+    """Return for how long it then serves on."""
+    command = TIER["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    [seconds] = re.findall(r"sleep\((\d+)\)", command[-1])
+    return int(seconds)
+
+
 def test_kubernetes_waits_for_longer_than_it_takes() -> None:
-    [node], front = NODE["containers"], pod(FRONT / "front.yaml")
+    [node] = NODE["containers"]
     leaves = node["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert NODE["terminationGracePeriodSeconds"] > leaves + 2 * USUAL.stop_s
     start = node["startupProbe"]
     assert start["periodSeconds"] * start["failureThreshold"] > USUAL.start_s
-    assert front["terminationGracePeriodSeconds"] > front_leaves_for_s() > USUAL.grace_s
-
-
-def front_leaves_for_s() -> int:
-    """Return for how long it then serves on."""
-    [container] = pod(FRONT / "front.yaml")["containers"]
-    [seconds] = re.findall(
-        r"sleep\((\d+)\)", container["lifecycle"]["preStop"]["exec"]["command"][-1]
-    )
-    return int(seconds)
-
-
-def test_the_front_sees_that_a_node_leaves_before_it_does() -> None:
-    [nodes] = front_configuration()["static_resources"]["clusters"]
-    [check] = nodes["health_checks"]
-    assert check["unhealthy_threshold"] == 1
-    for interval in ("interval", "no_traffic_interval"):
-        # The gateway of the node looks as often after its workers.
-        assert 2 * float(check[interval].removesuffix("s")) < USUAL.drain_s
-
-
-def front_configuration() -> dict[str, Any]:
-    """Return what Envoy is told."""
-    configuration: dict[str, Any] = yaml.safe_load((FRONT / "envoy.yaml").read_text())
-    return configuration
-
-
-def test_the_front_repeats_what_the_gateway_of_a_node_would() -> None:
-    contract = (ROOT / "gateway/contract.lua").read_text()
-    known = dict(re.findall(r'^ +\["(/.+/\w+)"\] = "(always|with key)"', contract, re.MULTILINE))
-    assert len(known) > 10
-    for path, when in known.items():
-        assert is_repeated("POST", path) == (when == "always"), path
-        assert is_repeated("POST", path, "idempotency-key"), path
-    for path in ("AssignmentService/DeleteAssignment", "TemplateService/DeleteTemplate"):
-        assert not is_repeated("POST", f"/peermentor.v1.{path}", "idempotency-key")
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "is_safe"),
-    [
-        ("GET", [], True),
-        ("HEAD", [], True),
-        ("PUT", [], True),
-        ("POST", [], False),
-        ("POST", ["idempotency-key"], True),
-        ("DELETE", [], False),
-        ("DELETE", ["idempotency-key"], False),
-    ],
-)
-def test_the_front_repeats_calls_over_rest(method: str, headers: list[str], is_safe: bool) -> None:
-    assert is_repeated(method, "/api/v1/assignments/asgn_001", *headers) == is_safe
-
-
-def is_repeated(method: str, path: str, *headers: str) -> bool:
-    """Tell whether the front makes such a call again, once a node may have got it."""
-    [listener] = front_configuration()["static_resources"]["listeners"]
-    [manager] = listener["filter_chains"][0]["filters"]
-    [host] = manager["typed_config"]["route_config"]["virtual_hosts"]
-    route = next(each for each in host["routes"] if matches(each["match"], method, path, headers))
-    policy = route["route"].get("retry_policy", host["retry_policy"])
-    return "reset" in policy["retry_on"].split(",")
-
-
-def matches(match: Mapping[str, Any], method: str, path: str, headers: Sequence[str]) -> bool:
-    """Tell it as Envoy would."""
-    if "prefix" in match and not path.startswith(match["prefix"]):
-        return False
-    if "safe_regex" in match and not re.fullmatch(match["safe_regex"]["regex"], path):
-        return False
-    for each in match.get("headers", []):
-        if each["name"] != ":method":
-            is_met = each["present_match"] and each["name"] in headers
-        elif "safe_regex" in each["string_match"]:
-            is_met = re.fullmatch(each["string_match"]["safe_regex"]["regex"], method) is not None
-        else:
-            is_met = method == each["string_match"]["exact"]
-        if not is_met:
-            return False
-    return True
+    assert TIER["terminationGracePeriodSeconds"] > tier_leaves_for_s() > USUAL.grace_s
