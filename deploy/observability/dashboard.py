@@ -107,8 +107,7 @@ NOW = (
         "They began and have not ended.",
         "none",
         {
-            "": f"{now('grpc_server_started_total', 'CALLS')}"
-            f" - {now('grpc_server_handled_total', 'CALLS')}"
+            "": now("peermentor_calls_in_flight"),
         },
     ),
     Number(

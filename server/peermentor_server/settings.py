@@ -340,6 +340,16 @@ class Settings(BaseModel):
 
     @field_validator("metrics_address")
     @classmethod
+    def _metrics_of_this_machine(cls, value: Address | None, others: ValidationInfo) -> object:
+        if value and others.data.get("access") == "open" and not value.is_loopback:
+            raise ValueError(
+                "would tell other machines of the service; keep to 127.0.0.1, or set "
+                "PEERMENTOR_ACCESS to required, or to open-everywhere"
+            )
+        return value
+
+    @field_validator("metrics_address")
+    @classmethod
     def _distinct_addresses(cls, value: Address | None, others: ValidationInfo) -> Address | None:
         # Those that are no addresses are not among them.
         names = ("grpc_address", "rest_address", "admin_address")

@@ -1,5 +1,6 @@
 """`keys create`, `keys list` and `keys revoke`."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import access_keys, assignments
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
-from support.commands import run
+from support.commands import PROGRAM, run
 from support.databases import url_of
 from support.factories import STORED_ASSIGNMENT
 
@@ -101,3 +102,18 @@ def test_no_file_is_made_for_keys(command: list[str], tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr == f"peermentor-server: sqlite:///{file} holds no keys\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_that_nobody_can_see_is_told_of(own: Database) -> None:
+    with Path("/dev/full").open("w") as full:
+        made = subprocess.run(
+            [PROGRAM, "keys", "create", "--all-orgs"],
+            env=os.environ | {"PEERMENTOR_DATABASE_URL": url_of(own)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert made.returncode == 1
+    assert "nobody sees the key that was made (No space left on device)" in made.stderr

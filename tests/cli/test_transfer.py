@@ -488,17 +488,28 @@ def test_what_changes_after_the_check_is_named(own: Database, written: bytes) ->
 def test_the_file_is_its_owners_alone_and_replaced_only_when_that_is_said(
     own: Database, file: Path
 ) -> None:
-    file.write_text("dear")
+    file.write_text('{"kind":"export","dear')
     result = export(own, file)
     assert result.returncode == 1
     assert result.stderr == (
         f"peermentor-server: {file} exists already; name a new file, or replace it by --overwrite\n"
     )
-    assert file.read_text() == "dear"
+    assert file.read_text() == '{"kind":"export","dear'
     assert export(own, file, "--overwrite").returncode == 0
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.read_text().startswith('{"kind":"export",')
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_nothing_but_an_export_is_replaced(own: Database, file: Path) -> None:
+    fill(own)
+    mine = own.file or file
+    if mine == file:
+        file.write_text("of somebody else")
+    result = export(own, mine, "--org", "org_1", "--overwrite")
+    assert result.returncode == 1
+    assert f"{mine} is no export, and is left as it is" in result.stderr
+    assert len(contents(own)["assignments"]) == 38
 
 
 @on_sqlite

@@ -32,8 +32,10 @@ KEY = (("idempotency-key", "once"),)
 def test_the_protos_say_which_calls_are_safe_to_repeat() -> None:
     assert {path.rpartition("/")[2] for path in ALWAYS} == {
         "GetAssignment",
+        "GetAssignmentSummary",
         "GetTemplate",
         "ListAssignments",
+        "ListContacts",
         "ListOverdueAssignments",
         "ListTemplates",
         "ListTemplatesByCoordinator",

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO, NamedTuple
 
@@ -192,6 +193,13 @@ _NAMES = {
 }
 _KINDS = {name: kind for kind, name in _NAMES.items()}
 _EXPORT = "export"
+
+
+def is_export(file: Path) -> bool:
+    """Tell whether this file begins as one that was exported."""
+    beginning = f'{{"kind":"{_EXPORT}"'.encode()
+    with file.open("rb") as opened:
+        return opened.read(len(beginning)) == beginning
 
 
 def write_header(header: Header) -> bytes:

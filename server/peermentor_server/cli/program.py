@@ -283,7 +283,12 @@ def _create_key(configured: Settings, options: argparse.Namespace) -> None:
         lifetime=options.expires,
         note=options.note,
     )
-    _tell(made)
+    try:
+        print(made, flush=True)
+    except OSError as error:
+        raise CommandFailed(
+            f"nobody sees the key that was made ({error.strerror}); revoke it: `keys list` has it"
+        ) from None
 
 
 def _list_keys(configured: Settings, _options: argparse.Namespace) -> None:

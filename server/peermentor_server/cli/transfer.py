@@ -27,6 +27,9 @@ def write(
     progress: Progress,
 ) -> str:
     """Export what organisations own into a new file, whoever writes meanwhile."""
+    if overwrite and file.exists() and not export_lines.is_export(file):
+        # It may be the database.
+        raise CommandFailed(f"{file} is no export, and is left as it is; name a new file")
     database = opening.open_database(configured)
     opening.require_existing(database, configured, "nothing to export")
     opening.require_schema(database)

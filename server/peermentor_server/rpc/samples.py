@@ -28,6 +28,7 @@ class Samples:
     def take(self) -> None:
         """Take each once."""
         current = metrics.current
+        current.in_flight.set(current.running)
         current.connections.set(self._database.connections_in_use())
         used = resource.getrusage(resource.RUSAGE_SELF)
         current.cpu.set(used.ru_utime + used.ru_stime)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from peermentor import __version__
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rpc import sockets
@@ -65,8 +67,11 @@ def serve_grpc(
         sockets.take_over(socket)
     elif (address := configured.metrics_address) is not None:
         metrics_page.start(address, metrics.current.registry)
+    python = ".".join(map(str, sys.version_info[:3]))
+    metrics.current.build_info.labels(__version__, python).set(1)
     _log.info(
         "serving",
+        version=__version__,
         address=app.address,
         database=database.location,
         access=configured.access,

@@ -59,6 +59,16 @@ class Metrics(_Family):
 
     def __init__(self) -> None:
         super().__init__()
+        self.running = 0
+        """How many calls have begun and not ended: the event loop alone counts them."""
+        self.in_flight = self._gauge("peermentor_calls_in_flight", "Calls that have not ended.")
+        self.build_info = self._gauge(
+            "peermentor_build_info",
+            "The versions that workers run, as labels.",
+            "version",
+            "python",
+            mode="livemax",
+        )
         self._started = self._counter("grpc_server_started", "Calls that have begun.", *_CALL)
         self._handled = self._counter(
             "grpc_server_handled", "Calls that have ended, by their codes.", *_CALL, "grpc_code"
@@ -167,6 +177,7 @@ class Metrics(_Family):
         """Return the metrics of a method, such as /package.Service/Method."""
         _, service, method = path.split("/")
         return Rpc(
+            self,
             self._started.labels("unary", service, method),
             self._handling.labels("unary", service, method),
             self._handled,
@@ -178,19 +189,26 @@ class Rpc:
     """What is measured of the calls of one method."""
 
     def __init__(
-        self, started: Counter, handling: Histogram, handled: Counter, labels: Mapping[str, str]
+        self,
+        all_calls: Metrics,
+        started: Counter,
+        handling: Histogram,
+        handled: Counter,
+        labels: Mapping[str, str],
     ) -> None:
-        self._started, self._handling = started, handling
+        self._all, self._started, self._handling = all_calls, started, handling
         self._handled, self._labels = handled, labels
         self._by_code: dict[str, Counter] = {}
 
     def begin(self) -> float:
         """Count a call that begins; return the time."""
         self._started.inc()
+        self._all.running += 1
         return time.perf_counter()
 
     def end(self, began: float, code: str) -> None:
         """Count the end of a call, with its status code in CamelCase, as dashboards expect it."""
+        self._all.running -= 1
         self._handling.observe(time.perf_counter() - began)
         counter = self._by_code.get(code)
         if counter is None:
