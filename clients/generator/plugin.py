@@ -9,7 +9,7 @@ derives the other client. What follows from a proto:
 - An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
 - An enum becomes a StrEnum; one that requests hold may be given as a plain string, too.
 - A message that answers hold becomes a dataclass. A field with the option `nullable` may be None,
-  and a string with a `text_format` is a date, or a date or an instant (options.proto).
+  and a string whose `text_format` says so is a date, or a date or an instant (options.proto).
 - A field with the option `debug_redact` is not shown by repr().
 - A request field of the behaviour REQUIRED is an argument that must be given. In a list, None
   is no filter; in an update, None clears a field that is a message.
@@ -60,8 +60,8 @@ FILE_MESSAGES, FILE_ENUMS, FILE_SERVICES = 4, 5, 6
 MESSAGE_FIELDS, MESSAGE_MESSAGES, MESSAGE_ENUMS, ENUM_VALUES, SERVICE_METHODS = 2, 3, 4, 2, 2
 REQUEST_ID = "request_id"
 FIELD_OPTIONS = "peermentor/v1/options.proto"
-# The functions that write a text, by its TextFormat.
-TEXT_FORMATS = ("", "day", "day_or_instant")
+# The functions that write a text, for each TextFormat that is a type of its own in Python.
+TEXT_FORMATS = {1: "day", 2: "day_or_instant"}
 # The service knows the key of a create again for a day, and that of an update for a minute: a
 # little less, for clocks.
 CREATE_KEY_S = 86_000
@@ -463,7 +463,7 @@ def _nullable(field: FieldDescriptorProto) -> str:
 
 def _text_format(field: FieldDescriptorProto) -> str:
     """Return the function that writes a text, if it stands for more than itself."""
-    return TEXT_FORMATS[_option(field, "text_format")]
+    return TEXT_FORMATS.get(_option(field, "text_format"), "")
 
 
 def _option(field: FieldDescriptorProto, name: str) -> Any:

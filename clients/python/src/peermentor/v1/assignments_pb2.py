@@ -31,7 +31,7 @@ from peermentor.v1 import pagination_pb2 as peermentor_dot_v1_dot_pagination__pb
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1fpeermentor/v1/assignments.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\x83\x05\n\nAssignment\x12\x15\n\rassignment_id\x18\x01 \x01(\t\x12\x18\n\x0bmentee_name\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x16\n\x0epeer_mentor_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63oordinator_id\x18\x04 \x01(\t\x12\x0e\n\x06org_id\x18\x05 \x01(\t\x12\x30\n\x06status\x18\x06 \x01(\x0e\x32 .peermentor.v1.Assignment.Status\x12;\n\x11last_contact_date\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\x88\xb5\x18\x01\x12=\n\x12\x64\x61ys_since_contact\x18\x08 \x01(\x0b\x32\x1b.google.protobuf.Int32ValueB\x04\x88\xb5\x18\x01\x12:\n\x10reminder_sent_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\x88\xb5\x18\x01\x12<\n\x12\x65scalation_sent_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\x88\xb5\x18\x01\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tmentee_id\x18\r \x01(\t\x12\x18\n\nstart_date\x18\x0e \x01(\tB\x04\x90\xb5\x18\x01"O\n\x06Status\x12\x0f\n\x0bunspecified\x10\x00\x12\n\n\x06\x61\x63tive\x10\x01\x12\n\n\x06paused\x10\x02\x12\r\n\tcompleted\x10\x03\x12\r\n\tcancelled\x10\x04"\xe0\x03\n\x16ListAssignmentsRequest\x12\x35\n\x06status\x18\x01 \x01(\x0e\x32 .peermentor.v1.Assignment.StatusH\x00\x88\x01\x01\x12\x13\n\x06org_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x1b\n\x0epeer_mentor_id\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tmentee_id\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x11\n\x04page\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x17\n\npage_token\x18\x08 \x01(\tH\x07\x88\x01\x01\x12\x15\n\x08reminded\x18\t \x01(\x08H\x08\x88\x01\x01\x12\x16\n\tescalated\x18\n \x01(\x08H\t\x88\x01\x01\x12 \n\rupdated_after\x18\x0b \x01(\tB\x04\x90\xb5\x18\x02H\n\x88\x01\x01\x42\t\n\x07_statusB\t\n\x07_org_idB\x11\n\x0f_coordinator_idB\x11\n\x0f_peer_mentor_idB\x0c\n\n_mentee_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0b\n\t_remindedB\x0c\n\n_escalatedB\x10\n\x0e_updated_after"\x8a\x01\n\x17ListAssignmentsResponse\x12\'\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x19.peermentor.v1.Assignment\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"I\n\x14GetAssignmentRequest\x12\x1f\n\rassignment_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x10\n\x0e_assignment_id"\xd8\x02\n\x17\x43reateAssignmentRequest\x12\x1b\n\tmentee_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12 \n\x0epeer_mentor_id\x18\x02 \x01(\tB\x03\xe0\x41\x02H\x01\x88\x01\x01\x12 \n\x0e\x63oordinator_id\x18\x03 \x01(\tB\x03\xe0\x41\x02H\x02\x88\x01\x01\x12\x18\n\x06org_id\x18\x04 \x01(\tB\x03\xe0\x41\x02H\x03\x88\x01\x01\x12\x1d\n\nstart_date\x18\x05 \x01(\tB\x04\x90\xb5\x18\x01H\x04\x88\x01\x01\x12\x1d\n\x0bmentee_name\x18\x06 \x01(\tB\x03\x80\x01\x01H\x05\x88\x01\x01\x12\x17\n\nrequest_id\x18\x07 \x01(\tH\x06\x88\x01\x01\x42\x0c\n\n_mentee_idB\x11\n\x0f_peer_mentor_idB\x11\n\x0f_coordinator_idB\t\n\x07_org_idB\r\n\x0b_start_dateB\x0e\n\x0c_mentee_nameB\r\n\x0b_request_id"\x8a\x04\n\x17UpdateAssignmentRequest\x12\x1f\n\rassignment_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x35\n\x06status\x18\x02 \x01(\x0e\x32 .peermentor.v1.Assignment.StatusH\x01\x88\x01\x01\x12\x1b\n\x0epeer_mentor_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x13\n\x06org_id\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x1d\n\nstart_date\x18\x06 \x01(\tB\x04\x90\xb5\x18\x01H\x05\x88\x01\x01\x12\x1d\n\x0bmentee_name\x18\x07 \x01(\tB\x03\x80\x01\x01H\x06\x88\x01\x01\x12\x34\n\x10reminder_sent_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x65scalation_sent_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_mask\x18\n \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x10\n\x0e_assignment_idB\t\n\x07_statusB\x11\n\x0f_peer_mentor_idB\x11\n\x0f_coordinator_idB\t\n\x07_org_idB\r\n\x0b_start_dateB\x0e\n\x0c_mentee_name"L\n\x17\x44\x65leteAssignmentRequest\x12\x1f\n\rassignment_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x10\n\x0e_assignment_id"B\n\x18\x44\x65leteAssignmentResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x12\x15\n\rassignment_id\x18\x02 \x01(\t"\xde\x01\n\x18UpdateLastContactRequest\x12\x1f\n\rassignment_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x35\n\x0c\x63ontact_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x03\xe0\x41\x02\x12\x19\n\x0c\x63ontact_type\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\ronly_if_later\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\x10\n\x0e_assignment_idB\x0f\n\r_contact_typeB\x10\n\x0e_only_if_later"\xcd\x04\n\x1dListOverdueAssignmentsRequest\x12\x1e\n\x0b\x63utoff_date\x18\x01 \x01(\tB\x04\x90\xb5\x18\x02H\x00\x88\x01\x01\x12!\n\x0estarted_before\x18\x02 \x01(\tB\x04\x90\xb5\x18\x01H\x01\x88\x01\x01\x12\x35\n\x06status\x18\x03 \x01(\x0e\x32 .peermentor.v1.Assignment.StatusH\x02\x88\x01\x01\x12\x13\n\x06org_id\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x1b\n\x0epeer_mentor_id\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x16\n\tmentee_id\x18\x07 \x01(\tH\x06\x88\x01\x01\x12\x11\n\x04page\x18\x08 \x01(\x05H\x07\x88\x01\x01\x12\x12\n\x05limit\x18\t \x01(\x05H\x08\x88\x01\x01\x12\x17\n\npage_token\x18\n \x01(\tH\t\x88\x01\x01\x12\x15\n\x08reminded\x18\x0b \x01(\x08H\n\x88\x01\x01\x12\x16\n\tescalated\x18\x0c \x01(\x08H\x0b\x88\x01\x01\x12 \n\rupdated_after\x18\r \x01(\tB\x04\x90\xb5\x18\x02H\x0c\x88\x01\x01\x42\x0e\n\x0c_cutoff_dateB\x11\n\x0f_started_beforeB\t\n\x07_statusB\t\n\x07_org_idB\x11\n\x0f_coordinator_idB\x11\n\x0f_peer_mentor_idB\x0c\n\n_mentee_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0b\n\t_remindedB\x0c\n\n_escalatedB\x10\n\x0e_updated_after"\x82\x01\n\x07\x43ontact\x12\x30\n\x0c\x63ontact_date\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontact_type\x18\x02 \x01(\t\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xc6\x02\n\x13ListContactsRequest\x12\x1f\n\rassignment_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12!\n\x0e\x63ontacted_from\x18\x02 \x01(\tB\x04\x90\xb5\x18\x02H\x01\x88\x01\x01\x12#\n\x10\x63ontacted_before\x18\x03 \x01(\tB\x04\x90\xb5\x18\x02H\x02\x88\x01\x01\x12\x19\n\x0c\x63ontact_type\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x11\n\x04page\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x12\n\x05limit\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x17\n\npage_token\x18\x07 \x01(\tH\x06\x88\x01\x01\x42\x10\n\x0e_assignment_idB\x11\n\x0f_contacted_fromB\x13\n\x11_contacted_beforeB\x0f\n\r_contact_typeB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token"\x84\x01\n\x14ListContactsResponse\x12$\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x16.peermentor.v1.Contact\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"m\n\x1bGetAssignmentSummaryRequest\x12\x13\n\x06org_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_org_idB\x11\n\x0f_coordinator_id"\xb5\x01\n\x11\x41ssignmentSummary\x12\x0c\n\x04open\x18\x01 \x01(\x05\x12\x0e\n\x06paused\x18\x02 \x01(\x05\x12\x0f\n\x07overdue\x18\x03 \x01(\x05\x12\x17\n\x0fnever_contacted\x18\x04 \x01(\x05\x12\x17\n\x0frecent_contacts\x18\x05 \x01(\x05\x12?\n\x14longest_silence_days\x18\x06 \x01(\x0b\x32\x1b.google.protobuf.Int32ValueB\x04\x88\xb5\x18\x01\x32\xe1\n\n\x11\x41ssignmentService\x12\x8e\x01\n\x0fListAssignments\x12%.peermentor.v1.ListAssignmentsRequest\x1a&.peermentor.v1.ListAssignmentsResponse",\x90\x02\x01\x9a\xb5\x18\n\x08\x01\x12\x06org_id\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/assignments\x12\x85\x01\n\rGetAssignment\x12#.peermentor.v1.GetAssignmentRequest\x1a\x19.peermentor.v1.Assignment"4\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02%\x12#/api/v1/assignments/{assignment_id}\x12\x83\x01\n\x10\x43reateAssignment\x12&.peermentor.v1.CreateAssignmentRequest\x1a\x19.peermentor.v1.Assignment",\x9a\xb5\x18\n\x08\x02\x12\x06org_id\x82\xd3\xe4\x93\x02\x18"\x13/api/v1/assignments:\x01*\x12\x96\x01\n\x10UpdateAssignment\x12&.peermentor.v1.UpdateAssignmentRequest\x1a\x19.peermentor.v1.Assignment"?\x90\x02\x02\x9a\xb5\x18\n\x08\x02\x12\x06org_id\x82\xd3\xe4\x93\x02(\x1a#/api/v1/assignments/{assignment_id}:\x01*\x12\x96\x01\n\x10\x44\x65leteAssignment\x12&.peermentor.v1.DeleteAssignmentRequest\x1a\'.peermentor.v1.DeleteAssignmentResponse"1\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02%*#/api/v1/assignments/{assignment_id}\x12\x9d\x01\n\x11UpdateLastContact\x12\'.peermentor.v1.UpdateLastContactRequest\x1a\x19.peermentor.v1.Assignment"D\x90\x02\x02\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x35\x1a\x30/api/v1/assignments/{assignment_id}/last-contact:\x01*\x12\xa4\x01\n\x16ListOverdueAssignments\x12,.peermentor.v1.ListOverdueAssignmentsRequest\x1a&.peermentor.v1.ListAssignmentsResponse"4\x90\x02\x01\x9a\xb5\x18\n\x08\x01\x12\x06org_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/assignments/overdue\x12\x9a\x01\n\x14GetAssignmentSummary\x12*.peermentor.v1.GetAssignmentSummaryRequest\x1a .peermentor.v1.AssignmentSummary"4\x90\x02\x01\x9a\xb5\x18\n\x08\x01\x12\x06org_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/assignments/summary\x12\x96\x01\n\x0cListContacts\x12".peermentor.v1.ListContactsRequest\x1a#.peermentor.v1.ListContactsResponse"=\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02.\x12,/api/v1/assignments/{assignment_id}/contactsb\x06proto3'
+    b'\n\x1fpeermentor/v1/assignments.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\xab\x05\n\nAssignment\x12\x1b\n\rassignment_id\x18\x01 \x01(\tB\x04\x90\xb5\x18\x04\x12\x1c\n\x0bmentee_name\x18\x02 \x01(\tB\x07\x80\x01\x01\x90\xb5\x18\t\x12\x1c\n\x0epeer_mentor_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03\x12\x1c\n\x0e\x63oordinator_id\x18\x04 \x01(\tB\x04\x90\xb5\x18\x03\x12\x14\n\x06org_id\x18\x05 \x01(\tB\x04\x90\xb5\x18\x03\x12\x30\n\x06status\x18\x06 \x01(\x0e\x32 .peermentor.v1.Assignment.Status\x12;\n\x11last_contact_date\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\x88\xb5\x18\x01\x12\x43\n\x12\x64\x61ys_since_contact\x18\x08 \x01(\x0b\x32\x1b.google.protobuf.Int32ValueB\n\x88\xb5\x18\x01\xa2\xb5\x18\x02\x08\x00\x12:\n\x10reminder_sent_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\x88\xb5\x18\x01\x12<\n\x12\x65scalation_sent_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\x88\xb5\x18\x01\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\tmentee_id\x18\r \x01(\tB\x04\x90\xb5\x18\x03\x12\x18\n\nstart_date\x18\x0e \x01(\tB\x04\x90\xb5\x18\x01"O\n\x06Status\x12\x0f\n\x0bunspecified\x10\x00\x12\n\n\x06\x61\x63tive\x10\x01\x12\n\n\x06paused\x10\x02\x12\r\n\tcompleted\x10\x03\x12\r\n\tcancelled\x10\x04"\xf8\x03\n\x16ListAssignmentsRequest\x12\x35\n\x06status\x18\x01 \x01(\x0e\x32 .peermentor.v1.Assignment.StatusH\x00\x88\x01\x01\x12\x19\n\x06org_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03H\x01\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03H\x02\x88\x01\x01\x12!\n\x0epeer_mentor_id\x18\x04 \x01(\tB\x04\x90\xb5\x18\x03H\x03\x88\x01\x01\x12\x1c\n\tmentee_id\x18\x05 \x01(\tB\x04\x90\xb5\x18\x03H\x04\x88\x01\x01\x12\x11\n\x04page\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x12\n\x05limit\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x17\n\npage_token\x18\x08 \x01(\tH\x07\x88\x01\x01\x12\x15\n\x08reminded\x18\t \x01(\x08H\x08\x88\x01\x01\x12\x16\n\tescalated\x18\n \x01(\x08H\t\x88\x01\x01\x12 \n\rupdated_after\x18\x0b \x01(\tB\x04\x90\xb5\x18\x02H\n\x88\x01\x01\x42\t\n\x07_statusB\t\n\x07_org_idB\x11\n\x0f_coordinator_idB\x11\n\x0f_peer_mentor_idB\x0c\n\n_mentee_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0b\n\t_remindedB\x0c\n\n_escalatedB\x10\n\x0e_updated_after"\x8a\x01\n\x17ListAssignmentsResponse\x12\'\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x19.peermentor.v1.Assignment\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"M\n\x14GetAssignmentRequest\x12#\n\rassignment_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x04H\x00\x88\x01\x01\x42\x10\n\x0e_assignment_id"\xec\x02\n\x17\x43reateAssignmentRequest\x12\x1f\n\tmentee_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12$\n\x0epeer_mentor_id\x18\x02 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x01\x88\x01\x01\x12$\n\x0e\x63oordinator_id\x18\x03 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x02\x88\x01\x01\x12\x1c\n\x06org_id\x18\x04 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x03\x88\x01\x01\x12\x1d\n\nstart_date\x18\x05 \x01(\tB\x04\x90\xb5\x18\x01H\x04\x88\x01\x01\x12!\n\x0bmentee_name\x18\x06 \x01(\tB\x07\x80\x01\x01\x90\xb5\x18\x08H\x05\x88\x01\x01\x12\x17\n\nrequest_id\x18\x07 \x01(\tH\x06\x88\x01\x01\x42\x0c\n\n_mentee_idB\x11\n\x0f_peer_mentor_idB\x11\n\x0f_coordinator_idB\t\n\x07_org_idB\r\n\x0b_start_dateB\x0e\n\x0c_mentee_nameB\r\n\x0b_request_id"\xa4\x04\n\x17UpdateAssignmentRequest\x12#\n\rassignment_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x04H\x00\x88\x01\x01\x12\x35\n\x06status\x18\x02 \x01(\x0e\x32 .peermentor.v1.Assignment.StatusH\x01\x88\x01\x01\x12!\n\x0epeer_mentor_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03H\x02\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x04 \x01(\tB\x04\x90\xb5\x18\x03H\x03\x88\x01\x01\x12\x19\n\x06org_id\x18\x05 \x01(\tB\x04\x90\xb5\x18\x03H\x04\x88\x01\x01\x12\x1d\n\nstart_date\x18\x06 \x01(\tB\x04\x90\xb5\x18\x01H\x05\x88\x01\x01\x12!\n\x0bmentee_name\x18\x07 \x01(\tB\x07\x80\x01\x01\x90\xb5\x18\tH\x06\x88\x01\x01\x12\x34\n\x10reminder_sent_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x65scalation_sent_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_mask\x18\n \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x10\n\x0e_assignment_idB\t\n\x07_statusB\x11\n\x0f_peer_mentor_idB\x11\n\x0f_coordinator_idB\t\n\x07_org_idB\r\n\x0b_start_dateB\x0e\n\x0c_mentee_name"P\n\x17\x44\x65leteAssignmentRequest\x12#\n\rassignment_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x04H\x00\x88\x01\x01\x42\x10\n\x0e_assignment_id"H\n\x18\x44\x65leteAssignmentResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x12\x1b\n\rassignment_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x04"\xe8\x01\n\x18UpdateLastContactRequest\x12#\n\rassignment_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x04H\x00\x88\x01\x01\x12\x35\n\x0c\x63ontact_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x03\xe0\x41\x02\x12\x1f\n\x0c\x63ontact_type\x18\x03 \x01(\tB\x04\x90\xb5\x18\x07H\x01\x88\x01\x01\x12\x1a\n\ronly_if_later\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\x10\n\x0e_assignment_idB\x0f\n\r_contact_typeB\x10\n\x0e_only_if_later"\xe5\x04\n\x1dListOverdueAssignmentsRequest\x12\x1e\n\x0b\x63utoff_date\x18\x01 \x01(\tB\x04\x90\xb5\x18\x02H\x00\x88\x01\x01\x12!\n\x0estarted_before\x18\x02 \x01(\tB\x04\x90\xb5\x18\x01H\x01\x88\x01\x01\x12\x35\n\x06status\x18\x03 \x01(\x0e\x32 .peermentor.v1.Assignment.StatusH\x02\x88\x01\x01\x12\x19\n\x06org_id\x18\x04 \x01(\tB\x04\x90\xb5\x18\x03H\x03\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x05 \x01(\tB\x04\x90\xb5\x18\x03H\x04\x88\x01\x01\x12!\n\x0epeer_mentor_id\x18\x06 \x01(\tB\x04\x90\xb5\x18\x03H\x05\x88\x01\x01\x12\x1c\n\tmentee_id\x18\x07 \x01(\tB\x04\x90\xb5\x18\x03H\x06\x88\x01\x01\x12\x11\n\x04page\x18\x08 \x01(\x05H\x07\x88\x01\x01\x12\x12\n\x05limit\x18\t \x01(\x05H\x08\x88\x01\x01\x12\x17\n\npage_token\x18\n \x01(\tH\t\x88\x01\x01\x12\x15\n\x08reminded\x18\x0b \x01(\x08H\n\x88\x01\x01\x12\x16\n\tescalated\x18\x0c \x01(\x08H\x0b\x88\x01\x01\x12 \n\rupdated_after\x18\r \x01(\tB\x04\x90\xb5\x18\x02H\x0c\x88\x01\x01\x42\x0e\n\x0c_cutoff_dateB\x11\n\x0f_started_beforeB\t\n\x07_statusB\t\n\x07_org_idB\x11\n\x0f_coordinator_idB\x11\n\x0f_peer_mentor_idB\x0c\n\n_mentee_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0b\n\t_remindedB\x0c\n\n_escalatedB\x10\n\x0e_updated_after"\x88\x01\n\x07\x43ontact\x12\x30\n\x0c\x63ontact_date\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x0c\x63ontact_type\x18\x02 \x01(\tB\x04\x90\xb5\x18\x07\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xd0\x02\n\x13ListContactsRequest\x12#\n\rassignment_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x04H\x00\x88\x01\x01\x12!\n\x0e\x63ontacted_from\x18\x02 \x01(\tB\x04\x90\xb5\x18\x02H\x01\x88\x01\x01\x12#\n\x10\x63ontacted_before\x18\x03 \x01(\tB\x04\x90\xb5\x18\x02H\x02\x88\x01\x01\x12\x1f\n\x0c\x63ontact_type\x18\x04 \x01(\tB\x04\x90\xb5\x18\x07H\x03\x88\x01\x01\x12\x11\n\x04page\x18\x05 \x01(\x05H\x04\x88\x01\x01\x12\x12\n\x05limit\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x17\n\npage_token\x18\x07 \x01(\tH\x06\x88\x01\x01\x42\x10\n\x0e_assignment_idB\x11\n\x0f_contacted_fromB\x13\n\x11_contacted_beforeB\x0f\n\r_contact_typeB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_token"\x84\x01\n\x14ListContactsResponse\x12$\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x16.peermentor.v1.Contact\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"y\n\x1bGetAssignmentSummaryRequest\x12\x19\n\x06org_id\x18\x01 \x01(\tB\x04\x90\xb5\x18\x03H\x00\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03H\x01\x88\x01\x01\x42\t\n\x07_org_idB\x11\n\x0f_coordinator_id"\xe3\x01\n\x11\x41ssignmentSummary\x12\x14\n\x04open\x18\x01 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x00\x12\x16\n\x06paused\x18\x02 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x00\x12\x17\n\x07overdue\x18\x03 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x00\x12\x1f\n\x0fnever_contacted\x18\x04 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x00\x12\x1f\n\x0frecent_contacts\x18\x05 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x00\x12\x45\n\x14longest_silence_days\x18\x06 \x01(\x0b\x32\x1b.google.protobuf.Int32ValueB\n\x88\xb5\x18\x01\xa2\xb5\x18\x02\x08\x00\x32\xe1\n\n\x11\x41ssignmentService\x12\x8e\x01\n\x0fListAssignments\x12%.peermentor.v1.ListAssignmentsRequest\x1a&.peermentor.v1.ListAssignmentsResponse",\x90\x02\x01\x9a\xb5\x18\n\x08\x01\x12\x06org_id\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/assignments\x12\x85\x01\n\rGetAssignment\x12#.peermentor.v1.GetAssignmentRequest\x1a\x19.peermentor.v1.Assignment"4\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02%\x12#/api/v1/assignments/{assignment_id}\x12\x83\x01\n\x10\x43reateAssignment\x12&.peermentor.v1.CreateAssignmentRequest\x1a\x19.peermentor.v1.Assignment",\x9a\xb5\x18\n\x08\x02\x12\x06org_id\x82\xd3\xe4\x93\x02\x18"\x13/api/v1/assignments:\x01*\x12\x96\x01\n\x10UpdateAssignment\x12&.peermentor.v1.UpdateAssignmentRequest\x1a\x19.peermentor.v1.Assignment"?\x90\x02\x02\x9a\xb5\x18\n\x08\x02\x12\x06org_id\x82\xd3\xe4\x93\x02(\x1a#/api/v1/assignments/{assignment_id}:\x01*\x12\x96\x01\n\x10\x44\x65leteAssignment\x12&.peermentor.v1.DeleteAssignmentRequest\x1a\'.peermentor.v1.DeleteAssignmentResponse"1\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02%*#/api/v1/assignments/{assignment_id}\x12\x9d\x01\n\x11UpdateLastContact\x12\'.peermentor.v1.UpdateLastContactRequest\x1a\x19.peermentor.v1.Assignment"D\x90\x02\x02\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x35\x1a\x30/api/v1/assignments/{assignment_id}/last-contact:\x01*\x12\xa4\x01\n\x16ListOverdueAssignments\x12,.peermentor.v1.ListOverdueAssignmentsRequest\x1a&.peermentor.v1.ListAssignmentsResponse"4\x90\x02\x01\x9a\xb5\x18\n\x08\x01\x12\x06org_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/assignments/overdue\x12\x9a\x01\n\x14GetAssignmentSummary\x12*.peermentor.v1.GetAssignmentSummaryRequest\x1a .peermentor.v1.AssignmentSummary"4\x90\x02\x01\x9a\xb5\x18\n\x08\x01\x12\x06org_id\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/assignments/summary\x12\x96\x01\n\x0cListContacts\x12".peermentor.v1.ListContactsRequest\x1a#.peermentor.v1.ListContactsResponse"=\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02.\x12,/api/v1/assignments/{assignment_id}/contactsb\x06proto3'
 )
 
 _globals = globals()
@@ -39,8 +39,24 @@ _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "peermentor.v1.assignments_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
     DESCRIPTOR._loaded_options = None
+    _globals["_ASSIGNMENT"].fields_by_name["assignment_id"]._loaded_options = None
+    _globals["_ASSIGNMENT"].fields_by_name[
+        "assignment_id"
+    ]._serialized_options = b"\220\265\030\004"
     _globals["_ASSIGNMENT"].fields_by_name["mentee_name"]._loaded_options = None
-    _globals["_ASSIGNMENT"].fields_by_name["mentee_name"]._serialized_options = b"\200\001\001"
+    _globals["_ASSIGNMENT"].fields_by_name[
+        "mentee_name"
+    ]._serialized_options = b"\200\001\001\220\265\030\t"
+    _globals["_ASSIGNMENT"].fields_by_name["peer_mentor_id"]._loaded_options = None
+    _globals["_ASSIGNMENT"].fields_by_name[
+        "peer_mentor_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_ASSIGNMENT"].fields_by_name["coordinator_id"]._loaded_options = None
+    _globals["_ASSIGNMENT"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_ASSIGNMENT"].fields_by_name["org_id"]._loaded_options = None
+    _globals["_ASSIGNMENT"].fields_by_name["org_id"]._serialized_options = b"\220\265\030\003"
     _globals["_ASSIGNMENT"].fields_by_name["last_contact_date"]._loaded_options = None
     _globals["_ASSIGNMENT"].fields_by_name[
         "last_contact_date"
@@ -48,7 +64,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_ASSIGNMENT"].fields_by_name["days_since_contact"]._loaded_options = None
     _globals["_ASSIGNMENT"].fields_by_name[
         "days_since_contact"
-    ]._serialized_options = b"\210\265\030\001"
+    ]._serialized_options = b"\210\265\030\001\242\265\030\002\010\000"
     _globals["_ASSIGNMENT"].fields_by_name["reminder_sent_at"]._loaded_options = None
     _globals["_ASSIGNMENT"].fields_by_name[
         "reminder_sent_at"
@@ -57,8 +73,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_ASSIGNMENT"].fields_by_name[
         "escalation_sent_at"
     ]._serialized_options = b"\210\265\030\001"
+    _globals["_ASSIGNMENT"].fields_by_name["mentee_id"]._loaded_options = None
+    _globals["_ASSIGNMENT"].fields_by_name["mentee_id"]._serialized_options = b"\220\265\030\003"
     _globals["_ASSIGNMENT"].fields_by_name["start_date"]._loaded_options = None
     _globals["_ASSIGNMENT"].fields_by_name["start_date"]._serialized_options = b"\220\265\030\001"
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["org_id"]._loaded_options = None
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
+        "org_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["coordinator_id"]._loaded_options = None
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["peer_mentor_id"]._loaded_options = None
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
+        "peer_mentor_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["mentee_id"]._loaded_options = None
+    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
+        "mentee_id"
+    ]._serialized_options = b"\220\265\030\003"
     _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["updated_after"]._loaded_options = None
     _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
         "updated_after"
@@ -66,21 +100,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_GETASSIGNMENTREQUEST"].fields_by_name["assignment_id"]._loaded_options = None
     _globals["_GETASSIGNMENTREQUEST"].fields_by_name[
         "assignment_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\004"
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["mentee_id"]._loaded_options = None
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
         "mentee_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["peer_mentor_id"]._loaded_options = None
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
         "peer_mentor_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["coordinator_id"]._loaded_options = None
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
         "coordinator_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["org_id"]._loaded_options = None
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["org_id"]._serialized_options = b"\340A\002"
+    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
+        "org_id"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["start_date"]._loaded_options = None
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
         "start_date"
@@ -88,11 +124,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["mentee_name"]._loaded_options = None
     _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
         "mentee_name"
-    ]._serialized_options = b"\200\001\001"
+    ]._serialized_options = b"\200\001\001\220\265\030\010"
     _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["assignment_id"]._loaded_options = None
     _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name[
         "assignment_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\004"
+    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["peer_mentor_id"]._loaded_options = None
+    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name[
+        "peer_mentor_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["coordinator_id"]._loaded_options = None
+    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["org_id"]._loaded_options = None
+    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name[
+        "org_id"
+    ]._serialized_options = b"\220\265\030\003"
     _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["start_date"]._loaded_options = None
     _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name[
         "start_date"
@@ -100,19 +148,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["mentee_name"]._loaded_options = None
     _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name[
         "mentee_name"
-    ]._serialized_options = b"\200\001\001"
+    ]._serialized_options = b"\200\001\001\220\265\030\t"
     _globals["_DELETEASSIGNMENTREQUEST"].fields_by_name["assignment_id"]._loaded_options = None
     _globals["_DELETEASSIGNMENTREQUEST"].fields_by_name[
         "assignment_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\004"
+    _globals["_DELETEASSIGNMENTRESPONSE"].fields_by_name["assignment_id"]._loaded_options = None
+    _globals["_DELETEASSIGNMENTRESPONSE"].fields_by_name[
+        "assignment_id"
+    ]._serialized_options = b"\220\265\030\004"
     _globals["_UPDATELASTCONTACTREQUEST"].fields_by_name["assignment_id"]._loaded_options = None
     _globals["_UPDATELASTCONTACTREQUEST"].fields_by_name[
         "assignment_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\004"
     _globals["_UPDATELASTCONTACTREQUEST"].fields_by_name["contact_date"]._loaded_options = None
     _globals["_UPDATELASTCONTACTREQUEST"].fields_by_name[
         "contact_date"
     ]._serialized_options = b"\340A\002"
+    _globals["_UPDATELASTCONTACTREQUEST"].fields_by_name["contact_type"]._loaded_options = None
+    _globals["_UPDATELASTCONTACTREQUEST"].fields_by_name[
+        "contact_type"
+    ]._serialized_options = b"\220\265\030\007"
     _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name["cutoff_date"]._loaded_options = None
     _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
         "cutoff_date"
@@ -123,16 +179,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
         "started_before"
     ]._serialized_options = b"\220\265\030\001"
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name["org_id"]._loaded_options = None
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
+        "org_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
+        "coordinator_id"
+    ]._loaded_options = None
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
+        "peer_mentor_id"
+    ]._loaded_options = None
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
+        "peer_mentor_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name["mentee_id"]._loaded_options = None
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
+        "mentee_id"
+    ]._serialized_options = b"\220\265\030\003"
     _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
         "updated_after"
     ]._loaded_options = None
     _globals["_LISTOVERDUEASSIGNMENTSREQUEST"].fields_by_name[
         "updated_after"
     ]._serialized_options = b"\220\265\030\002"
+    _globals["_CONTACT"].fields_by_name["contact_type"]._loaded_options = None
+    _globals["_CONTACT"].fields_by_name["contact_type"]._serialized_options = b"\220\265\030\007"
     _globals["_LISTCONTACTSREQUEST"].fields_by_name["assignment_id"]._loaded_options = None
     _globals["_LISTCONTACTSREQUEST"].fields_by_name[
         "assignment_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\004"
     _globals["_LISTCONTACTSREQUEST"].fields_by_name["contacted_from"]._loaded_options = None
     _globals["_LISTCONTACTSREQUEST"].fields_by_name[
         "contacted_from"
@@ -141,10 +219,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_LISTCONTACTSREQUEST"].fields_by_name[
         "contacted_before"
     ]._serialized_options = b"\220\265\030\002"
+    _globals["_LISTCONTACTSREQUEST"].fields_by_name["contact_type"]._loaded_options = None
+    _globals["_LISTCONTACTSREQUEST"].fields_by_name[
+        "contact_type"
+    ]._serialized_options = b"\220\265\030\007"
+    _globals["_GETASSIGNMENTSUMMARYREQUEST"].fields_by_name["org_id"]._loaded_options = None
+    _globals["_GETASSIGNMENTSUMMARYREQUEST"].fields_by_name[
+        "org_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_GETASSIGNMENTSUMMARYREQUEST"].fields_by_name["coordinator_id"]._loaded_options = None
+    _globals["_GETASSIGNMENTSUMMARYREQUEST"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name["open"]._loaded_options = None
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name[
+        "open"
+    ]._serialized_options = b"\242\265\030\002\010\000"
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name["paused"]._loaded_options = None
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name[
+        "paused"
+    ]._serialized_options = b"\242\265\030\002\010\000"
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name["overdue"]._loaded_options = None
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name[
+        "overdue"
+    ]._serialized_options = b"\242\265\030\002\010\000"
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name["never_contacted"]._loaded_options = None
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name[
+        "never_contacted"
+    ]._serialized_options = b"\242\265\030\002\010\000"
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name["recent_contacts"]._loaded_options = None
+    _globals["_ASSIGNMENTSUMMARY"].fields_by_name[
+        "recent_contacts"
+    ]._serialized_options = b"\242\265\030\002\010\000"
     _globals["_ASSIGNMENTSUMMARY"].fields_by_name["longest_silence_days"]._loaded_options = None
     _globals["_ASSIGNMENTSUMMARY"].fields_by_name[
         "longest_silence_days"
-    ]._serialized_options = b"\210\265\030\001"
+    ]._serialized_options = b"\210\265\030\001\242\265\030\002\010\000"
     _globals["_ASSIGNMENTSERVICE"].methods_by_name["ListAssignments"]._loaded_options = None
     _globals["_ASSIGNMENTSERVICE"].methods_by_name[
         "ListAssignments"
@@ -184,37 +294,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
         "ListContacts"
     ]._serialized_options = b"\220\002\001\232\265\030\002\010\001\202\323\344\223\002.\022,/api/v1/assignments/{assignment_id}/contacts"
     _globals["_ASSIGNMENT"]._serialized_start = 274
-    _globals["_ASSIGNMENT"]._serialized_end = 917
-    _globals["_ASSIGNMENT_STATUS"]._serialized_start = 838
-    _globals["_ASSIGNMENT_STATUS"]._serialized_end = 917
-    _globals["_LISTASSIGNMENTSREQUEST"]._serialized_start = 920
-    _globals["_LISTASSIGNMENTSREQUEST"]._serialized_end = 1400
-    _globals["_LISTASSIGNMENTSRESPONSE"]._serialized_start = 1403
-    _globals["_LISTASSIGNMENTSRESPONSE"]._serialized_end = 1541
-    _globals["_GETASSIGNMENTREQUEST"]._serialized_start = 1543
-    _globals["_GETASSIGNMENTREQUEST"]._serialized_end = 1616
-    _globals["_CREATEASSIGNMENTREQUEST"]._serialized_start = 1619
-    _globals["_CREATEASSIGNMENTREQUEST"]._serialized_end = 1963
-    _globals["_UPDATEASSIGNMENTREQUEST"]._serialized_start = 1966
-    _globals["_UPDATEASSIGNMENTREQUEST"]._serialized_end = 2488
-    _globals["_DELETEASSIGNMENTREQUEST"]._serialized_start = 2490
-    _globals["_DELETEASSIGNMENTREQUEST"]._serialized_end = 2566
-    _globals["_DELETEASSIGNMENTRESPONSE"]._serialized_start = 2568
-    _globals["_DELETEASSIGNMENTRESPONSE"]._serialized_end = 2634
-    _globals["_UPDATELASTCONTACTREQUEST"]._serialized_start = 2637
-    _globals["_UPDATELASTCONTACTREQUEST"]._serialized_end = 2859
-    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"]._serialized_start = 2862
-    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"]._serialized_end = 3451
-    _globals["_CONTACT"]._serialized_start = 3454
-    _globals["_CONTACT"]._serialized_end = 3584
-    _globals["_LISTCONTACTSREQUEST"]._serialized_start = 3587
-    _globals["_LISTCONTACTSREQUEST"]._serialized_end = 3913
-    _globals["_LISTCONTACTSRESPONSE"]._serialized_start = 3916
-    _globals["_LISTCONTACTSRESPONSE"]._serialized_end = 4048
-    _globals["_GETASSIGNMENTSUMMARYREQUEST"]._serialized_start = 4050
-    _globals["_GETASSIGNMENTSUMMARYREQUEST"]._serialized_end = 4159
-    _globals["_ASSIGNMENTSUMMARY"]._serialized_start = 4162
-    _globals["_ASSIGNMENTSUMMARY"]._serialized_end = 4343
-    _globals["_ASSIGNMENTSERVICE"]._serialized_start = 4346
-    _globals["_ASSIGNMENTSERVICE"]._serialized_end = 5723
+    _globals["_ASSIGNMENT"]._serialized_end = 957
+    _globals["_ASSIGNMENT_STATUS"]._serialized_start = 878
+    _globals["_ASSIGNMENT_STATUS"]._serialized_end = 957
+    _globals["_LISTASSIGNMENTSREQUEST"]._serialized_start = 960
+    _globals["_LISTASSIGNMENTSREQUEST"]._serialized_end = 1464
+    _globals["_LISTASSIGNMENTSRESPONSE"]._serialized_start = 1467
+    _globals["_LISTASSIGNMENTSRESPONSE"]._serialized_end = 1605
+    _globals["_GETASSIGNMENTREQUEST"]._serialized_start = 1607
+    _globals["_GETASSIGNMENTREQUEST"]._serialized_end = 1684
+    _globals["_CREATEASSIGNMENTREQUEST"]._serialized_start = 1687
+    _globals["_CREATEASSIGNMENTREQUEST"]._serialized_end = 2051
+    _globals["_UPDATEASSIGNMENTREQUEST"]._serialized_start = 2054
+    _globals["_UPDATEASSIGNMENTREQUEST"]._serialized_end = 2602
+    _globals["_DELETEASSIGNMENTREQUEST"]._serialized_start = 2604
+    _globals["_DELETEASSIGNMENTREQUEST"]._serialized_end = 2684
+    _globals["_DELETEASSIGNMENTRESPONSE"]._serialized_start = 2686
+    _globals["_DELETEASSIGNMENTRESPONSE"]._serialized_end = 2758
+    _globals["_UPDATELASTCONTACTREQUEST"]._serialized_start = 2761
+    _globals["_UPDATELASTCONTACTREQUEST"]._serialized_end = 2993
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"]._serialized_start = 2996
+    _globals["_LISTOVERDUEASSIGNMENTSREQUEST"]._serialized_end = 3609
+    _globals["_CONTACT"]._serialized_start = 3612
+    _globals["_CONTACT"]._serialized_end = 3748
+    _globals["_LISTCONTACTSREQUEST"]._serialized_start = 3751
+    _globals["_LISTCONTACTSREQUEST"]._serialized_end = 4087
+    _globals["_LISTCONTACTSRESPONSE"]._serialized_start = 4090
+    _globals["_LISTCONTACTSRESPONSE"]._serialized_end = 4222
+    _globals["_GETASSIGNMENTSUMMARYREQUEST"]._serialized_start = 4224
+    _globals["_GETASSIGNMENTSUMMARYREQUEST"]._serialized_end = 4345
+    _globals["_ASSIGNMENTSUMMARY"]._serialized_start = 4348
+    _globals["_ASSIGNMENTSUMMARY"]._serialized_end = 4575
+    _globals["_ASSIGNMENTSERVICE"]._serialized_start = 4578
+    _globals["_ASSIGNMENTSERVICE"]._serialized_end = 5955
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1bpeermentor/v1/options.proto\x12\rpeermentor.v1\x1a google/protobuf/descriptor.proto"S\n\x06\x41\x63\x63\x65ss\x12-\n\npermission\x18\x01 \x01(\x0e\x32\x19.peermentor.v1.Permission\x12\x1a\n\x12organization_field\x18\x02 \x01(\t*i\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x14\n\x10PERMISSION_WRITE\x10\x02\x12\x14\n\x10PERMISSION_ADMIN\x10\x03*^\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_FORMAT_DAY\x10\x01\x12\x1e\n\x1aTEXT_FORMAT_DAY_OR_INSTANT\x10\x02:G\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd3\x86\x03 \x01(\x0b\x32\x15.peermentor.v1.Access:1\n\x08nullable\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:O\n\x0btext_format\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0e\x32\x19.peermentor.v1.TextFormatb\x06proto3'
+    b"\n\x1bpeermentor/v1/options.proto\x12\rpeermentor.v1\x1a google/protobuf/descriptor.proto\"S\n\x06\x41\x63\x63\x65ss\x12-\n\npermission\x18\x01 \x01(\x0e\x32\x19.peermentor.v1.Permission\x12\x1a\n\x12organization_field\x18\x02 \x01(\t\"q\n\x06Limits\x12\x15\n\x08\x61t_least\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07\x61t_most\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\x10\n\x08\x64istinct\x18\x04 \x01(\x08\x42\x0b\n\t_at_leastB\n\n\x08_at_most*i\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPERMISSION_READ\x10\x01\x12\x14\n\x10PERMISSION_WRITE\x10\x02\x12\x14\n\x10PERMISSION_ADMIN\x10\x03*\xa9\x08\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEXT_FORMAT_DAY\x10\x01\x12\x1e\n\x1aTEXT_FORMAT_DAY_OR_INSTANT\x10\x02\x12\x43\n\x16TEXT_FORMAT_IDENTIFIER\x10\x03\x1a'\xaa\xb5\x18#\x08\x01\x10\x80\x01\x1a\x1c^(?!\\.{1,2}$)[!-.0-\\[\\]-~]+$\x12\x37\n\x19TEXT_FORMAT_ASSIGNMENT_ID\x10\x04\x1a\x18\xaa\xb5\x18\x14\x1a\x12^asgn_[0-9]{3,19}$\x12\x33\n\x17TEXT_FORMAT_TEMPLATE_ID\x10\x05\x1a\x16\xaa\xb5\x18\x12\x1a\x10^rt-[0-9]{3,19}$\x12}\n\x10TEXT_FORMAT_WORD\x10\x06\x1ag\xaa\xb5\x18\x63\x08\x01\x10@\x1a]^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$\x12G\n\x19TEXT_FORMAT_WORD_OR_EMPTY\x10\x07\x1a(\xaa\xb5\x18$\x10@\x1a ^[^\\u0000-\\u001f\\u007f-\\u009f]*$\x12\xcc\x01\n\x10TEXT_FORMAT_NAME\x10\x08\x1a\xb5\x01\xaa\xb5\x18\xb0\x01\x08\x01\x10\xc8\x01\x1a\xa8\x01^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$\x12\xd6\x01\n\x19TEXT_FORMAT_NAME_OR_EMPTY\x10\t\x1a\xb6\x01\xaa\xb5\x18\xb1\x01\x10\xc8\x01\x1a\xab\x01^([^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*)?$\x12Y\n\x11TEXT_FORMAT_NOTES\x10\n\x1a\x42\xaa\xb5\x18>\x10\x88'\x1a\x39^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$\x12K\n\x1bTEXT_FORMAT_RECURRENCE_RULE\x10\x0b\x1a*\xaa\xb5\x18&\x08\x01\x10\xf4\x03\x1a\x1f^[!-~]*[Ff][Rr][Ee][Qq]=[!-~]+$:G\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd3\x86\x03 \x01(\x0b\x32\x15.peermentor.v1.Access:1\n\x08nullable\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:O\n\x0btext_format\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0e\x32\x19.peermentor.v1.TextFormat:F\n\x06limits\x12\x1d.google.protobuf.FieldOptions\x18\xd4\x86\x03 \x01(\x0b\x32\x15.peermentor.v1.Limits:O\n\x0btext_limits\x12!.google.protobuf.EnumValueOptions\x18\xd5\x86\x03 \x01(\x0b\x32\x15.peermentor.v1.Limitsb\x06proto3"
 )
 
 _globals = globals()
@@ -33,10 +33,52 @@ _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "peermentor.v1.options_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
     DESCRIPTOR._loaded_options = None
-    _globals["_PERMISSION"]._serialized_start = 165
-    _globals["_PERMISSION"]._serialized_end = 270
-    _globals["_TEXTFORMAT"]._serialized_start = 272
-    _globals["_TEXTFORMAT"]._serialized_end = 366
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_IDENTIFIER"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_IDENTIFIER"
+    ]._serialized_options = (
+        b"\252\265\030#\010\001\020\200\001\032\034^(?!\\.{1,2}$)[!-.0-\\[\\]-~]+$"
+    )
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_ASSIGNMENT_ID"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_ASSIGNMENT_ID"
+    ]._serialized_options = b"\252\265\030\024\032\022^asgn_[0-9]{3,19}$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_TEMPLATE_ID"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_TEMPLATE_ID"
+    ]._serialized_options = b"\252\265\030\022\032\020^rt-[0-9]{3,19}$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_WORD"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_WORD"
+    ]._serialized_options = b"\252\265\030c\010\001\020@\032]^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_WORD_OR_EMPTY"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_WORD_OR_EMPTY"
+    ]._serialized_options = b"\252\265\030$\020@\032 ^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_NAME"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_NAME"
+    ]._serialized_options = b"\252\265\030\260\001\010\001\020\310\001\032\250\001^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_NAME_OR_EMPTY"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_NAME_OR_EMPTY"
+    ]._serialized_options = b"\252\265\030\261\001\020\310\001\032\253\001^([^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*)?$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_NOTES"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_NOTES"
+    ]._serialized_options = b"\252\265\030>\020\210'\0329^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"
+    _globals["_TEXTFORMAT"].values_by_name["TEXT_FORMAT_RECURRENCE_RULE"]._loaded_options = None
+    _globals["_TEXTFORMAT"].values_by_name[
+        "TEXT_FORMAT_RECURRENCE_RULE"
+    ]._serialized_options = (
+        b"\252\265\030&\010\001\020\364\003\032\037^[!-~]*[Ff][Rr][Ee][Qq]=[!-~]+$"
+    )
+    _globals["_PERMISSION"]._serialized_start = 280
+    _globals["_PERMISSION"]._serialized_end = 385
+    _globals["_TEXTFORMAT"]._serialized_start = 388
+    _globals["_TEXTFORMAT"]._serialized_end = 1453
     _globals["_ACCESS"]._serialized_start = 80
     _globals["_ACCESS"]._serialized_end = 163
+    _globals["_LIMITS"]._serialized_start = 165
+    _globals["_LIMITS"]._serialized_end = 278
 # @@protoc_insertion_point(module_scope)

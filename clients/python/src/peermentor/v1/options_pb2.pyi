@@ -23,6 +23,7 @@ from google.protobuf.descriptor import (
     FileDescriptor,
 )
 from google.protobuf.descriptor_pb2 import (
+    EnumValueOptions,
     FieldOptions,
     MethodOptions,
 )
@@ -39,6 +40,7 @@ from typing import (
     Literal,
     NewType,
     final,
+    overload,
 )
 
 DESCRIPTOR: FileDescriptor
@@ -82,6 +84,24 @@ class _TextFormatEnumTypeWrapper(_EnumTypeWrapper[_TextFormat.ValueType], type):
     """A day, `YYYY-MM-DD`."""
     TEXT_FORMAT_DAY_OR_INSTANT: _TextFormat.ValueType  # 2
     """A day, which means its midnight UTC, or an instant of RFC 3339."""
+    TEXT_FORMAT_IDENTIFIER: _TextFormat.ValueType  # 3
+    """An identifier of the caller's: ASCII letters, digits and punctuation, without slashes."""
+    TEXT_FORMAT_ASSIGNMENT_ID: _TextFormat.ValueType  # 4
+    """The id of an assignment, given by the server."""
+    TEXT_FORMAT_TEMPLATE_ID: _TextFormat.ValueType  # 5
+    """The id of a template, given by the server."""
+    TEXT_FORMAT_WORD: _TextFormat.ValueType  # 6
+    """A few words on one line, not blank."""
+    TEXT_FORMAT_WORD_OR_EMPTY: _TextFormat.ValueType  # 7
+    """A few words on one line, or none."""
+    TEXT_FORMAT_NAME: _TextFormat.ValueType  # 8
+    """A name, not blank."""
+    TEXT_FORMAT_NAME_OR_EMPTY: _TextFormat.ValueType  # 9
+    """A name, not blank, or none."""
+    TEXT_FORMAT_NOTES: _TextFormat.ValueType  # 10
+    """A longer text, or none."""
+    TEXT_FORMAT_RECURRENCE_RULE: _TextFormat.ValueType  # 11
+    """One RRULE of RFC 5545."""
 
 class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
     """What a text can stand for."""
@@ -92,6 +112,24 @@ TEXT_FORMAT_DAY: TextFormat.ValueType  # 1
 """A day, `YYYY-MM-DD`."""
 TEXT_FORMAT_DAY_OR_INSTANT: TextFormat.ValueType  # 2
 """A day, which means its midnight UTC, or an instant of RFC 3339."""
+TEXT_FORMAT_IDENTIFIER: TextFormat.ValueType  # 3
+"""An identifier of the caller's: ASCII letters, digits and punctuation, without slashes."""
+TEXT_FORMAT_ASSIGNMENT_ID: TextFormat.ValueType  # 4
+"""The id of an assignment, given by the server."""
+TEXT_FORMAT_TEMPLATE_ID: TextFormat.ValueType  # 5
+"""The id of a template, given by the server."""
+TEXT_FORMAT_WORD: TextFormat.ValueType  # 6
+"""A few words on one line, not blank."""
+TEXT_FORMAT_WORD_OR_EMPTY: TextFormat.ValueType  # 7
+"""A few words on one line, or none."""
+TEXT_FORMAT_NAME: TextFormat.ValueType  # 8
+"""A name, not blank."""
+TEXT_FORMAT_NAME_OR_EMPTY: TextFormat.ValueType  # 9
+"""A name, not blank, or none."""
+TEXT_FORMAT_NOTES: TextFormat.ValueType  # 10
+"""A longer text, or none."""
+TEXT_FORMAT_RECURRENCE_RULE: TextFormat.ValueType  # 11
+"""One RRULE of RFC 5545."""
 
 @final
 class Access(Message):
@@ -120,9 +158,76 @@ class Access(Message):
         ],
     ) -> None: ...
 
+@final
+class Limits(Message):
+    """What a value may be. What is not set is not limited."""
+
+    DESCRIPTOR: Descriptor
+
+    AT_LEAST_FIELD_NUMBER: int
+    AT_MOST_FIELD_NUMBER: int
+    PATTERN_FIELD_NUMBER: int
+    DISTINCT_FIELD_NUMBER: int
+    at_least: int
+    """The least that a number may be, or the fewest characters or entries."""
+    at_most: int
+    """The most that a number may be, or the most characters or entries."""
+    pattern: str
+    """What a text must match: a regular expression that ECMA-262 and Python read alike."""
+    distinct: bool
+    """Whether no entry of a list may be there twice."""
+    def __init__(
+        self,
+        *,
+        at_least: int | None = ...,
+        at_most: int | None = ...,
+        pattern: str = ...,
+        distinct: bool = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "_at_least",
+            b"_at_least",
+            "_at_most",
+            b"_at_most",
+            "at_least",
+            b"at_least",
+            "at_most",
+            b"at_most",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "_at_least",
+            b"_at_least",
+            "_at_most",
+            b"_at_most",
+            "at_least",
+            b"at_least",
+            "at_most",
+            b"at_most",
+            "distinct",
+            b"distinct",
+            "pattern",
+            b"pattern",
+        ],
+    ) -> None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_at_least", b"_at_least"]
+    ) -> Literal["at_least"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_at_most", b"_at_most"]
+    ) -> Literal["at_most"] | None: ...
+
 ACCESS_FIELD_NUMBER: int
 NULLABLE_FIELD_NUMBER: int
 TEXT_FORMAT_FIELD_NUMBER: int
+LIMITS_FIELD_NUMBER: int
+TEXT_LIMITS_FIELD_NUMBER: int
 access: _ExtensionFieldDescriptor[MethodOptions, Access]
 """Who may call this method."""
 nullable: _ExtensionFieldDescriptor[FieldOptions, bool]
@@ -130,6 +235,10 @@ nullable: _ExtensionFieldDescriptor[FieldOptions, bool]
 in every answer.
 """
 text_format: _ExtensionFieldDescriptor[FieldOptions, TextFormat.ValueType]
-"""What the text of this field stands for. Clients then use a type of their language for it,
+"""What the text of this field stands for. Clients then use a type of their language for some,
 such as a date.
 """
+limits: _ExtensionFieldDescriptor[FieldOptions, Limits]
+"""What the number of this field may be, or how many entries its list may have."""
+text_limits: _ExtensionFieldDescriptor[EnumValueOptions, Limits]
+"""What a text of this TextFormat may be."""

@@ -21,8 +21,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from peermentor.v1 import options_pb2 as peermentor_dot_v1_dot_options__pb2
+
+
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1epeermentor/v1/pagination.proto\x12\rpeermentor.v1"8\n\nPagination\x12\x0c\n\x04page\x18\x01 \x01(\x05\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\r\n\x05total\x18\x03 \x01(\x05\x62\x06proto3'
+    b'\n\x1epeermentor/v1/pagination.proto\x12\rpeermentor.v1\x1a\x1bpeermentor/v1/options.proto"R\n\nPagination\x12\x14\n\x04page\x18\x01 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x01\x12\x17\n\x05limit\x18\x02 \x01(\x05\x42\x08\xa2\xb5\x18\x04\x08\x01\x10\x64\x12\x15\n\x05total\x18\x03 \x01(\x05\x42\x06\xa2\xb5\x18\x02\x08\x00\x62\x06proto3'
 )
 
 _globals = globals()
@@ -30,6 +33,16 @@ _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "peermentor.v1.pagination_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
     DESCRIPTOR._loaded_options = None
-    _globals["_PAGINATION"]._serialized_start = 49
-    _globals["_PAGINATION"]._serialized_end = 105
+    _globals["_PAGINATION"].fields_by_name["page"]._loaded_options = None
+    _globals["_PAGINATION"].fields_by_name["page"]._serialized_options = b"\242\265\030\002\010\001"
+    _globals["_PAGINATION"].fields_by_name["limit"]._loaded_options = None
+    _globals["_PAGINATION"].fields_by_name[
+        "limit"
+    ]._serialized_options = b"\242\265\030\004\010\001\020d"
+    _globals["_PAGINATION"].fields_by_name["total"]._loaded_options = None
+    _globals["_PAGINATION"].fields_by_name[
+        "total"
+    ]._serialized_options = b"\242\265\030\002\010\000"
+    _globals["_PAGINATION"]._serialized_start = 78
+    _globals["_PAGINATION"]._serialized_end = 160
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ from peermentor.v1 import pagination_pb2 as peermentor_dot_v1_dot_pagination__pb
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1dpeermentor/v1/templates.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\xc7\x02\n\x11RecurringTemplate\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0e\x63oordinator_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x15\n\ractivity_type\x18\x05 \x01(\t\x12\x17\n\x0frecurrence_rule\x18\x06 \x01(\t\x12\x18\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x12\x12\n\nmentor_ids\x18\x08 \x03(\t\x12\x16\n\x0enotes_template\x18\t \x01(\t\x12\x11\n\tis_active\x18\n \x01(\x08\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xcc\x01\n\x14ListTemplatesRequest\x12\x11\n\x04page\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x16\n\tis_active\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12\x1a\n\ractivity_type\x18\x05 \x01(\tH\x04\x88\x01\x01\x42\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x8f\x01\n\x15ListTemplatesResponse\x12.\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32 .peermentor.v1.RecurringTemplate\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"1\n\x12GetTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x05\n\x03_id"\xd9\x03\n\x15\x43reateTemplateRequest\x12 \n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12!\n\x0forganization_id\x18\x02 \x01(\tB\x03\xe0\x41\x02H\x01\x88\x01\x01\x12\x16\n\x04name\x18\x03 \x01(\tB\x03\xe0\x41\x02H\x02\x88\x01\x01\x12\x1f\n\ractivity_type\x18\x04 \x01(\tB\x03\xe0\x41\x02H\x03\x88\x01\x01\x12!\n\x0frecurrence_rule\x18\x05 \x01(\tB\x03\xe0\x41\x02H\x04\x88\x01\x01\x12"\n\x10\x64uration_minutes\x18\x06 \x01(\x05\x42\x03\xe0\x41\x02H\x05\x88\x01\x01\x12\x12\n\nmentor_ids\x18\x07 \x03(\t\x12\x1b\n\x0enotes_template\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x16\n\tis_active\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\n \x01(\tH\x08\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\r\n\x0b_request_id"\xe1\x03\n\x15UpdateTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x1b\n\x0e\x63oordinator_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1c\n\x0forganization_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1a\n\ractivity_type\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x1c\n\x0frecurrence_rule\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\x1d\n\x10\x64uration_minutes\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x12\n\nmentor_ids\x18\x08 \x03(\t\x12\x1b\n\x0enotes_template\x18\t \x01(\tH\x07\x88\x01\x01\x12\x16\n\tis_active\x18\n \x01(\x08H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\n\x03_idB\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_active"4\n\x15\x44\x65leteTemplateRequest\x12\x14\n\x02id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x42\x05\n\x03_id"=\n\x16\x44\x65leteTemplateResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x12\n\ndeleted_id\x18\x02 \x01(\t"\x8e\x02\n!ListTemplatesByCoordinatorRequest\x12 \n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x1a\n\ractivity_type\x18\x06 \x01(\tH\x05\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x91\x02\n"ListTemplatesByOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x03\xe0\x41\x02H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12\x1a\n\ractivity_type\x18\x06 \x01(\tH\x05\x88\x01\x01\x42\x12\n\x10_organization_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type2\x8f\t\n\x0fTemplateService\x12\x88\x01\n\rListTemplates\x12#.peermentor.v1.ListTemplatesRequest\x1a$.peermentor.v1.ListTemplatesResponse",\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/recurring-templates\x12\x85\x01\n\x0bGetTemplate\x12!.peermentor.v1.GetTemplateRequest\x1a .peermentor.v1.RecurringTemplate"1\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02"\x12 /api/v1/recurring-templates/{id}\x12\x97\x01\n\x0e\x43reateTemplate\x12$.peermentor.v1.CreateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"=\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02 "\x1b/api/v1/recurring-templates:\x01*\x12\x9f\x01\n\x0eUpdateTemplate\x12$.peermentor.v1.UpdateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"E\x90\x02\x02\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02%\x1a /api/v1/recurring-templates/{id}:\x01*\x12\x8d\x01\n\x0e\x44\x65leteTemplate\x12$.peermentor.v1.DeleteTemplateRequest\x1a%.peermentor.v1.DeleteTemplateResponse".\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02"* /api/v1/recurring-templates/{id}\x12\xc2\x01\n\x1aListTemplatesByCoordinator\x12\x30.peermentor.v1.ListTemplatesByCoordinatorRequest\x1a$.peermentor.v1.ListTemplatesResponse"L\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02=\x12;/api/v1/recurring-templates/by-coordinator/{coordinator_id}\x12\xd7\x01\n\x1bListTemplatesByOrganization\x12\x31.peermentor.v1.ListTemplatesByOrganizationRequest\x1a$.peermentor.v1.ListTemplatesResponse"_\x90\x02\x01\x9a\xb5\x18\x13\x08\x01\x12\x0forganization_id\x82\xd3\xe4\x93\x02?\x12=/api/v1/recurring-templates/by-organization/{organization_id}b\x06proto3'
+    b'\n\x1dpeermentor/v1/templates.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\x8a\x03\n\x11RecurringTemplate\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\x90\xb5\x18\x05\x12\x1c\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03\x12\x1d\n\x0forganization_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03\x12\x12\n\x04name\x18\x04 \x01(\tB\x04\x90\xb5\x18\x08\x12\x1b\n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06\x12\x1d\n\x0frecurrence_rule\x18\x06 \x01(\tB\x04\x90\xb5\x18\x0b\x12#\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x42\t\xa2\xb5\x18\x05\x08\x01\x10\xe0N\x12 \n\nmentor_ids\x18\x08 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12\x1c\n\x0enotes_template\x18\t \x01(\tB\x04\x90\xb5\x18\n\x12\x11\n\tis_active\x18\n \x01(\x08\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xd2\x01\n\x14ListTemplatesRequest\x12\x11\n\x04page\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x16\n\tis_active\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12 \n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06H\x04\x88\x01\x01\x42\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x8f\x01\n\x15ListTemplatesResponse\x12.\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32 .peermentor.v1.RecurringTemplate\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"5\n\x12GetTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x42\x05\n\x03_id"\x8a\x04\n\x15\x43reateTemplateRequest\x12$\n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12%\n\x0forganization_id\x18\x02 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x01\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x08H\x02\x88\x01\x01\x12#\n\ractivity_type\x18\x04 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x06H\x03\x88\x01\x01\x12%\n\x0frecurrence_rule\x18\x05 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x0bH\x04\x88\x01\x01\x12+\n\x10\x64uration_minutes\x18\x06 \x01(\x05\x42\x0c\xe0\x41\x02\xa2\xb5\x18\x05\x08\x01\x10\xe0NH\x05\x88\x01\x01\x12 \n\nmentor_ids\x18\x07 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12!\n\x0enotes_template\x18\x08 \x01(\tB\x04\x90\xb5\x18\nH\x06\x88\x01\x01\x12\x16\n\tis_active\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\n \x01(\tH\x08\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\r\n\x0b_request_id"\xa2\x04\n\x15UpdateTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03H\x01\x88\x01\x01\x12"\n\x0forganization_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03H\x02\x88\x01\x01\x12\x17\n\x04name\x18\x04 \x01(\tB\x04\x90\xb5\x18\x08H\x03\x88\x01\x01\x12 \n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06H\x04\x88\x01\x01\x12"\n\x0frecurrence_rule\x18\x06 \x01(\tB\x04\x90\xb5\x18\x0bH\x05\x88\x01\x01\x12(\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x42\t\xa2\xb5\x18\x05\x08\x01\x10\xe0NH\x06\x88\x01\x01\x12 \n\nmentor_ids\x18\x08 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12!\n\x0enotes_template\x18\t \x01(\tB\x04\x90\xb5\x18\nH\x07\x88\x01\x01\x12\x16\n\tis_active\x18\n \x01(\x08H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\n\x03_idB\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_active"8\n\x15\x44\x65leteTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x42\x05\n\x03_id"C\n\x16\x44\x65leteTemplateResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x18\n\ndeleted_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x05"\x98\x02\n!ListTemplatesByCoordinatorRequest\x12$\n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12 \n\ractivity_type\x18\x06 \x01(\tB\x04\x90\xb5\x18\x06H\x05\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x9b\x02\n"ListTemplatesByOrganizationRequest\x12%\n\x0forganization_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12 \n\ractivity_type\x18\x06 \x01(\tB\x04\x90\xb5\x18\x06H\x05\x88\x01\x01\x42\x12\n\x10_organization_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type2\x8f\t\n\x0fTemplateService\x12\x88\x01\n\rListTemplates\x12#.peermentor.v1.ListTemplatesRequest\x1a$.peermentor.v1.ListTemplatesResponse",\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/recurring-templates\x12\x85\x01\n\x0bGetTemplate\x12!.peermentor.v1.GetTemplateRequest\x1a .peermentor.v1.RecurringTemplate"1\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02"\x12 /api/v1/recurring-templates/{id}\x12\x97\x01\n\x0e\x43reateTemplate\x12$.peermentor.v1.CreateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"=\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02 "\x1b/api/v1/recurring-templates:\x01*\x12\x9f\x01\n\x0eUpdateTemplate\x12$.peermentor.v1.UpdateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"E\x90\x02\x02\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02%\x1a /api/v1/recurring-templates/{id}:\x01*\x12\x8d\x01\n\x0e\x44\x65leteTemplate\x12$.peermentor.v1.DeleteTemplateRequest\x1a%.peermentor.v1.DeleteTemplateResponse".\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02"* /api/v1/recurring-templates/{id}\x12\xc2\x01\n\x1aListTemplatesByCoordinator\x12\x30.peermentor.v1.ListTemplatesByCoordinatorRequest\x1a$.peermentor.v1.ListTemplatesResponse"L\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02=\x12;/api/v1/recurring-templates/by-coordinator/{coordinator_id}\x12\xd7\x01\n\x1bListTemplatesByOrganization\x12\x31.peermentor.v1.ListTemplatesByOrganizationRequest\x1a$.peermentor.v1.ListTemplatesResponse"_\x90\x02\x01\x9a\xb5\x18\x13\x08\x01\x12\x0forganization_id\x82\xd3\xe4\x93\x02?\x12=/api/v1/recurring-templates/by-organization/{organization_id}b\x06proto3'
 )
 
 _globals = globals()
@@ -38,46 +38,146 @@ _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "peermentor.v1.templates_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
     DESCRIPTOR._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["id"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["id"]._serialized_options = b"\220\265\030\005"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["coordinator_id"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["organization_id"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "organization_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["name"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["name"]._serialized_options = b"\220\265\030\010"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["activity_type"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "activity_type"
+    ]._serialized_options = b"\220\265\030\006"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["recurrence_rule"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "recurrence_rule"
+    ]._serialized_options = b"\220\265\030\013"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["duration_minutes"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "duration_minutes"
+    ]._serialized_options = b"\242\265\030\005\010\001\020\340N"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["mentor_ids"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "mentor_ids"
+    ]._serialized_options = b"\220\265\030\003\242\265\030\004\020d \001"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["notes_template"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "notes_template"
+    ]._serialized_options = b"\220\265\030\n"
+    _globals["_LISTTEMPLATESREQUEST"].fields_by_name["activity_type"]._loaded_options = None
+    _globals["_LISTTEMPLATESREQUEST"].fields_by_name[
+        "activity_type"
+    ]._serialized_options = b"\220\265\030\006"
     _globals["_GETTEMPLATEREQUEST"].fields_by_name["id"]._loaded_options = None
-    _globals["_GETTEMPLATEREQUEST"].fields_by_name["id"]._serialized_options = b"\340A\002"
+    _globals["_GETTEMPLATEREQUEST"].fields_by_name[
+        "id"
+    ]._serialized_options = b"\340A\002\220\265\030\005"
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name["coordinator_id"]._loaded_options = None
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
         "coordinator_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name["organization_id"]._loaded_options = None
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
         "organization_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_CREATETEMPLATEREQUEST"].fields_by_name["name"]._serialized_options = b"\340A\002"
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
+        "name"
+    ]._serialized_options = b"\340A\002\220\265\030\010"
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name["activity_type"]._loaded_options = None
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
         "activity_type"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\006"
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name["recurrence_rule"]._loaded_options = None
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
         "recurrence_rule"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\013"
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name["duration_minutes"]._loaded_options = None
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
         "duration_minutes"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\242\265\030\005\010\001\020\340N"
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name["mentor_ids"]._loaded_options = None
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
+        "mentor_ids"
+    ]._serialized_options = b"\220\265\030\003\242\265\030\004\020d \001"
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name["notes_template"]._loaded_options = None
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
+        "notes_template"
+    ]._serialized_options = b"\220\265\030\n"
     _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["id"]._loaded_options = None
-    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["id"]._serialized_options = b"\340A\002"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "id"
+    ]._serialized_options = b"\340A\002\220\265\030\005"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["coordinator_id"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "coordinator_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["organization_id"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "organization_id"
+    ]._serialized_options = b"\220\265\030\003"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["name"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "name"
+    ]._serialized_options = b"\220\265\030\010"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["activity_type"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "activity_type"
+    ]._serialized_options = b"\220\265\030\006"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["recurrence_rule"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "recurrence_rule"
+    ]._serialized_options = b"\220\265\030\013"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["duration_minutes"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "duration_minutes"
+    ]._serialized_options = b"\242\265\030\005\010\001\020\340N"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["mentor_ids"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "mentor_ids"
+    ]._serialized_options = b"\220\265\030\003\242\265\030\004\020d \001"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["notes_template"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "notes_template"
+    ]._serialized_options = b"\220\265\030\n"
     _globals["_DELETETEMPLATEREQUEST"].fields_by_name["id"]._loaded_options = None
-    _globals["_DELETETEMPLATEREQUEST"].fields_by_name["id"]._serialized_options = b"\340A\002"
+    _globals["_DELETETEMPLATEREQUEST"].fields_by_name[
+        "id"
+    ]._serialized_options = b"\340A\002\220\265\030\005"
+    _globals["_DELETETEMPLATERESPONSE"].fields_by_name["deleted_id"]._loaded_options = None
+    _globals["_DELETETEMPLATERESPONSE"].fields_by_name[
+        "deleted_id"
+    ]._serialized_options = b"\220\265\030\005"
     _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"].fields_by_name[
         "coordinator_id"
     ]._loaded_options = None
     _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"].fields_by_name[
         "coordinator_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"].fields_by_name[
+        "activity_type"
+    ]._loaded_options = None
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"].fields_by_name[
+        "activity_type"
+    ]._serialized_options = b"\220\265\030\006"
     _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"].fields_by_name[
         "organization_id"
     ]._loaded_options = None
     _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"].fields_by_name[
         "organization_id"
-    ]._serialized_options = b"\340A\002"
+    ]._serialized_options = b"\340A\002\220\265\030\003"
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"].fields_by_name[
+        "activity_type"
+    ]._loaded_options = None
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"].fields_by_name[
+        "activity_type"
+    ]._serialized_options = b"\220\265\030\006"
     _globals["_TEMPLATESERVICE"].methods_by_name["ListTemplates"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplates"
@@ -113,25 +213,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
         "ListTemplatesByOrganization"
     ]._serialized_options = b"\220\002\001\232\265\030\023\010\001\022\017organization_id\202\323\344\223\002?\022=/api/v1/recurring-templates/by-organization/{organization_id}"
     _globals["_RECURRINGTEMPLATE"]._serialized_start = 240
-    _globals["_RECURRINGTEMPLATE"]._serialized_end = 567
-    _globals["_LISTTEMPLATESREQUEST"]._serialized_start = 570
-    _globals["_LISTTEMPLATESREQUEST"]._serialized_end = 774
-    _globals["_LISTTEMPLATESRESPONSE"]._serialized_start = 777
-    _globals["_LISTTEMPLATESRESPONSE"]._serialized_end = 920
-    _globals["_GETTEMPLATEREQUEST"]._serialized_start = 922
-    _globals["_GETTEMPLATEREQUEST"]._serialized_end = 971
-    _globals["_CREATETEMPLATEREQUEST"]._serialized_start = 974
-    _globals["_CREATETEMPLATEREQUEST"]._serialized_end = 1447
-    _globals["_UPDATETEMPLATEREQUEST"]._serialized_start = 1450
-    _globals["_UPDATETEMPLATEREQUEST"]._serialized_end = 1931
-    _globals["_DELETETEMPLATEREQUEST"]._serialized_start = 1933
-    _globals["_DELETETEMPLATEREQUEST"]._serialized_end = 1985
-    _globals["_DELETETEMPLATERESPONSE"]._serialized_start = 1987
-    _globals["_DELETETEMPLATERESPONSE"]._serialized_end = 2048
-    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_start = 2051
-    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_end = 2321
-    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_start = 2324
-    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_end = 2597
-    _globals["_TEMPLATESERVICE"]._serialized_start = 2600
-    _globals["_TEMPLATESERVICE"]._serialized_end = 3767
+    _globals["_RECURRINGTEMPLATE"]._serialized_end = 634
+    _globals["_LISTTEMPLATESREQUEST"]._serialized_start = 637
+    _globals["_LISTTEMPLATESREQUEST"]._serialized_end = 847
+    _globals["_LISTTEMPLATESRESPONSE"]._serialized_start = 850
+    _globals["_LISTTEMPLATESRESPONSE"]._serialized_end = 993
+    _globals["_GETTEMPLATEREQUEST"]._serialized_start = 995
+    _globals["_GETTEMPLATEREQUEST"]._serialized_end = 1048
+    _globals["_CREATETEMPLATEREQUEST"]._serialized_start = 1051
+    _globals["_CREATETEMPLATEREQUEST"]._serialized_end = 1573
+    _globals["_UPDATETEMPLATEREQUEST"]._serialized_start = 1576
+    _globals["_UPDATETEMPLATEREQUEST"]._serialized_end = 2122
+    _globals["_DELETETEMPLATEREQUEST"]._serialized_start = 2124
+    _globals["_DELETETEMPLATEREQUEST"]._serialized_end = 2180
+    _globals["_DELETETEMPLATERESPONSE"]._serialized_start = 2182
+    _globals["_DELETETEMPLATERESPONSE"]._serialized_end = 2249
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_start = 2252
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_end = 2532
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_start = 2535
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_end = 2818
+    _globals["_TEMPLATESERVICE"]._serialized_start = 2821
+    _globals["_TEMPLATESERVICE"]._serialized_end = 3988
 # @@protoc_insertion_point(module_scope)
