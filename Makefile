@@ -8,6 +8,7 @@ API := protos
 GATEWAY := gateway
 OBSERVABILITY := deploy/observability
 KUBERNETES := deploy/kubernetes
+OPENAPI := docs/openapi.json
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -101,13 +102,20 @@ test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the T
 	cd $(TYPESCRIPT) && node_modules/.bin/tsc
 	cd $(TYPESCRIPT) && SERVER=$(CURDIR)/$(SERVER) node --test --test-reporter=spec dist/test/example.test.js
 
+# Tests read the description in Python; this is a validator of others, who look closer.
+LINT := .ci/openapi
+.PHONY: check-openapi
+check-openapi: $(LINT)/node_modules/stamp
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		$(LINT)/node_modules/.bin/redocly lint --config $(LINT)/redocly.yaml $(OPENAPI)
+
 # --- Code generated from protos/ -----------------------------------------------------------
 
 CLIENT := clients/python/src
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, dashboard, tier
+generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, OpenAPI, dashboard, tier
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
@@ -123,6 +131,8 @@ generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew:
 	@$(PROTOC) --include_imports --descriptor_set_out=$(API)/peermentor.binpb \
 		$(PROTOS) google/rpc/error_details.proto
 	@$(GENERATE_BIN)/python $(API)/gateway_contract.py $(API)/peermentor.binpb $(GATEWAY)/contract.lua
+	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | \
+		PYTHONPATH=$(API) $(GENERATE_BIN)/python -m openapi tests/contract $(OPENAPI)
 	@$(GENERATE_BIN)/python $(OBSERVABILITY)/dashboard.py $(OBSERVABILITY)/dashboard.json
 	@$(BIN)/python $(KUBERNETES)/tier.py $(KUBERNETES)/overlays/three-nodes/envoy.yaml
 
@@ -186,11 +196,11 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@touch $@
 
 # node_modules is laid anew by `npm ci`, and the stamp goes with it.
-$(TYPESCRIPT)/node_modules/stamp: $(addprefix $(TYPESCRIPT)/,package.json package-lock.json .npmrc)
+%/node_modules/stamp: %/package.json %/package-lock.json %/.npmrc
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
-		{ echo "Node 20 or newer, with npm, is needed for make test-typescript"; exit 1; } >&2
-	@echo "Installing what the TypeScript example needs into $(TYPESCRIPT)/node_modules"
-	@cd $(TYPESCRIPT) && npm ci --loglevel=error
+		{ echo "Node 20 or newer, with npm, is needed for this"; exit 1; } >&2
+	@echo "Installing what $*/package.json names into $*/node_modules"
+	@cd $* && npm ci --loglevel=error
 	@touch $@
 
 .venv-bench/stamp: bench/requirements.txt
@@ -213,3 +223,5 @@ lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in require
 clean:  ## Remove the virtual environments and everything built
 	rm -rf .venv .venv-generate .venv-deploy .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist)
+	rm -rf .venv .venv-generate .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist) $(LINT)/node_modules

@@ -15,6 +15,7 @@ local MAX_URL_BYTES = 8192
 local PROBES = {
   {path = "/healthz", methods = "GET"},
   {path = "/readyz", methods = "GET"},
+  {path = "/openapi.json", methods = "GET"},
 }
 
 -- What a path must look like to be this route's, and the methods that it has here.

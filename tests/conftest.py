@@ -18,6 +18,7 @@ from peermentor_server.rpc.app import App
 from peermentor_server.settings import Address, Settings
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.telemetry import logs
+from support import openapi
 from support.clock import CONTRACT_DAY, SettableClock
 from support.databases import Postgres, empty, migrated, running_postgres
 from support.gateways import running_gateway
@@ -46,6 +47,13 @@ def log_of_the_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
         log.seek(0)
         assert_no_name_in(log.read())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rest_is_as_described() -> Iterator[None]:
+    """Hold every REST call of every test to docs/openapi.json."""
+    with openapi.held_to():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A change of the protos reaches both clients by generating alone."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from google.protobuf.message_factory import GetMessages
 
 import peermentor
 from peermentor_server.settings import Address, Settings
+from support import openapi
 from support.clients import scripted_server
 from support.gateways import running_gateway
 from support.lua import contract
@@ -84,6 +86,7 @@ from program import PAIR, other, sync
 from peermentor import AsyncClient, Client
 from peermentor.v1 import assignments_pb2 as pb
 sys.path.insert(0, sys.argv[1])
+from support import openapi
 from support.clients import fail, scripted_server
 
 keys = []
@@ -137,8 +140,10 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     proto.write_text(text)
     shutil.copytree(ROOT / "gateway", root / "gateway")
     shutil.copy(ROOT / "envoy.yaml", root)
+    (root / "docs").mkdir()
     make = ["make", "generate"]
     make += [f"API={root}/protos", f"CLIENT={root}/src", f"GATEWAY={root}/gateway"]
+    make += [f"OPENAPI={root}/docs/openapi.json"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
     (root / "program.py").write_text(PROGRAM)
     return root
@@ -160,6 +165,26 @@ def test_new_methods_and_fields_are_typed_in_both_clients(changed: Path) -> None
 def test_the_gateway_repeats_new_methods_too(changed: Path) -> None:
     table = contract(changed)["repeatable"]
     assert table["/peermentor.v1.AssignmentService/MoveAssignment"] == "always"
+
+
+def test_new_methods_and_fields_are_described(changed: Path) -> None:
+    content = json.loads((changed / "docs/openapi.json").read_text())
+    operation = content["paths"]["/api/v1/assignments/{assignment_id}/move"]["post"]
+    assert operation["summary"] == "Moves an assignment to another organization"
+    names = [each.get("name", each.get("$ref")) for each in operation["parameters"]]
+    assert names[:2] == ["assignment_id", "#/components/parameters/IdempotencyKey"]
+    body = content["components"]["schemas"]["MoveAssignmentRequest"]
+    assert (list(body["properties"]), body["required"]) == (
+        ["org_id", "moved_at", "last_day"],
+        ["org_id"],
+    )
+    assignment = content["components"]["schemas"]["Assignment"]
+    assert assignment["properties"]["moves"] == {
+        "type": ["integer", "null"],
+        "format": "int32",
+        "description": "How often it was moved. Null: not counted.",
+    }
+    assert assignment["required"][-2:] == ["moved_at", "moves"]
 
 
 def test_new_methods_and_fields_are_there_over_rest(changed: Path, tmp_path: Path) -> None:
@@ -185,7 +210,10 @@ def test_new_methods_and_fields_are_there_over_rest(changed: Path, tmp_path: Pat
             rest_address=Address("127.0.0.1", rest_port),
             admin_address=Address("127.0.0.1", admin_port),
         )
-        with running_gateway(settings, tmp_path, without_health, root=changed) as rest:
+        with (
+            running_gateway(settings, tmp_path, without_health, root=changed) as rest,
+            openapi.unchecked(),
+        ):
             body = {"org_id": "org_04", "movedAt": "2026-03-26t09:45:00z"}
             moved = rest.post(path, json=body, headers={"prefer": "handling=strict"})
             refused = rest.post(path, json=body | {"movedAt": "soon"})

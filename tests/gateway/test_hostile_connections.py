@@ -20,6 +20,7 @@ import pytest
 from peermentor.v1.assignments_pb2 import ListAssignmentsRequest
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor_server.settings import Address, Settings
+from support import openapi
 from support.edges import MIB, Edge, edge_with, manager_of, monitors_of
 from support.factories import NEW_TEMPLATE
 from support.gateways import running_gateway
@@ -106,7 +107,9 @@ def read_answer(connection: socket.socket, drop: bytes) -> httpx.Response:
     connection.settimeout(10)
     answer = http.client.HTTPResponse(connection)
     answer.begin()
-    return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+    read = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+    openapi.check_refusal(read)
+    return read
 
 
 # Idle callers -----------------------------------------------------------------------------

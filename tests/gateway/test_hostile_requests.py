@@ -20,6 +20,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1 import assignments_pb2, templates_pb2
+from support import openapi
 from support.edges import edge_with
 from support.lua import contract
 from support.torture import either
@@ -636,7 +637,10 @@ def send(rest: httpx.Client, request: bytes) -> httpx.Response:
             connection.sendall(request)
         answer = http.client.HTTPResponse(connection)
         answer.begin()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        read = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+    if read.is_error:
+        openapi.check_refusal(read)
+    return read
 
 
 def assert_no_noise(answer: httpx.Response) -> None:

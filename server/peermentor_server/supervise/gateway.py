@@ -167,6 +167,8 @@ def configuration(
     for listener in listeners.values():
         for each in listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]:
             _set_files(each.get("typed_config", {}), root)
+    for route in _served(manager)["routes"]:
+        _set_answer(route, root)
     _set_hosts(manager, settings)
     _set_cors_origins(manager, settings.cors_origins)
     _limit_connections(config)
@@ -238,6 +240,13 @@ def _set_files(http_filter: dict[str, Any], root: Path) -> None:
         # Lua by itself looks below the working directory.
         modules = json.dumps(str(root / "?.lua"), ensure_ascii=False)
         source["inline_string"] = f"package.path = {modules}\n{source['inline_string']}"
+
+
+def _set_answer(route: dict[str, Any], root: Path) -> None:
+    """Make absolute what a route answers with, if that is a file."""
+    answer = route.get("direct_response", {}).get("body", {})
+    if "filename" in answer:
+        answer["filename"] = str(root / answer["filename"])
 
 
 def _set_hosts(manager: dict[str, Any], settings: Settings) -> None:

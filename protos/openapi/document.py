@@ -1,0 +1,190 @@
+"""The description as a whole: its operations, and what they share."""
+
+import mimetypes
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+from gateway_contract import bindings, specific_first
+from openapi.comments import first_sentence, unwrapped
+from openapi.errors import Errors
+from openapi.examples import Examples
+from openapi.headers import HEADERS, PARAMETERS, headers_of, parameter
+from openapi.own_paths import OWN_PATHS, TAG
+from openapi.schemas import Schemas, is_required, option
+
+Json = dict[str, Any]
+
+ABOUT = """
+Who mentors whom, when they last had contact and who is overdue; and templates of recurring
+activities.
+
+- **Paths** also answer with the base path doubled, as in
+`/api/v1/assignments/api/v1/assignments/asgn_001`. These are the same calls, and are
+not listed here.
+- **HEAD** is answered as GET is, without the body. Other methods than those of a path get 405, and
+`Allow` lists those that it has. Unknown paths get 404.
+- **Fields** of a body may also be spelt in camelCase. Unknown ones are ignored, or refused with
+`Prefer: handling=strict`. A field that is `null` counts as left out. Unknown query parameters are
+always refused.
+- **PUT is partial**: the fields in the body change, the others stay. An empty list counts as left
+out. To clear a field, name it in `update_mask` and leave its value out.
+- **Instants** are written as in RFC 3339, with `Z` or an offset, and come back in UTC. A space may
+stand for the `T`. Leap seconds and more than nine digits of a second are refused. Days are UTC
+calendar days.
+- **Errors** of the service and of the gateway have one shape, `Error`.
+"""
+CREDENTIALS = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token (JWT) of the issuer that the service trusts.",
+    },
+    "certificate": {
+        "type": "mutualTLS",
+        "description": "A client certificate, where the service takes them.",
+    },
+}
+# The last one: where access is open, nobody needs any.
+SECURITY: list[Json] = [{"bearer": []}, {"certificate": []}, {}]
+HTTP_BODY = "google.api.HttpBody"
+
+
+class Document:
+    """OpenAPI 3.1 of some RPCs."""
+
+    def __init__(
+        self, methods: Sequence[MethodDescriptor], comments: dict[str, str], examples: Examples
+    ) -> None:
+        self._methods = methods
+        self._comments = comments
+        self._examples = examples
+        self._schemas = Schemas(comments)
+        pool = descriptor_pool.Default()
+        reasons = pool.FindEnumTypeByName("peermentor.v1.ErrorReason")
+        self._errors = Errors(reasons, methods, comments)
+
+    def content(self) -> Json:
+        """Return all of it."""
+        paths: dict[str, Json] = {}
+        for verb, path, body, method in bindings(self._methods):
+            paths.setdefault(path, {})[verb] = self._operation(verb, path, method, body=bool(body))
+        ordered = {path: paths[path] for path in sorted(paths, key=specific_first)}
+        return {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "peermentor",
+                "version": "v1",
+                "summary": "Peer-mentoring assignments and recurring activity templates",
+                "description": unwrapped(ABOUT),
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/", "description": "The gateway that serves this file."}],
+            "security": SECURITY,
+            "tags": [*self._tags(), TAG],
+            "paths": ordered | OWN_PATHS,
+            "components": {
+                "schemas": dict(sorted((self._schemas.components | self._errors.schemas).items())),
+                "responses": dict(sorted(self._errors.responses.items())),
+                "parameters": PARAMETERS,
+                "headers": HEADERS,
+                "securitySchemes": CREDENTIALS,
+            },
+        }
+
+    def _tags(self) -> Iterator[Json]:
+        for service in dict.fromkeys(method.containing_service for method in self._methods):
+            comment = self._comments[service.full_name]
+            yield {"name": tag_of(service.name), "description": comment}
+
+    def _operation(self, verb: str, path: str, method: MethodDescriptor, *, body: bool) -> Json:
+        comment = self._comments[method.full_name]
+        bound = re.findall(r"\{(\w+)\}", path)
+        access = option(method.GetOptions(), "access")
+        permission = access.DESCRIPTOR.fields_by_name["permission"].enum_type
+        needed = permission.values_by_number[access.permission].name.removeprefix("PERMISSION_")
+        operation: Json = {
+            "operationId": self._operation_id(verb, path, method),
+            "tags": [tag_of(method.containing_service.name)],
+            "summary": first_sentence(comment),
+            "description": f"{comment}\n\nCredentials need the permission `{needed.lower()}`.",
+            "parameters": [
+                *self._parameters(verb, path, method, bound, body=body),
+                *_headers(method, body=body),
+            ],
+        }
+        if body:
+            operation["requestBody"] = {
+                "required": True,
+                "content": self._body(verb, path, method, bound),
+            }
+        answers = {"200": self._answer(verb, path, method, body=body)}
+        operation["responses"] = answers | self._errors.of(method, body=body)
+        return operation
+
+    def _operation_id(self, verb: str, path: str, method: MethodDescriptor) -> str:
+        """Return the name of the RPC, with a number if this is not its first route."""
+        routes = [each[:2] for each in bindings([method])]
+        number = routes.index((verb, path))
+        name: str = method.name[0].lower() + method.name[1:]
+        return f"{name}{number + 1}" if number else name
+
+    def _parameters(
+        self, verb: str, path: str, method: MethodDescriptor, bound: Sequence[str], *, body: bool
+    ) -> Iterator[Json]:
+        values = self._examples.variables(verb, path)
+        for field in method.input_type.fields:
+            if field.name in bound:
+                example = {"example": values[field.name]} if field.name in values else {}
+                yield self._parameter(field, "path") | {"required": True} | example
+            elif not body:
+                yield self._parameter(field, "query") | {"required": is_required(field)}
+
+    def _parameter(self, field: FieldDescriptor, place: str) -> Json:
+        return {
+            "name": field.name,
+            "in": place,
+            "description": self._comments[field.full_name],
+            "schema": self._schemas.value(field),
+        }
+
+    def _body(self, verb: str, path: str, method: MethodDescriptor, bound: Sequence[str]) -> Json:
+        content: Json = {"schema": self._schemas.body(method.input_type, bound)}
+        example = self._examples.of(verb, path)
+        if example is not None:
+            content["example"] = example["request"]
+        return {"application/json": content}
+
+    def _answer(self, verb: str, path: str, method: MethodDescriptor, *, body: bool) -> Json:
+        message = method.output_type
+        answer: Json = {"headers": headers_of(200, body=body)}
+        if message.full_name == HTTP_BODY:
+            # What it is, its path says.
+            media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            return answer | {"description": media_type, "content": {media_type: {}}}
+        content: Json = {"schema": self._schemas.answer(message)}
+        example = self._examples.answer(verb, path, message)
+        if example is not None:
+            content["example"] = example
+        description = self._comments[message.full_name]
+        return {"description": description} | answer | {"content": {"application/json": content}}
+
+
+def tag_of(service: str) -> str:
+    """`AssignmentService` is about Assignments."""
+    return re.sub("y$", "ie", service.removesuffix("Service")) + "s"
+
+
+def _headers(method: MethodDescriptor, *, body: bool) -> Iterator[Json]:
+    """Yield the headers that callers of a method may send."""
+    options = method.GetOptions()
+    changes = options.idempotency_level == MethodOptions.IDEMPOTENT
+    if changes or "request_id" in method.input_type.fields_by_name:
+        yield parameter("IdempotencyKey")
+    if body:
+        yield parameter("Prefer")
+    yield parameter("RequestId")

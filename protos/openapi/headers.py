@@ -1,0 +1,74 @@
+"""The headers of requests and answers that callers have to do with."""
+
+from typing import Any
+
+# As in the examples of docs.
+REQUEST_ID = "b1946ac9-2d4f-4b0b-9f43-1c1b1c6f6d10"
+KEY = "6f1c2f0e-8f0b-4c58-9d1e-0f3a6f0f1b7c"
+
+Header = dict[str, Any]
+
+PARAMETERS: dict[str, Header] = {
+    "RequestId": {
+        "name": "x-request-id",
+        "in": "header",
+        "description": "Names the call in the log, and comes back in the answer. It is cut to 64"
+        " characters, and what is not printable ASCII is replaced. Without it, the call gets one.",
+        "schema": {"type": "string"},
+        "example": REQUEST_ID,
+    },
+    "Prefer": {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`handling=strict` refuses unknown fields and names them. Otherwise they"
+        " are ignored.",
+        "schema": {"type": "string"},
+        "example": "handling=strict",
+    },
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Makes the call safe to repeat: when no answer came, send the same request"
+        " again with the same key, preferably a UUID4. A create is known again for a day, an"
+        " update for a minute.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
+        "example": KEY,
+    },
+}
+
+HEADERS: dict[str, Header] = {
+    "RequestId": {
+        "description": "The id of the call, the caller's own or a new one. The log has it too. Only"
+        " what the gateway could not read as a request is answered without.",
+        "schema": {"type": "string", "maxLength": 64},
+    },
+    "PreferenceApplied": {
+        "description": "Says that `Prefer: handling=strict` was followed.",
+        "schema": {"const": "handling=strict"},
+    },
+    "RetryAfter": {
+        "description": "The seconds to wait before the call is made again.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "Challenge": {
+        "description": "How to show credentials.",
+        "required": True,
+        "schema": {"const": 'Bearer realm="peermentor"'},
+    },
+}
+
+_OF_STATUS = {401: {"www-authenticate": "Challenge"}, 429: {"retry-after": "RetryAfter"}}
+
+
+def headers_of(status: int, *, body: bool = False) -> dict[str, Any]:
+    """Return the headers of an answer of this status, to a call with or without a body."""
+    names = {"x-request-id": "RequestId"} | _OF_STATUS.get(status, {})
+    if body:
+        names["preference-applied"] = "PreferenceApplied"
+    return {name: {"$ref": f"#/components/headers/{each}"} for name, each in names.items()}
+
+
+def parameter(name: str) -> dict[str, str]:
+    """Return a reference to a header of a request."""
+    return {"$ref": f"#/components/parameters/{name}"}

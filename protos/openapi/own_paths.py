@@ -1,0 +1,79 @@
+"""What the gateway answers by itself, and no RPC does."""
+
+from typing import Any
+
+from openapi.errors import EVERY_CALL
+from openapi.headers import headers_of
+
+TAG = {"name": "Gateway", "description": "What the gateway answers by itself, to everybody."}
+# What the gateway refuses before it looks at the path.
+REFUSED = {
+    str(each.status): {"$ref": f"#/components/responses/{each.name}"}
+    for each in EVERY_CALL
+    if each.status in {400, 408, 413, 426, 431, 501}
+}
+OTHER_HOST = {
+    str(each.status): {"$ref": f"#/components/responses/{each.name}"}
+    for each in EVERY_CALL
+    if each.status == 421
+}
+
+
+def _get(name: str, summary: str, description: str, answers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "get": {
+            "operationId": name,
+            "tags": [TAG["name"]],
+            "summary": summary,
+            "description": description,
+            # None is needed.
+            "security": [{}],
+            "responses": dict(sorted((answers | REFUSED).items())),
+        }
+    }
+
+
+def _answer(description: str, schema: dict[str, Any], **headers: Any) -> dict[str, Any]:
+    return {
+        "description": description,
+        "headers": headers_of(200) | headers,
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _state(word: str) -> dict[str, Any]:
+    properties = {"status": {"const": word}}
+    return _answer(word, {"type": "object", "properties": properties, "required": ["status"]})
+
+
+OWN_PATHS: dict[str, Any] = {
+    "/healthz": _get(
+        "isLive",
+        "Whether the gateway lives",
+        "For load balancers, by any host name.",
+        {"200": _state("SERVING"), "503": _state("NOT_SERVING")},
+    ),
+    "/readyz": _get(
+        "isReady",
+        "Whether the service is ready",
+        "For load balancers, by any host name: whether any worker is healthy.",
+        {"200": _state("SERVING"), "503": _state("NOT_SERVING")},
+    ),
+    "/openapi.json": _get(
+        "getDescription",
+        "This description",
+        "OpenAPI 3.1, as it is for the version that answers.",
+        {
+            "200": _answer(
+                "The description.",
+                {
+                    "type": "object",
+                    "properties": {"openapi": {"type": "string"}},
+                    "required": ["openapi"],
+                },
+                **{"cache-control": {"schema": {"const": "public, max-age=3600"}}},
+            ),
+            **OTHER_HOST,
+        },
+    ),
+}
