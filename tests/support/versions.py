@@ -32,7 +32,7 @@ class Version:
         self._package = directory / "server" / here.name
         shutil.copytree(here, self._package)
         # What the gateway is made of lies beside the server.
-        for name in ("envoy.yaml", "gateway", "protos"):
+        for name in ("envoy.yaml", "gateway", "protos", "docs"):
             (directory / name).symlink_to(_ROOT / name)
         self._newest = schema.NEWEST
 
