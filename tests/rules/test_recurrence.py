@@ -19,9 +19,9 @@ from peermentor_server.rules.recurrence import (
     MAX_RULE_LENGTH,
     MAX_TIMES_A_DAY,
     Refusal,
-    occurrences,
     refusal,
 )
+from peermentor_server.rules.recurrence import occurrences as all_occurrences
 
 START = datetime(2026, 1, 7, 9, tzinfo=UTC)  # a Wednesday
 LIMIT_YEARS = 1000  # in time of the processor, what it takes to look at each day of so many
@@ -325,6 +325,10 @@ COSTLY = [
 T = TypeVar("T")
 
 
+def occurrences(rule: str, start: datetime, limit: int) -> list[datetime]:
+    return list(islice(all_occurrences(rule, start), limit))
+
+
 def look_at_each_day(years: int) -> None:
     first = START.toordinal()
     for day in range(first, first + 366 * years):
@@ -477,10 +481,11 @@ def test_parts_of_a_second_are_rounded_up() -> None:
     assert refusal("FREQ=DAILY;UNTIL=20260107T090000Z", start) is not None
 
 
-def test_the_start_may_be_in_another_zone() -> None:
-    start = START.astimezone(timezone(timedelta(hours=-9, minutes=-30)))
+def test_moments_are_in_the_zone_of_the_start() -> None:
+    zone = timezone(timedelta(hours=-9, minutes=-30))
+    start = START.astimezone(zone)
     assert occurrences("FREQ=WEEKLY", start, 1) == [START]
-    assert occurrences("FREQ=WEEKLY", start, 1)[0].tzinfo is UTC
+    assert occurrences("FREQ=WEEKLY", start, 1)[0].utcoffset() == timedelta(hours=-9, minutes=-30)
 
 
 def test_a_start_without_a_zone_is_an_error() -> None:
@@ -494,11 +499,6 @@ def test_a_start_without_a_zone_is_an_error() -> None:
 def test_a_malformed_rule_is_not_expanded() -> None:
     with pytest.raises(ValueError, match="INTERVAL"):
         occurrences("FREQ=DAILY;INTERVAL=0", START, 1)
-
-
-@pytest.mark.parametrize("limit", [-1, 0])
-def test_a_limit_may_ask_for_nothing(limit: int) -> None:
-    assert occurrences("FREQ=DAILY", START, limit) == []
 
 
 def test_the_expansion_ends_at_the_horizon() -> None:

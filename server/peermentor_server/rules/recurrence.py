@@ -10,8 +10,9 @@ from bisect import bisect_left
 from calendar import isleap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
-from itertools import groupby, islice, product, starmap, takewhile
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
+from heapq import heappop, heappush
+from itertools import dropwhile, groupby, islice, product, starmap, takewhile
 from math import prod
 
 MAX_RULE_LENGTH = 500  # characters, the optional "RRULE:" included
@@ -21,6 +22,8 @@ MAX_TIMES_A_DAY = 96  # values of BYHOUR x BYMINUTE x BYSECOND: every quarter of
 # Expansion ends with the year this many after the start's. One February 29 on a Monday is 40 years
 # from the next when a year such as 2100 is between them, and people name no rarer date.
 HORIZON_YEARS = 40
+# Since then, all time zones have differed from UTC by whole minutes.
+FIRST_DAY = date(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +47,62 @@ def refusal(rule: str, start: datetime) -> Refusal | None:
         parsed = _parse(rule)
     except _RefusedError as error:
         return Refusal(*error.args)
+    _zone_of(start)
+    wall = start.astimezone(UTC).replace(tzinfo=None)
     # From the first of the month, and with every period: what some start would reach.
     of_any_start = replace(parsed, by=parsed.by | {"INTERVAL": frozenset()})
-    moments = _walk(of_any_start, start.replace(day=1))
+    month = wall.replace(day=1)
+    named = _walk(of_any_start, month, month.date(), date.max)
+    moments = (moment.replace(tzinfo=UTC) for moment in named)
     first = next((moment for moment in moments if moment >= start), None)
     if first is None:
         return Refusal("RRULE", f"A rule must have an occurrence within {HORIZON_YEARS} years.")
-    if parsed.until is not None and parsed.until < start:
+    until = None if parsed.until is None else _aware(parsed.until, UTC)
+    if until is not None and until < start:
         return Refusal("UNTIL", "UNTIL is in the past.")
-    if parsed.until is not None and parsed.until < first:
+    if until is not None and until < first:
         return Refusal("UNTIL", "UNTIL is before the next occurrence.")
     return None
 
 
-def occurrences(rule: str, start: datetime, limit: int) -> list[datetime]:
-    """The first `limit` occurrences of an accepted rule at or after `start`, in order, in UTC.
+def occurrences(
+    rule: str,
+    start: datetime,
+    *,
+    first: date = date.min,
+    last: date = date.max,
+    excluded: Collection[date] = frozenset(),
+) -> Iterator[datetime]:
+    """Yield the occurrences of an accepted rule at or after `start`, in order, none twice.
 
-    Fewer when COUNT, UNTIL or the horizon ends the rule; the start itself only if the rule names
-    it. Raises ValueError for a start without a time zone or a malformed rule. Source: RFC 5545.
+    start: the DTSTART of the rule; days and times of day are those of its time zone, and so are
+    the moments. The start itself is an occurrence only if the rule names it.
+    first, last: the days, both included, of the occurrences that are wanted. Those of a rule with
+    COUNT are in the HORIZON_YEARS after the start, those of others in these after `first`.
+    excluded: days of the rule without an occurrence, which COUNT counts all the same.
+
+    A time that the clocks skip is meant by the offset from before, and so comes later by what is
+    skipped. Of a time that comes twice, the first is meant. Source: RFC 5545 3.3.5, 3.3.10.
+    Raises ValueError for a start without a time zone or a malformed rule.
     """
     parsed = _parse(rule)
-    until = parsed.until or datetime.max.replace(tzinfo=UTC)
-    moments = takewhile(lambda moment: moment <= until, _walk(parsed, start))
-    return list(islice(moments, max(0, min({limit, *parsed.by["COUNT"]}))))
+    zone, wall = _zone_of(start), start.replace(tzinfo=None)
+    first = max(first, wall.date())
+    # What the clocks skip can be a whole day: then the day before `first` is one of them.
+    since = wall.date() if parsed.by["COUNT"] else max(wall.date(), first - _LONGEST_SKIP)
+    named = islice(_walk(parsed, wall, since, last), min(parsed.by["COUNT"], default=None))
+    kept = (moment for moment in named if moment.date() not in excluded)
+    meant = _in_order(moment.replace(tzinfo=zone).astimezone(UTC) for moment in kept)
+    moments: Iterator[datetime] = (moment for moment, _ in groupby(meant))
+    if parsed.until is not None:
+        until = _aware(parsed.until, zone)
+        moments = takewhile(lambda moment: moment <= until, moments)
+    local = (moment.astimezone(zone) for moment in moments)
+    not_before = dropwhile(lambda moment: moment.date() < first, local)
+    return takewhile(lambda moment: moment.date() <= last, not_before)
+
+
+_LONGEST_SKIP = timedelta(days=1)  # by which clocks were put forward: where the date line moved
 
 
 class _RefusedError(ValueError):
@@ -97,7 +133,7 @@ _UNTIL = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9
 @dataclass(frozen=True, slots=True)
 class _Rule:
     freq: str
-    until: datetime | None
+    until: datetime | None  # without a time zone when it is a day, of whatever zone
     wkst: int  # 0 is Monday
     byday: frozenset[tuple[int, int]]  # (ordinal, or 0 for every one; weekday)
     by: dict[str, frozenset[int]]  # every name of _RANGES; empty when the rule has no such part
@@ -159,9 +195,11 @@ def _until(text: str) -> datetime:
     match = _UNTIL.fullmatch(text)
     if not match:
         raise _RefusedError("UNTIL", "UNTIL must be like 20261231 or, in UTC, 20261231T235959Z.")
-    clock = (23, 59, 59) if match[4] is None else map(int, match.groups()[3:6])
+    is_day = match[4] is None
+    clock = (23, 59, 59) if is_day else map(int, match.groups()[3:6])
     try:
-        until = datetime.combine(date(*map(int, match.groups()[:3])), time(*clock), UTC)
+        day = date(*map(int, match.groups()[:3]))
+        until = datetime.combine(day, time(*clock), None if is_day else UTC)
     except ValueError:
         raise _RefusedError("UNTIL", "UNTIL is not a valid date or time.") from None
     if match[7] == "":
@@ -224,24 +262,48 @@ def _check_together(parts: dict[str, str], by: dict[str, frozenset[int]]) -> Non
         raise _RefusedError("BYSETPOS", "BYSETPOS is beyond the longest set of this rule.")
 
 
-def _walk(rule: _Rule, start: datetime) -> Iterator[datetime]:
-    """The moments of the rule from the start to the horizon, without COUNT and UNTIL."""
+def _zone_of(start: datetime) -> tzinfo:
     if start.tzinfo is None:
         raise ValueError("the start of a recurrence needs a time zone")
-    start = start.astimezone(UTC) + timedelta(microseconds=-start.microsecond % 1_000_000)
+    return start.tzinfo
+
+
+def _aware(moment: datetime, zone: tzinfo) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+def _in_order(moments: Iterable[datetime]) -> Iterator[datetime]:
+    """Sort moments that are out of order by _LONGEST_SKIP at most."""
+    waiting: list[datetime] = []
+    for moment in moments:
+        heappush(waiting, moment)
+        while waiting[0] <= moment - _LONGEST_SKIP:
+            yield heappop(waiting)
+    yield from sorted(waiting)
+
+
+def _walk(rule: _Rule, start: datetime, since: date, last: date) -> Iterator[datetime]:
+    """The moments of the rule from the start and the day `since` on, without COUNT and UNTIL.
+
+    They have no time zone, as little as the start. They end with `last`, or at the horizon, which
+    is counted from `since`.
+    """
+    start += timedelta(microseconds=-start.microsecond % 1_000_000)
+    horizon = date(min(since.year + HORIZON_YEARS, MAXYEAR), 12, 31)
+    last = min(last, horizon)
     rule = _completed(rule, start)
     times = sorted(starmap(time, product(*(rule.by[part] for part in _TIMES))))
     nearest = min(map(abs, rule.by["BYSETPOS"]), default=0)
-    for days in _periods(rule, start):
-        size, passed = len(days) * len(times), bisect_left(days, start.toordinal()) * len(times)
+    for days in _periods(rule, start, range(since.year, last.year + 1)):
+        size, passed = len(days) * len(times), bisect_left(days, since.toordinal()) * len(times)
         if size < nearest:
             continue
         chosen = {place - 1 if place > 0 else size + place for place in rule.by["BYSETPOS"]}
         for place in sorted(chosen) or range(passed, size):
             if passed <= place < size:
                 day = date.fromordinal(days[place // len(times)])
-                moment = datetime.combine(day, times[place % len(times)], UTC)
-                if moment >= start and day.year <= start.year + HORIZON_YEARS:
+                moment = datetime.combine(day, times[place % len(times)])
+                if moment >= start and day <= last:
                     yield moment
 
 
@@ -260,8 +322,11 @@ def _completed(rule: _Rule, start: datetime) -> _Rule:
     return replace(rule, byday=byday, by=by)
 
 
-def _periods(rule: _Rule, start: datetime) -> Iterator[list[int]]:
-    """The matching days, as ordinals, of each period of FREQ that INTERVAL does not skip."""
+def _periods(rule: _Rule, start: datetime, years: range) -> Iterator[list[int]]:
+    """The matching days, as ordinals, of each period of FREQ that INTERVAL does not skip.
+
+    All periods that have a day in one of the years are there, and whole.
+    """
     number_of: Callable[[int], int] = {
         "YEARLY": lambda day: date.fromordinal(day).year,
         "MONTHLY": lambda day: (on := date.fromordinal(day)).year * 12 + on.month,
@@ -269,16 +334,16 @@ def _periods(rule: _Rule, start: datetime) -> Iterator[list[int]]:
         "DAILY": lambda day: day,
     }[rule.freq]
     origin, interval = number_of(start.toordinal()), min(rule.by["INTERVAL"], default=1)
-    for number, days in groupby(_days(rule, start.year), number_of):
+    for number, days in groupby(_days(rule, years), number_of):
         if number >= origin and (number - origin) % interval == 0:
             yield list(days)
 
 
-def _days(rule: _Rule, start: int) -> Iterator[int]:
+def _days(rule: _Rule, years: range) -> Iterator[int]:
     """The ordinals of all matching days, with a year more at both ends so that no week is cut."""
     known: dict[tuple[object, ...], list[int]] = {}
     weeks = rule.by["BYWEEKNO"]
-    for year in range(max(start - 1, 2), min(start + HORIZON_YEARS + 2, MAXYEAR - 1)):
+    for year in range(max(years.start - 1, 2), min(years.stop + 1, MAXYEAR - 1)):
         first = date(year, 1, 1).toordinal()
         # Years alike in this match on the same days, and are worked out once.
         kind = (first % 7, isleap(year), weeks and (isleap(year - 1), isleap(year + 1)))
