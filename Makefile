@@ -37,7 +37,7 @@ test: .venv/dev.stamp .venv-generate/stamp .venv/pgbouncer.stamp .venv/prometheu
 
 torture: .venv/dev.stamp .venv/pgbouncer.stamp dist  ## Run the tests of reliability and of the gateway in their long form, for about an hour
 	TORTURE=1 $(BIN)/pytest -rP -n auto --timeout 7200 \
-		tests/reliability tests/gateway tests/supervise/test_serve.py tests/deploy/test_container.py $(PYTEST_ARGS)
+		tests/reliability tests/gateway tests/supervise/test_serve.py tests/rules/test_time_zones.py tests/deploy/test_container.py $(PYTEST_ARGS)
 
 bench: .venv/serve.stamp .venv-bench/stamp  ## Measure the service beside its peers; needs wrk and h2load (see bench/README.md)
 	@PYTHONPATH=$(CLIENT) .venv-bench/bin/python -W "ignore:XDG_RUNTIME_DIR is not set" -m bench $(BENCH_ARGS)

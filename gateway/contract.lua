@@ -19,6 +19,7 @@ return {
       methods = "GET",
     },
     {path = "/api/v1/recurring-templates/{id}", methods = "GET, PUT, DELETE"},
+    {path = "/api/v1/recurring-templates/{id}/occurrences", methods = "GET"},
   },
   -- What a call answers, and its body's fields by kind.
   calls = {
@@ -78,6 +79,9 @@ return {
         notes_template = "scalar",
         is_active = "boolean",
         request_id = "scalar",
+        starts_on = "scalar",
+        time_zone = "scalar",
+        excluded_dates = "list of texts",
       },
     },
     ["GET /api/v1/recurring-templates/by-coordinator/{coordinator_id}"] = {answer = "peermentor.v1.ListTemplatesResponse"},
@@ -97,9 +101,13 @@ return {
         notes_template = "scalar",
         is_active = "boolean",
         update_mask = "scalar",
+        starts_on = "scalar",
+        time_zone = "scalar",
+        excluded_dates = "list of texts",
       },
     },
     ["DELETE /api/v1/recurring-templates/{id}"] = {answer = "peermentor.v1.DeleteTemplateResponse"},
+    ["GET /api/v1/recurring-templates/{id}/occurrences"] = {answer = "peermentor.v1.ListOccurrencesResponse"},
   },
   -- The values of each enum in requests.
   enums = {["peermentor.v1.Assignment.Status"] = "active, paused, completed, cancelled"},
@@ -141,6 +149,7 @@ return {
     ["/peermentor.v1.TemplateService/UpdateTemplate"] = "always",
     ["/peermentor.v1.TemplateService/ListTemplatesByCoordinator"] = "always",
     ["/peermentor.v1.TemplateService/ListTemplatesByOrganization"] = "always",
+    ["/peermentor.v1.TemplateService/ListOccurrences"] = "always",
   },
   -- How gRPC calls are refused, by x-refusal.
   refusals = {

@@ -6,7 +6,8 @@ derives the other client. What follows from a proto:
 
 - A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
   `list_overdue`. A path variable of the HTTP rule is positional; other fields go by keyword.
-- An RPC whose answer has a `next_page_token` gives a list; one that deletes gives nothing.
+- An RPC whose answer has a `next_page_token` gives a list, and one whose answer has `data` alone
+  gives a tuple; one that deletes gives nothing.
 - An enum becomes a StrEnum; one that requests hold may be given as a plain string, too.
 - A message that answers hold becomes a dataclass. A field with the option `nullable` may be None,
   and a string whose `text_format` says so is a date, or a date or an instant (options.proto).
@@ -167,6 +168,10 @@ class Protos:
         """Tell whether a message is a page of a list."""
         return any(field.name == "next_page_token" for field in message.proto.field)
 
+    def holds_items(self, message: Message) -> bool:
+        """Tell whether a message is a list, and nothing besides."""
+        return [field.name for field in message.proto.field] == ["data"]
+
     def is_paged(self, request: Message) -> bool:
         """Tell whether a message asks for a list."""
         return any(field.name == "page_token" for field in request.proto.field)
@@ -183,7 +188,8 @@ class Protos:
             for method in service.method:
                 if not method.name.startswith("Delete"):
                     answer = self.messages[method.output_type]
-                    self._collect(self.items(answer) if self.is_list(answer) else answer, found)
+                    of_items = self.is_list(answer) or self.holds_items(answer)
+                    self._collect(self.items(answer) if of_items else answer, found)
         return list(found.values())
 
     def _collect(self, message: Message, found: dict[str, Message]) -> None:
@@ -266,7 +272,7 @@ class Protos:
             raise Unsupported(f"{field.name}: a field of this type")
         kind = SCALARS[field.type]
         if field.label == Field.LABEL_REPEATED:
-            return f"tuple[{kind}, ...]", f"tuple({value})"
+            return _reading_list(field, kind)
         if _text_format(field):
             return "date" + _nullable(field), f'_reading.day("{field.name}", {value})'
         if field.proto3_optional:
@@ -420,6 +426,10 @@ class Protos:
             return f"AsyncListing[{item}]", f"{indent}return {listing}", False
         if method.name.startswith("Delete"):
             return "None", f"{indent}{sent}", True
+        if self.holds_items(response):
+            item = f"_models.{self.items(response).proto.name}"
+            items = f"tuple(map({item}.from_message, ({sent}).data))"
+            return f"tuple[{item}, ...]", f"{indent}return {items}", True
         model = f"_models.{response.proto.name}"
         return model, f"{indent}return {model}.from_message({sent})", True
 
@@ -483,13 +493,21 @@ def _is_clearable(field: FieldDescriptorProto, request: Message) -> bool:
     )
 
 
+def _reading_list(field: FieldDescriptorProto, kind: str) -> tuple[str, str]:
+    value = f"message.{field.name}"
+    if _text_format(field):
+        return "tuple[date, ...]", f'tuple(_reading.day("{field.name}", each) for each in {value})'
+    return f"tuple[{kind}, ...]", f"tuple({value})"
+
+
 def _texts(fields: Iterable[FieldDescriptorProto]) -> Iterator[str]:
     """Yield the entries of a dict: how to write the fields that are dates or ids of requests."""
     for field in fields:
         if field.name == REQUEST_ID:
             yield f'"{field.name}": uuid'
         elif _text_format(field):
-            yield f'"{field.name}": {_text_format(field)}'
+            several = "s" * (field.label == Field.LABEL_REPEATED)
+            yield f'"{field.name}": {_text_format(field)}{several}'
 
 
 def _argument_comment(field: FieldDescriptorProto, request: Message) -> str:

@@ -12,6 +12,8 @@ from gateway_contract import nullable_fields
 
 Json = dict[str, Any]
 INSTANT = "google.protobuf.Timestamp"
+# What answers of the contract's calls have that the contract does not know.
+ADDED = {"starts_on": "2026-03-26", "time_zone": "UTC"}
 
 
 class Examples:
@@ -80,6 +82,8 @@ class Examples:
             for value in _objects([example.get("request", {}), example["response"]]):
                 if value.get(field.name) is not None:
                     return value[field.name]
+        if field.name in ADDED:
+            return ADDED[field.name]
         if field.label == FieldDescriptor.LABEL_REPEATED:
             return []
         return field.default_value if field.enum_type is None else field.enum_type.values[1].name

@@ -85,6 +85,7 @@ class Tenant:
                 ("GetTemplate", {"id": key}),
                 ("UpdateTemplate", {"id": key, "name": person}),
                 ("DeleteTemplate", {"id": key}),
+                ("ListOccurrences", {"id": key, "limit": 2}),
                 ("ListTemplates", {"limit": 3, "is_active": True}),
                 ("ListTemplatesByCoordinator", {"coordinator_id": person}),
                 ("ListTemplatesByOrganization", {"organization_id": self.org}),

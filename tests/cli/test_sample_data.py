@@ -129,6 +129,8 @@ def test_the_first_template_is_as_in_the_contract(templates: TemplateServiceStub
         "mentor_ids": ["mentor-482", "mentor-510"],
         "notes_template": "Regular Monday group session",
         "is_active": True,
+        "starts_on": "2026-01-15",
+        "time_zone": "UTC",
         "created_at": "2026-01-15T08:00:00Z",
         "updated_at": "2026-03-01T10:00:00Z",
     }

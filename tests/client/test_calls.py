@@ -245,7 +245,7 @@ def test_values_become_the_json_of_rest_and_come_back(client: Any, rest: httpx.C
         full.assignment_id, reminder_sent_at=CONTRACT_DAY, escalation_sent_at=FRACTIONS
     )
     bare = client.assignments.get(bare.assignment_id)
-    template = client.templates.create(**NEW_TEMPLATE)
+    template = client.templates.create(**NEW_TEMPLATE, excluded_dates=[date(2026, 4, 8)])
     plain = client.templates.create(**{**NEW_TEMPLATE, "mentor_ids": [], "notes_template": ""})
     for value, path in (
         (bare, f"assignments/{bare.assignment_id}"),
@@ -261,6 +261,19 @@ def test_values_become_the_json_of_rest_and_come_back(client: Any, rest: httpx.C
         assert json.loads(value.to_json()) == told
         if not isinstance(value, Page):
             assert type(value).from_dict(told) == value
+
+
+def test_days_of_a_list_are_dates_or_their_texts(client: Any) -> None:
+    days = (date(2026, 4, 8), date(2026, 4, 22))
+    made = client.templates.create(
+        **NEW_TEMPLATE, starts_on=days[0], excluded_dates=[days[0], "2026-04-22"]
+    )
+    assert (made.starts_on, made.excluded_dates) == (days[0], days)
+    assert client.templates.update(made.id, excluded_dates=days[:1]).excluded_dates == days[:1]
+    assert client.templates.update(made.id, excluded_dates=[]).excluded_dates == ()
+    for wrong in ("2026-04-08", days[0], [CONTRACT_DAY], [7], [None]):
+        with pytest.raises(TypeError, match="excluded_dates: "):
+            client.templates.update(made.id, excluded_dates=wrong)
 
 
 def test_json_of_other_versions_is_read() -> None:

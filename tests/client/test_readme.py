@@ -16,7 +16,7 @@ WHEEL_PYTHON = os.environ.get("WHEEL_PYTHON")
 
 def test_the_tour_runs() -> None:
     blocks = tour_blocks()
-    assert len(blocks) == 13
+    assert len(blocks) == 14
     if WHEEL_PYTHON:
         blocks = [block for block in blocks if "peermentor_server" not in block]
     with running_service() as service:

@@ -121,6 +121,9 @@ def _fill(connection: Connection) -> None:
         "mentor_ids": ["mentor_1", "mentor_2"],
         "notes_template": "Notes",
         "is_active": True,
+        "starts_on": earlier.date(),
+        "time_zone": "Europe/Oslo",
+        "excluded_dates": [],
         **stamps,
     }
     connection.execute(

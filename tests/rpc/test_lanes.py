@@ -19,7 +19,12 @@ from peermentor.v1.assignments_pb2 import (
     ListOverdueAssignmentsRequest,
     UpdateAssignmentRequest,
 )
-from peermentor.v1.templates_pb2 import ListTemplatesByCoordinatorRequest, ListTemplatesRequest
+from peermentor.v1.templates_pb2 import (
+    GetTemplateRequest,
+    ListOccurrencesRequest,
+    ListTemplatesByCoordinatorRequest,
+    ListTemplatesRequest,
+)
 from peermentor_server.rpc import lanes
 from peermentor_server.rpc.lanes import (
     MAX_AT_ONCE_S,
@@ -240,6 +245,14 @@ def test_templates_have_the_same_lanes() -> None:
     assert each.of(f"{service}/ListTemplates", ListTemplatesRequest()).name == "scans"
     of_one = ListTemplatesByCoordinatorRequest(coordinator_id="coord-119")
     assert each.of(f"{service}/ListTemplatesByCoordinator", of_one).name == "reads"
+    each.close()
+
+
+def test_rules_are_not_expanded_in_the_event_loop() -> None:
+    each = Lanes(Threads(1, 1, 1, at_once=True))
+    service = "/peermentor.v1.TemplateService"
+    assert isinstance(each.of(f"{service}/GetTemplate", GetTemplateRequest()), AtOnce)
+    assert isinstance(each.of(f"{service}/ListOccurrences", ListOccurrencesRequest()), Lane)
     each.close()
 
 

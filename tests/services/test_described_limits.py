@@ -41,7 +41,15 @@ TEXTS: list[Any] = [
     "FREQ=DAILY",
 ]
 NUMBERS: list[Any] = [-(2**31), -1, 0, 1, 99, 100, 101, 10_080, 10_081, 100_000, 100_001, 2**31 - 1]
-LISTS: list[Any] = [["a", "b"], ["a", "a"], ["a", " "], [f"m-{n}" for n in range(100)], ["m"] * 101]
+LISTS: list[Any] = [
+    ["2026-03-26", "2026-03-27"],
+    ["2026-03-26"] * 2,
+    ["a", "b"],
+    ["a", "a"],
+    ["a", " "],
+    [f"m-{n}" for n in range(100)],
+    ["m"] * 101,
+]
 
 
 @pytest.mark.parametrize(

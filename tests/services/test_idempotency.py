@@ -36,6 +36,7 @@ def test_the_protos_say_which_calls_are_safe_to_repeat() -> None:
         "GetTemplate",
         "ListAssignments",
         "ListContacts",
+        "ListOccurrences",
         "ListOverdueAssignments",
         "ListTemplates",
         "ListTemplatesByCoordinator",

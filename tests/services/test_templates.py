@@ -17,7 +17,7 @@ from peermentor.v1.templates_pb2 import (
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.storage import tables
 from peermentor_server.storage.engine.database import Database
-from support.clock import SettableClock
+from support.clock import CONTRACT_DAY, SettableClock
 from support.factories import NEW_TEMPLATE, instant, new_template, refused
 from support.resources import LISTS, TEMPLATE, Pages
 
@@ -53,6 +53,8 @@ def test_a_new_template_is_as_told_and_active(templates: TemplateServiceStub) ->
         mentor_ids=["mentor-482", "mentor-521", "mentor-533"],
         notes_template="Bi-weekly skills workshop",
         is_active=True,
+        starts_on="2026-03-26",
+        time_zone="UTC",
         created_at=instant("2026-03-26T10:00:00Z"),
         updated_at=instant("2026-03-26T10:00:00Z"),
     )
@@ -76,6 +78,38 @@ def test_a_template_may_begin_inactive(templates: TemplateServiceStub) -> None:
     created = new_template(templates, is_active=False)
 
     assert get(templates, created.id).is_active is False
+
+
+def test_a_template_starts_today_in_its_time_zone(
+    templates: TemplateServiceStub, clock: SettableClock
+) -> None:
+    clock.set(CONTRACT_DAY.replace(hour=23))
+    for zone, day in (("Europe/Oslo", "2026-03-27"), ("America/Sao_Paulo", "2026-03-26")):
+        created = new_template(templates, time_zone=zone)
+        assert (created.time_zone, created.starts_on) == (zone, day)
+    told = new_template(templates, starts_on="2000-01-01", time_zone="Asia/Kathmandu")
+    assert get(templates, told.id) == told
+    assert told.starts_on == "2000-01-01"
+
+
+def test_a_change_of_the_time_zone_leaves_the_start(templates: TemplateServiceStub) -> None:
+    created = new_template(templates, starts_on="2026-03-27")
+
+    changed = update_template(templates, created.id, time_zone="Pacific/Apia")
+    assert (changed.starts_on, changed.time_zone) == ("2026-03-27", "Pacific/Apia")
+
+
+def test_excluded_dates_keep_the_order_given(templates: TemplateServiceStub) -> None:
+    days = ["2026-12-24", "2026-04-01", "9999-12-31"]
+    created = new_template(templates, excluded_dates=days)
+
+    assert list(get(templates, created.id).excluded_dates) == days
+    changed = update_template(templates, created.id, excluded_dates=["2026-04-01"], name="x")
+    assert list(changed.excluded_dates) == ["2026-04-01"]
+    changed = update_template(
+        templates, created.id, update_mask=FieldMask(paths=["excluded_dates"])
+    )
+    assert list(changed.excluded_dates) == []
 
 
 def test_mentors_keep_the_order_given(templates: TemplateServiceStub) -> None:

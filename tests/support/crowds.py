@@ -4,7 +4,7 @@ The database makes them itself; only moments and days, which each of them keeps 
 are told, in a table that is gone with the transaction.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -109,6 +109,9 @@ def fill(connection: Connection, now: datetime) -> None:
         "mentor_ids": literal(["mentor_1"], templates.c.mentor_ids.type),
         "notes_template": literal("Notes"),
         "is_active": true(),
+        "starts_on": literal(date(2026, 3, 26)),
+        "time_zone": literal("UTC"),
+        "excluded_dates": literal([], templates.c.excluded_dates.type),
         **stamps,
     }
     _store(connection, templates, template)

@@ -45,7 +45,12 @@ NEW_TEMPLATE: dict[str, Any] = {
 }
 # The same as storage takes them.
 STORED_ASSIGNMENT = NEW_ASSIGNMENT | {"start_date": CONTRACT_DAY.date()}
-STORED_TEMPLATE = NEW_TEMPLATE | {"is_active": True}
+STORED_TEMPLATE = NEW_TEMPLATE | {
+    "is_active": True,
+    "starts_on": CONTRACT_DAY.date(),
+    "time_zone": "UTC",
+    "excluded_dates": [],
+}
 
 
 def instant(text: str) -> Timestamp:

@@ -25,6 +25,7 @@ from peermentor.v1.templates_pb2 import (
     CreateTemplateRequest,
     DeleteTemplateRequest,
     GetTemplateRequest,
+    ListOccurrencesRequest,
     ListTemplatesByCoordinatorRequest,
     ListTemplatesByOrganizationRequest,
     ListTemplatesRequest,
@@ -174,6 +175,9 @@ FORMS = {
     ),
     "update template's rule": Form(
         "UpdateTemplate", _of_template(UpdateTemplateRequest, recurrence_rule="FREQ=WEEKLY")
+    ),
+    "occurrences": Form(
+        "ListOccurrences", _of_template(ListOccurrencesRequest, from_date="2026-03-26")
     ),
     "delete template": Form("DeleteTemplate", _of_template(DeleteTemplateRequest)),
 }

@@ -38,6 +38,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "DeleteTemplate": {"id": "rt-001"},
     "ListTemplatesByCoordinator": {"coordinator_id": "coord-119"},
     "ListTemplatesByOrganization": {"organization_id": "org-44"},
+    "ListOccurrences": {"id": "rt-001"},
 }
 
 
@@ -59,7 +60,7 @@ class Rpcs:
         return refused(partial(method, metadata=metadata), request)
 
     def _prepare(self, rpc: str, fields: dict[str, Any]) -> tuple[Callable[..., Any], object]:
-        of_templates = "Template" in rpc
+        of_templates = rpc in SERVICES[1].methods_by_name
         module: Any = templates_pb2 if of_templates else assignments_pb2
         stub = self._templates if of_templates else self._assignments
         return getattr(stub, rpc), getattr(module, f"{rpc}Request")(**fields)

@@ -112,6 +112,9 @@ def _templates() -> list[tuple[dict[str, Any], datetime]]:
                 "mentor_ids": ["mentor-482", "mentor-510"],
                 "notes_template": "Regular Monday group session" if number == 1 else "",
                 "is_active": True,
+                "starts_on": date(2026, 1, 14 + number),
+                "time_zone": "UTC",
+                "excluded_dates": [],
             },
             datetime(2026, 1, 14 + number, 8, tzinfo=UTC),
         )

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1.assignments_pb2 import Assignment, AssignmentSummary, Contact
 from peermentor.v1.pagination_pb2 import Pagination
-from peermentor.v1.templates_pb2 import RecurringTemplate
+from peermentor.v1.templates_pb2 import Occurrence, RecurringTemplate
 from peermentor_server.rules import clock, ids
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage.assignments import AssignmentRow
@@ -60,8 +60,19 @@ def template(message: RecurringTemplate, row: TemplateRow) -> RecurringTemplate:
     message.mentor_ids.extend(row.mentor_ids)
     message.notes_template = row.notes_template
     message.is_active = row.is_active
+    message.starts_on = row.starts_on.isoformat()
+    message.time_zone = row.time_zone
+    if row.excluded_dates:
+        message.excluded_dates.extend(row.excluded_dates)
     _put(message.created_at, row.created_at)
     _put(message.updated_at, row.updated_at)
+    return message
+
+
+def occurrence(message: Occurrence, moment: datetime) -> Occurrence:
+    """Describe a moment, by its time zone too, in an empty message."""
+    _put(message.starts_at, moment)
+    message.local_time = moment.isoformat()
     return message
 
 

@@ -1,8 +1,9 @@
 """TemplateService: each RPC checks its request, runs one transaction, returns one message."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -12,6 +13,8 @@ from peermentor.v1.templates_pb2 import (
     DeleteTemplateRequest,
     DeleteTemplateResponse,
     GetTemplateRequest,
+    ListOccurrencesRequest,
+    ListOccurrencesResponse,
     ListTemplatesByCoordinatorRequest,
     ListTemplatesByOrganizationRequest,
     ListTemplatesRequest,
@@ -20,7 +23,7 @@ from peermentor.v1.templates_pb2 import (
     UpdateTemplateRequest,
 )
 from peermentor.v1.templates_pb2_grpc import TemplateServiceServicer
-from peermentor_server.rules import clock, ids
+from peermentor_server.rules import clock, ids, recurrence, zones
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
@@ -34,6 +37,12 @@ from peermentor_server.storage.templates import TemplateRow
 _FILTERS: Mapping[str, Check] = {"is_active": Checks.flag, "activity_type": Checks.word}
 
 
+# A year of days.
+_MAX_OCCURRENCES = 366
+# No day to start on is today, which depends on the time zone.
+_DEFAULTS = {"is_active": True, "starts_on": None, "time_zone": zones.UTC}
+
+
 def _fields(now: datetime, is_stored: Callable[[str], bool]) -> Mapping[str, Check]:
     return {
         "coordinator_id": Checks.identifier,
@@ -45,6 +54,9 @@ def _fields(now: datetime, is_stored: Callable[[str], bool]) -> Mapping[str, Che
         "mentor_ids": Checks.mentor_ids,
         "notes_template": Checks.notes,
         "is_active": Checks.flag,
+        "starts_on": Checks.first_day,
+        "time_zone": Checks.time_zone,
+        "excluded_dates": Checks.excluded_dates,
     }
 
 
@@ -76,11 +88,13 @@ class TemplateService(TemplateServiceServicer):
         now = clock.stamp(self._clock)
         with Checks(request) as check:
             request_id = idempotency.request_id(check, request, context)
-            fields = dict(_fields(now, lambda _rule: self._is_repeated(caller, request_id, now)))
-            if not check.has("is_active"):
-                fields["is_active"] = lambda _check, _field: True
-            values = {name: field(check, name) for name, field in fields.items()}
+            fields = _fields(now, lambda _rule: self._is_repeated(caller, request_id, now))
+            defaults = {name: value for name, value in _DEFAULTS.items() if not check.has(name)}
+            values = defaults | {
+                name: field(check, name) for name, field in fields.items() if name not in defaults
+            }
             identity = idempotency.identify(check, caller, "CreateTemplate", request_id, values)
+        values["starts_on"] = values["starts_on"] or zones.today(now, values["time_zone"])
         make = partial(templates.add, wall=caller.wall, values=values, now=now)
         with self._database.write() as connection:
             row = idempotency_keys.once(
@@ -130,6 +144,30 @@ class TemplateService(TemplateServiceServicer):
     ) -> ListTemplatesResponse:
         required = {"organization_id": Checks.identifier}
         return self._list(request, callers.principal(context), required)
+
+    def ListOccurrences(
+        self, request: ListOccurrencesRequest, context: grpc.ServicerContext
+    ) -> ListOccurrencesResponse:
+        caller = callers.principal(context)
+        with Checks(request) as check:
+            first, last = check.days_from_until("from_date", "until_date")
+            limit = check.limit(_MAX_OCCURRENCES)
+        key = _key(request.id)
+        with self._database.read() as connection:
+            row = templates.get(connection, caller.wall, key)
+        if row is None:
+            raise TemplateNotFound(request.id)
+        moments = recurrence.occurrences(
+            row.recurrence_rule,
+            datetime.combine(row.starts_on, time.min, zones.zone(row.time_zone)),
+            first=first or zones.today(self._clock(), row.time_zone),
+            last=last or date.max,
+            excluded=set(map(date.fromisoformat, row.excluded_dates)),
+        )
+        answer = ListOccurrencesResponse()
+        for moment in islice(moments, limit):
+            messages.occurrence(answer.data.add(), moment)
+        return answer
 
     def _has_rule(self, caller: Principal, template_id: str, rule: str) -> bool:
         key = ids.TEMPLATE.parse(template_id)

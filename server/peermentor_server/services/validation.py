@@ -19,11 +19,12 @@ from typing import Any, Self
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1.assignments_pb2 import Assignment
-from peermentor_server.rules import clock, pages, recurrence, texts
+from peermentor_server.rules import clock, pages, recurrence, texts, zones
 from peermentor_server.rules.errors import FieldViolation, InvalidFields
 from peermentor_server.rules.pages import Page
 
 MAX_MENTORS = 100
+MAX_EXCLUDED_DATES = 366
 # Violations travel in the trailers of an answer, for which gRPC clients have room for 8 KiB.
 MAX_ENTRY_VIOLATIONS = 20
 MAX_DURATION_MINUTES = 7 * 24 * 60
@@ -32,6 +33,7 @@ STATUSES = tuple(name for name, number in Assignment.Status.items() if number)
 
 Check = Callable[["Checks", str], Any]
 
+_DAY_WANTED = "must be a date such as 2026-03-26"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -122,14 +124,23 @@ class Checks:
 
     def mentor_ids(self, field: str) -> list[str]:
         """Return a list of ids, none of them twice."""
+        return self._entries(field, MAX_MENTORS, texts.identifier_problem)
+
+    def excluded_dates(self, field: str) -> list[str]:
+        """Return a list of calendar days, as texts, none of them twice."""
+        return self._entries(field, MAX_EXCLUDED_DATES, _day_problem)
+
+    def _entries(
+        self, field: str, most: int, find_problem: Callable[[str], str | None]
+    ) -> list[str]:
         values: list[str] = list(getattr(self._request, field))
-        if len(values) > MAX_MENTORS:
-            self.refuse(field, f"must have at most {MAX_MENTORS} entries")
+        if len(values) > most:
+            self.refuse(field, f"must have at most {most} entries")
             return []
         refused = [
             (index, problem)
             for index, value in enumerate(values)
-            if (problem := texts.identifier_problem(value) or _repetition(value, values[:index]))
+            if (problem := find_problem(value) or _repetition(value, values[:index]))
         ]
         for index, problem in refused[:MAX_ENTRY_VIOLATIONS]:
             self.refuse(f"{field}[{index}]", problem)
@@ -180,8 +191,23 @@ class Checks:
         """Return a calendar day."""
         value = clock.parse_date(getattr(self._request, field))
         if value is None:
-            self.refuse(field, "must be a date such as 2026-03-26")
+            self.refuse(field, _DAY_WANTED)
             return date.min
+        return value
+
+    def first_day(self, field: str) -> date:
+        """Return the day from which something recurs."""
+        value = clock.parse_date(getattr(self._request, field))
+        if value is None or value < recurrence.FIRST_DAY:
+            self.refuse(field, f"{_DAY_WANTED}, and not before {recurrence.FIRST_DAY}")
+            return date.min
+        return value
+
+    def time_zone(self, field: str) -> str:
+        """Return the name of a time zone."""
+        value: str = getattr(self._request, field)
+        if value not in zones.names():
+            self.refuse(field, "must be the IANA name of a time zone, such as Europe/Oslo")
         return value
 
     def date_or_instant(self, field: str) -> datetime:
@@ -238,9 +264,17 @@ class Checks:
         """Return the values of the filters that the request names."""
         return {name: check(self, name) for name, check in checks.items() if self.has(name)}
 
+    def days_from_until(self, from_field: str, until_field: str) -> tuple[date | None, date | None]:
+        """Return the first and the last day, either of which may be left out."""
+        first = self.day(from_field) if self.has(from_field) else None
+        last = self.day(until_field) if self.has(until_field) else None
+        if first is not None and last is not None and date.min < last < first:
+            self.refuse(until_field, f"must not be before {from_field}")
+        return first, last
+
     def page(self, *filters: object) -> Page:
         """Return the page that is asked for, of a list with these filters."""
-        limit = self._limit()
+        limit = self.limit(pages.MAX_LIMIT)
         binding = pages.bind(self._request.DESCRIPTOR.full_name, *filters)
         token: str = self._request.page_token
         if not token:
@@ -256,17 +290,22 @@ class Checks:
         number, after, total = decoded
         return Page(number, limit, after, binding, total)
 
-    def _limit(self) -> int:
+    def limit(self, most: int) -> int:
+        """Return how many are asked for; more than `most` means `most`."""
         limit: int = self._request.limit if self.has("limit") else pages.DEFAULT_LIMIT
         if limit < 1:
             self.refuse("limit", "must be at least 1")
-        return min(limit, pages.MAX_LIMIT)
+        return min(limit, most)
 
     def _page_number(self) -> int:
         number: int = self._request.page if self.has("page") else 1
         if not 1 <= number <= pages.MAX_PAGE:
             self.refuse("page", f"must be from 1 to {pages.MAX_PAGE}; go on by page_token")
         return number
+
+
+def _day_problem(value: str) -> str | None:
+    return None if clock.parse_date(value) else _DAY_WANTED
 
 
 def _repetition(value: str, earlier: Sequence[str]) -> str | None:

@@ -4,7 +4,7 @@ Functions take a connection of `Database.read()` or `Database.write()`.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -32,6 +32,9 @@ class TemplateRow(NamedTuple):
     mentor_ids: list[str]
     notes_template: str
     is_active: bool
+    starts_on: date
+    time_zone: str
+    excluded_dates: list[str]
     created_at: datetime
     updated_at: datetime
 

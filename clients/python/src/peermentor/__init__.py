@@ -35,6 +35,7 @@ from peermentor._models import (
     AssignmentSummary,
     Contact,
     ErrorReason,
+    Occurrence,
     RecurringTemplate,
 )
 from peermentor._paging import Page
@@ -65,6 +66,7 @@ __all__ = [
     "InvalidArgument",
     "Listing",
     "NotFound",
+    "Occurrence",
     "OutOfRange",
     "Page",
     "PeermentorError",

@@ -73,6 +73,12 @@ def day(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+def days(values: Any) -> Any:
+    """Return the texts of a list of dates."""
+    is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes)
+    return [day(each) for each in values] if is_list else values
+
+
 def day_or_instant(value: Any) -> Any:
     """Return the text of a date, or of a datetime with its time zone."""
     return _aware(value).isoformat() if isinstance(value, datetime) else day(value)

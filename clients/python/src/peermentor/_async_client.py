@@ -8,7 +8,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from peermentor import _models
-from peermentor._arguments import UNSET, Unset, day, day_or_instant, fill, uuid
+from peermentor._arguments import UNSET, Unset, day, day_or_instant, days, fill, uuid
 from peermentor._async import AsyncBaseClient, AsyncConnection, AsyncListing
 from peermentor._connection import Method, Part, Resource
 from peermentor.v1 import pagination_pb2
@@ -647,6 +647,9 @@ class AsyncTemplates(Resource[AsyncConnection]):
         notes_template: str | Unset = UNSET,
         is_active: bool | Unset = UNSET,
         request_id: str | UUID | Unset = UNSET,
+        starts_on: str | date | Unset = UNSET,
+        time_zone: str | Unset = UNSET,
+        excluded_dates: Sequence[str | date] | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -678,6 +681,12 @@ class AsyncTemplates(Resource[AsyncConnection]):
             request_id: Makes this create safe to repeat: 1 to 64 printable ASCII characters without spaces,
                 chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
                 the same.
+            starts_on: The day from which it recurs, `YYYY-MM-DD`, not before 2000-01-01. Default: today, in
+                `time_zone`.
+            time_zone: The time zone of the rule's days and times of day: a name of the IANA database, such as
+                `Europe/Oslo`, spelt exactly so. Default: `UTC`.
+            excluded_dates: The days on which it does not take place, though the rule names them: at most 366, none
+                twice.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -704,8 +713,11 @@ class AsyncTemplates(Resource[AsyncConnection]):
                 "notes_template": notes_template,
                 "is_active": is_active,
                 "request_id": request_id,
+                "starts_on": starts_on,
+                "time_zone": time_zone,
+                "excluded_dates": excluded_dates,
             },
-            {"request_id": uuid},
+            {"request_id": uuid, "starts_on": day, "excluded_dates": days},
         )
         return _models.RecurringTemplate.from_message(await self._connection.send(call, request))
 
@@ -722,6 +734,9 @@ class AsyncTemplates(Resource[AsyncConnection]):
         mentor_ids: Sequence[str] | Unset = UNSET,
         notes_template: str | Unset = UNSET,
         is_active: bool | Unset = UNSET,
+        starts_on: str | date | Unset = UNSET,
+        time_zone: str | Unset = UNSET,
+        excluded_dates: Sequence[str | date] | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -742,6 +757,9 @@ class AsyncTemplates(Resource[AsyncConnection]):
             mentor_ids: The mentors who take part; this list replaces the stored one. An empty list clears it.
             notes_template: The text that the notes of each activity begin with. Empty clears it.
             is_active: Whether activities are to be created from it.
+            starts_on: The day from which it recurs, `YYYY-MM-DD`.
+            time_zone: The time zone of the rule's days and times of day.
+            excluded_dates: The days on which it does not take place; this list replaces the stored one. An empty list clears it.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -767,8 +785,11 @@ class AsyncTemplates(Resource[AsyncConnection]):
                 "mentor_ids": mentor_ids,
                 "notes_template": notes_template,
                 "is_active": is_active,
+                "starts_on": starts_on,
+                "time_zone": time_zone,
+                "excluded_dates": excluded_dates,
             },
-            {},
+            {"starts_on": day, "excluded_dates": days},
         )
         return _models.RecurringTemplate.from_message(await self._connection.send(call, request))
 
@@ -907,6 +928,59 @@ class AsyncTemplates(Resource[AsyncConnection]):
             {},
         )
         return AsyncListing(self._connection, call, request, _models.RecurringTemplate)
+
+    async def list_occurrences(
+        self,
+        id: str,
+        *,
+        from_date: str | date | Unset = UNSET,
+        until_date: str | date | Unset = UNSET,
+        limit: int | Unset = UNSET,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
+    ) -> tuple[_models.Occurrence, ...]:
+        """Lists when one template recurs, the earliest first; whether it is active does not matter.
+
+        Times of day are those of the clocks in the template's time zone. A time that they skip when
+        they are put forward is meant by the offset from before, and so comes later by what is
+        skipped; of a time that comes twice when they are put back, the first is meant (RFC 5545,
+        3.3.5).
+
+        Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
+
+        Arguments:
+            id: The template.
+            from_date: The first day, `YYYY-MM-DD`. Default: today.
+            until_date: The last day, `YYYY-MM-DD`, not before `from_date`. Default, and at most: the end of the year
+                40 years after `from_date`. Of a rule with COUNT, only the occurrences in the 40 years after
+                `starts_on` are known.
+            limit: How many at most: 1 to 366, default 20. More than 366 means 366.
+            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
+        """
+        method = Method(
+            "/peermentor.v1.TemplateService/ListOccurrences",
+            templates_pb2.ListOccurrencesRequest,
+            templates_pb2.ListOccurrencesResponse,
+            repeatable=True,
+            key_lasts=0,
+        )
+        call = self._connection.prepare(method, timeout, metadata, retries)
+        request = fill(
+            templates_pb2.ListOccurrencesRequest(),
+            {"id": id},
+            {
+                "from_date": from_date,
+                "until_date": until_date,
+                "limit": limit,
+            },
+            {"from_date": day, "until_date": day},
+        )
+        return tuple(
+            map(_models.Occurrence.from_message, (await self._connection.send(call, request)).data)
+        )
 
 
 class AsyncClient(AsyncBaseClient):

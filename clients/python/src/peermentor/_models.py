@@ -23,6 +23,7 @@ __all__ = [
     "AssignmentSummary",
     "Contact",
     "ErrorReason",
+    "Occurrence",
     "RecurringTemplate",
 ]
 
@@ -246,6 +247,14 @@ class RecurringTemplate(Model):
     """When the template was created."""
     updated_at: datetime
     """When the template was last changed."""
+    starts_on: date
+    """The day from which it recurs, `YYYY-MM-DD`, in `time_zone`: the DTSTART of the rule. INTERVAL
+    and COUNT begin there.
+    """
+    time_zone: str
+    """The time zone of the rule's days and times of day, by its IANA name: `Europe/Oslo`."""
+    excluded_dates: tuple[date, ...]
+    """The days on which it does not take place, though the rule names them, in the order given."""
 
     @classmethod
     def from_message(cls, message: templates_pb2.RecurringTemplate) -> Self:
@@ -264,4 +273,31 @@ class RecurringTemplate(Model):
             is_active=message.is_active,
             created_at=_reading.present(message, "created_at", _reading.instant),
             updated_at=_reading.present(message, "updated_at", _reading.instant),
+            starts_on=_reading.day("starts_on", message.starts_on),
+            time_zone=message.time_zone,
+            excluded_dates=tuple(
+                _reading.day("excluded_dates", each) for each in message.excluded_dates
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence(Model):
+    """One time that a template recurs."""
+
+    _message: ClassVar = templates_pb2.Occurrence
+    starts_at: datetime
+    """When it begins."""
+    local_time: str
+    """When it begins by the clocks of the template's time zone, with their offset from UTC:
+    `2026-03-29T09:00:00+02:00`.
+    """
+
+    @classmethod
+    def from_message(cls, message: templates_pb2.Occurrence) -> Self:
+        """Read the message of peermentor.v1."""
+        expect("message", message, templates_pb2.Occurrence, "a message Occurrence")
+        return cls(
+            starts_at=_reading.present(message, "starts_at", _reading.instant),
+            local_time=message.local_time,
         )

@@ -102,6 +102,8 @@ class _TextFormatEnumTypeWrapper(_EnumTypeWrapper[_TextFormat.ValueType], type):
     """A longer text, or none."""
     TEXT_FORMAT_RECURRENCE_RULE: _TextFormat.ValueType  # 11
     """One RRULE of RFC 5545."""
+    TEXT_FORMAT_TIME_ZONE: _TextFormat.ValueType  # 12
+    """The IANA name of a time zone, such as `Europe/Oslo`."""
 
 class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
     """What a text can stand for."""
@@ -130,6 +132,8 @@ TEXT_FORMAT_NOTES: TextFormat.ValueType  # 10
 """A longer text, or none."""
 TEXT_FORMAT_RECURRENCE_RULE: TextFormat.ValueType  # 11
 """One RRULE of RFC 5545."""
+TEXT_FORMAT_TIME_ZONE: TextFormat.ValueType  # 12
+"""The IANA name of a time zone, such as `Europe/Oslo`."""
 
 @final
 class Access(Message):

@@ -30,7 +30,7 @@ from peermentor.v1 import pagination_pb2 as peermentor_dot_v1_dot_pagination__pb
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1dpeermentor/v1/templates.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\x8a\x03\n\x11RecurringTemplate\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\x90\xb5\x18\x05\x12\x1c\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03\x12\x1d\n\x0forganization_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03\x12\x12\n\x04name\x18\x04 \x01(\tB\x04\x90\xb5\x18\x08\x12\x1b\n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06\x12\x1d\n\x0frecurrence_rule\x18\x06 \x01(\tB\x04\x90\xb5\x18\x0b\x12#\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x42\t\xa2\xb5\x18\x05\x08\x01\x10\xe0N\x12 \n\nmentor_ids\x18\x08 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12\x1c\n\x0enotes_template\x18\t \x01(\tB\x04\x90\xb5\x18\n\x12\x11\n\tis_active\x18\n \x01(\x08\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xd2\x01\n\x14ListTemplatesRequest\x12\x11\n\x04page\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x16\n\tis_active\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12 \n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06H\x04\x88\x01\x01\x42\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x8f\x01\n\x15ListTemplatesResponse\x12.\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32 .peermentor.v1.RecurringTemplate\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"5\n\x12GetTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x42\x05\n\x03_id"\x8a\x04\n\x15\x43reateTemplateRequest\x12$\n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12%\n\x0forganization_id\x18\x02 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x01\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x08H\x02\x88\x01\x01\x12#\n\ractivity_type\x18\x04 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x06H\x03\x88\x01\x01\x12%\n\x0frecurrence_rule\x18\x05 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x0bH\x04\x88\x01\x01\x12+\n\x10\x64uration_minutes\x18\x06 \x01(\x05\x42\x0c\xe0\x41\x02\xa2\xb5\x18\x05\x08\x01\x10\xe0NH\x05\x88\x01\x01\x12 \n\nmentor_ids\x18\x07 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12!\n\x0enotes_template\x18\x08 \x01(\tB\x04\x90\xb5\x18\nH\x06\x88\x01\x01\x12\x16\n\tis_active\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\n \x01(\tH\x08\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\r\n\x0b_request_id"\xa2\x04\n\x15UpdateTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03H\x01\x88\x01\x01\x12"\n\x0forganization_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03H\x02\x88\x01\x01\x12\x17\n\x04name\x18\x04 \x01(\tB\x04\x90\xb5\x18\x08H\x03\x88\x01\x01\x12 \n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06H\x04\x88\x01\x01\x12"\n\x0frecurrence_rule\x18\x06 \x01(\tB\x04\x90\xb5\x18\x0bH\x05\x88\x01\x01\x12(\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x42\t\xa2\xb5\x18\x05\x08\x01\x10\xe0NH\x06\x88\x01\x01\x12 \n\nmentor_ids\x18\x08 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12!\n\x0enotes_template\x18\t \x01(\tB\x04\x90\xb5\x18\nH\x07\x88\x01\x01\x12\x16\n\tis_active\x18\n \x01(\x08H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x05\n\x03_idB\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_active"8\n\x15\x44\x65leteTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x42\x05\n\x03_id"C\n\x16\x44\x65leteTemplateResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x18\n\ndeleted_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x05"\x98\x02\n!ListTemplatesByCoordinatorRequest\x12$\n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12 \n\ractivity_type\x18\x06 \x01(\tB\x04\x90\xb5\x18\x06H\x05\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x9b\x02\n"ListTemplatesByOrganizationRequest\x12%\n\x0forganization_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12 \n\ractivity_type\x18\x06 \x01(\tB\x04\x90\xb5\x18\x06H\x05\x88\x01\x01\x42\x12\n\x10_organization_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type2\x8f\t\n\x0fTemplateService\x12\x88\x01\n\rListTemplates\x12#.peermentor.v1.ListTemplatesRequest\x1a$.peermentor.v1.ListTemplatesResponse",\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/recurring-templates\x12\x85\x01\n\x0bGetTemplate\x12!.peermentor.v1.GetTemplateRequest\x1a .peermentor.v1.RecurringTemplate"1\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02"\x12 /api/v1/recurring-templates/{id}\x12\x97\x01\n\x0e\x43reateTemplate\x12$.peermentor.v1.CreateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"=\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02 "\x1b/api/v1/recurring-templates:\x01*\x12\x9f\x01\n\x0eUpdateTemplate\x12$.peermentor.v1.UpdateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"E\x90\x02\x02\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02%\x1a /api/v1/recurring-templates/{id}:\x01*\x12\x8d\x01\n\x0e\x44\x65leteTemplate\x12$.peermentor.v1.DeleteTemplateRequest\x1a%.peermentor.v1.DeleteTemplateResponse".\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02"* /api/v1/recurring-templates/{id}\x12\xc2\x01\n\x1aListTemplatesByCoordinator\x12\x30.peermentor.v1.ListTemplatesByCoordinatorRequest\x1a$.peermentor.v1.ListTemplatesResponse"L\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02=\x12;/api/v1/recurring-templates/by-coordinator/{coordinator_id}\x12\xd7\x01\n\x1bListTemplatesByOrganization\x12\x31.peermentor.v1.ListTemplatesByOrganizationRequest\x1a$.peermentor.v1.ListTemplatesResponse"_\x90\x02\x01\x9a\xb5\x18\x13\x08\x01\x12\x0forganization_id\x82\xd3\xe4\x93\x02?\x12=/api/v1/recurring-templates/by-organization/{organization_id}b\x06proto3'
+    b'\n\x1dpeermentor/v1/templates.proto\x12\rpeermentor.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpeermentor/v1/options.proto\x1a\x1epeermentor/v1/pagination.proto"\xe3\x03\n\x11RecurringTemplate\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\x90\xb5\x18\x05\x12\x1c\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03\x12\x1d\n\x0forganization_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03\x12\x12\n\x04name\x18\x04 \x01(\tB\x04\x90\xb5\x18\x08\x12\x1b\n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06\x12\x1d\n\x0frecurrence_rule\x18\x06 \x01(\tB\x04\x90\xb5\x18\x0b\x12#\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x42\t\xa2\xb5\x18\x05\x08\x01\x10\xe0N\x12 \n\nmentor_ids\x18\x08 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12\x1c\n\x0enotes_template\x18\t \x01(\tB\x04\x90\xb5\x18\n\x12\x11\n\tis_active\x18\n \x01(\x08\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\tstarts_on\x18\r \x01(\tB\x04\x90\xb5\x18\x01\x12\x17\n\ttime_zone\x18\x0e \x01(\tB\x04\x90\xb5\x18\x0c\x12%\n\x0e\x65xcluded_dates\x18\x0f \x03(\tB\r\x90\xb5\x18\x01\xa2\xb5\x18\x05\x10\xee\x02 \x01"\xd2\x01\n\x14ListTemplatesRequest\x12\x11\n\x04page\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x17\n\npage_token\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x16\n\tis_active\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12 \n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06H\x04\x88\x01\x01\x42\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x8f\x01\n\x15ListTemplatesResponse\x12.\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32 .peermentor.v1.RecurringTemplate\x12-\n\npagination\x18\x02 \x01(\x0b\x32\x19.peermentor.v1.Pagination\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"5\n\x12GetTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x42\x05\n\x03_id"\x89\x05\n\x15\x43reateTemplateRequest\x12$\n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12%\n\x0forganization_id\x18\x02 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x01\x88\x01\x01\x12\x1a\n\x04name\x18\x03 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x08H\x02\x88\x01\x01\x12#\n\ractivity_type\x18\x04 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x06H\x03\x88\x01\x01\x12%\n\x0frecurrence_rule\x18\x05 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x0bH\x04\x88\x01\x01\x12+\n\x10\x64uration_minutes\x18\x06 \x01(\x05\x42\x0c\xe0\x41\x02\xa2\xb5\x18\x05\x08\x01\x10\xe0NH\x05\x88\x01\x01\x12 \n\nmentor_ids\x18\x07 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12!\n\x0enotes_template\x18\x08 \x01(\tB\x04\x90\xb5\x18\nH\x06\x88\x01\x01\x12\x16\n\tis_active\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x17\n\nrequest_id\x18\n \x01(\tH\x08\x88\x01\x01\x12\x1c\n\tstarts_on\x18\x0b \x01(\tB\x04\x90\xb5\x18\x01H\t\x88\x01\x01\x12\x1c\n\ttime_zone\x18\x0c \x01(\tB\x04\x90\xb5\x18\x0cH\n\x88\x01\x01\x12%\n\x0e\x65xcluded_dates\x18\r \x03(\tB\r\x90\xb5\x18\x01\xa2\xb5\x18\x05\x10\xee\x02 \x01\x42\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\r\n\x0b_request_idB\x0c\n\n_starts_onB\x0c\n\n_time_zone"\xa1\x05\n\x15UpdateTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x12!\n\x0e\x63oordinator_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x03H\x01\x88\x01\x01\x12"\n\x0forganization_id\x18\x03 \x01(\tB\x04\x90\xb5\x18\x03H\x02\x88\x01\x01\x12\x17\n\x04name\x18\x04 \x01(\tB\x04\x90\xb5\x18\x08H\x03\x88\x01\x01\x12 \n\ractivity_type\x18\x05 \x01(\tB\x04\x90\xb5\x18\x06H\x04\x88\x01\x01\x12"\n\x0frecurrence_rule\x18\x06 \x01(\tB\x04\x90\xb5\x18\x0bH\x05\x88\x01\x01\x12(\n\x10\x64uration_minutes\x18\x07 \x01(\x05\x42\t\xa2\xb5\x18\x05\x08\x01\x10\xe0NH\x06\x88\x01\x01\x12 \n\nmentor_ids\x18\x08 \x03(\tB\x0c\x90\xb5\x18\x03\xa2\xb5\x18\x04\x10\x64 \x01\x12!\n\x0enotes_template\x18\t \x01(\tB\x04\x90\xb5\x18\nH\x07\x88\x01\x01\x12\x16\n\tis_active\x18\n \x01(\x08H\x08\x88\x01\x01\x12/\n\x0bupdate_mask\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1c\n\tstarts_on\x18\x0c \x01(\tB\x04\x90\xb5\x18\x01H\t\x88\x01\x01\x12\x1c\n\ttime_zone\x18\r \x01(\tB\x04\x90\xb5\x18\x0cH\n\x88\x01\x01\x12%\n\x0e\x65xcluded_dates\x18\x0e \x03(\tB\r\x90\xb5\x18\x01\xa2\xb5\x18\x05\x10\xee\x02 \x01\x42\x05\n\x03_idB\x11\n\x0f_coordinator_idB\x12\n\x10_organization_idB\x07\n\x05_nameB\x10\n\x0e_activity_typeB\x12\n\x10_recurrence_ruleB\x13\n\x11_duration_minutesB\x11\n\x0f_notes_templateB\x0c\n\n_is_activeB\x0c\n\n_starts_onB\x0c\n\n_time_zone"8\n\x15\x44\x65leteTemplateRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x42\x05\n\x03_id"C\n\x16\x44\x65leteTemplateResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x18\n\ndeleted_id\x18\x02 \x01(\tB\x04\x90\xb5\x18\x05"\x98\x02\n!ListTemplatesByCoordinatorRequest\x12$\n\x0e\x63oordinator_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12 \n\ractivity_type\x18\x06 \x01(\tB\x04\x90\xb5\x18\x06H\x05\x88\x01\x01\x42\x11\n\x0f_coordinator_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\x9b\x02\n"ListTemplatesByOrganizationRequest\x12%\n\x0forganization_id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x03H\x00\x88\x01\x01\x12\x11\n\x04page\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\npage_token\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x16\n\tis_active\x18\x05 \x01(\x08H\x04\x88\x01\x01\x12 \n\ractivity_type\x18\x06 \x01(\tB\x04\x90\xb5\x18\x06H\x05\x88\x01\x01\x42\x12\n\x10_organization_idB\x07\n\x05_pageB\x08\n\x06_limitB\r\n\x0b_page_tokenB\x0c\n\n_is_activeB\x10\n\x0e_activity_type"\xb1\x01\n\x16ListOccurrencesRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x07\xe0\x41\x02\x90\xb5\x18\x05H\x00\x88\x01\x01\x12\x1c\n\tfrom_date\x18\x02 \x01(\tB\x04\x90\xb5\x18\x01H\x01\x88\x01\x01\x12\x1d\n\nuntil_date\x18\x03 \x01(\tB\x04\x90\xb5\x18\x01H\x02\x88\x01\x01\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x03\x88\x01\x01\x42\x05\n\x03_idB\x0c\n\n_from_dateB\r\n\x0b_until_dateB\x08\n\x06_limit"B\n\x17ListOccurrencesResponse\x12\'\n\x04\x64\x61ta\x18\x01 \x03(\x0b\x32\x19.peermentor.v1.Occurrence"O\n\nOccurrence\x12-\n\tstarts_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlocal_time\x18\x02 \x01(\t2\xb1\n\n\x0fTemplateService\x12\x88\x01\n\rListTemplates\x12#.peermentor.v1.ListTemplatesRequest\x1a$.peermentor.v1.ListTemplatesResponse",\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/recurring-templates\x12\x85\x01\n\x0bGetTemplate\x12!.peermentor.v1.GetTemplateRequest\x1a .peermentor.v1.RecurringTemplate"1\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02"\x12 /api/v1/recurring-templates/{id}\x12\x97\x01\n\x0e\x43reateTemplate\x12$.peermentor.v1.CreateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"=\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02 "\x1b/api/v1/recurring-templates:\x01*\x12\x9f\x01\n\x0eUpdateTemplate\x12$.peermentor.v1.UpdateTemplateRequest\x1a .peermentor.v1.RecurringTemplate"E\x90\x02\x02\x9a\xb5\x18\x13\x08\x02\x12\x0forganization_id\x82\xd3\xe4\x93\x02%\x1a /api/v1/recurring-templates/{id}:\x01*\x12\x8d\x01\n\x0e\x44\x65leteTemplate\x12$.peermentor.v1.DeleteTemplateRequest\x1a%.peermentor.v1.DeleteTemplateResponse".\x9a\xb5\x18\x02\x08\x02\x82\xd3\xe4\x93\x02"* /api/v1/recurring-templates/{id}\x12\xc2\x01\n\x1aListTemplatesByCoordinator\x12\x30.peermentor.v1.ListTemplatesByCoordinatorRequest\x1a$.peermentor.v1.ListTemplatesResponse"L\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02=\x12;/api/v1/recurring-templates/by-coordinator/{coordinator_id}\x12\xd7\x01\n\x1bListTemplatesByOrganization\x12\x31.peermentor.v1.ListTemplatesByOrganizationRequest\x1a$.peermentor.v1.ListTemplatesResponse"_\x90\x02\x01\x9a\xb5\x18\x13\x08\x01\x12\x0forganization_id\x82\xd3\xe4\x93\x02?\x12=/api/v1/recurring-templates/by-organization/{organization_id}\x12\x9f\x01\n\x0fListOccurrences\x12%.peermentor.v1.ListOccurrencesRequest\x1a&.peermentor.v1.ListOccurrencesResponse"=\x90\x02\x01\x9a\xb5\x18\x02\x08\x01\x82\xd3\xe4\x93\x02.\x12,/api/v1/recurring-templates/{id}/occurrencesb\x06proto3'
 )
 
 _globals = globals()
@@ -70,6 +70,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_RECURRINGTEMPLATE"].fields_by_name[
         "notes_template"
     ]._serialized_options = b"\220\265\030\n"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["starts_on"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "starts_on"
+    ]._serialized_options = b"\220\265\030\001"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["time_zone"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "time_zone"
+    ]._serialized_options = b"\220\265\030\014"
+    _globals["_RECURRINGTEMPLATE"].fields_by_name["excluded_dates"]._loaded_options = None
+    _globals["_RECURRINGTEMPLATE"].fields_by_name[
+        "excluded_dates"
+    ]._serialized_options = b"\220\265\030\001\242\265\030\005\020\356\002 \001"
     _globals["_LISTTEMPLATESREQUEST"].fields_by_name["activity_type"]._loaded_options = None
     _globals["_LISTTEMPLATESREQUEST"].fields_by_name[
         "activity_type"
@@ -110,6 +122,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
         "notes_template"
     ]._serialized_options = b"\220\265\030\n"
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name["starts_on"]._loaded_options = None
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
+        "starts_on"
+    ]._serialized_options = b"\220\265\030\001"
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name["time_zone"]._loaded_options = None
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
+        "time_zone"
+    ]._serialized_options = b"\220\265\030\014"
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name["excluded_dates"]._loaded_options = None
+    _globals["_CREATETEMPLATEREQUEST"].fields_by_name[
+        "excluded_dates"
+    ]._serialized_options = b"\220\265\030\001\242\265\030\005\020\356\002 \001"
     _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["id"]._loaded_options = None
     _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
         "id"
@@ -146,6 +170,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
         "notes_template"
     ]._serialized_options = b"\220\265\030\n"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["starts_on"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "starts_on"
+    ]._serialized_options = b"\220\265\030\001"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["time_zone"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "time_zone"
+    ]._serialized_options = b"\220\265\030\014"
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name["excluded_dates"]._loaded_options = None
+    _globals["_UPDATETEMPLATEREQUEST"].fields_by_name[
+        "excluded_dates"
+    ]._serialized_options = b"\220\265\030\001\242\265\030\005\020\356\002 \001"
     _globals["_DELETETEMPLATEREQUEST"].fields_by_name["id"]._loaded_options = None
     _globals["_DELETETEMPLATEREQUEST"].fields_by_name[
         "id"
@@ -178,6 +214,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"].fields_by_name[
         "activity_type"
     ]._serialized_options = b"\220\265\030\006"
+    _globals["_LISTOCCURRENCESREQUEST"].fields_by_name["id"]._loaded_options = None
+    _globals["_LISTOCCURRENCESREQUEST"].fields_by_name[
+        "id"
+    ]._serialized_options = b"\340A\002\220\265\030\005"
+    _globals["_LISTOCCURRENCESREQUEST"].fields_by_name["from_date"]._loaded_options = None
+    _globals["_LISTOCCURRENCESREQUEST"].fields_by_name[
+        "from_date"
+    ]._serialized_options = b"\220\265\030\001"
+    _globals["_LISTOCCURRENCESREQUEST"].fields_by_name["until_date"]._loaded_options = None
+    _globals["_LISTOCCURRENCESREQUEST"].fields_by_name[
+        "until_date"
+    ]._serialized_options = b"\220\265\030\001"
     _globals["_TEMPLATESERVICE"].methods_by_name["ListTemplates"]._loaded_options = None
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplates"
@@ -212,26 +260,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
     _globals["_TEMPLATESERVICE"].methods_by_name[
         "ListTemplatesByOrganization"
     ]._serialized_options = b"\220\002\001\232\265\030\023\010\001\022\017organization_id\202\323\344\223\002?\022=/api/v1/recurring-templates/by-organization/{organization_id}"
+    _globals["_TEMPLATESERVICE"].methods_by_name["ListOccurrences"]._loaded_options = None
+    _globals["_TEMPLATESERVICE"].methods_by_name[
+        "ListOccurrences"
+    ]._serialized_options = b"\220\002\001\232\265\030\002\010\001\202\323\344\223\002.\022,/api/v1/recurring-templates/{id}/occurrences"
     _globals["_RECURRINGTEMPLATE"]._serialized_start = 240
-    _globals["_RECURRINGTEMPLATE"]._serialized_end = 634
-    _globals["_LISTTEMPLATESREQUEST"]._serialized_start = 637
-    _globals["_LISTTEMPLATESREQUEST"]._serialized_end = 847
-    _globals["_LISTTEMPLATESRESPONSE"]._serialized_start = 850
-    _globals["_LISTTEMPLATESRESPONSE"]._serialized_end = 993
-    _globals["_GETTEMPLATEREQUEST"]._serialized_start = 995
-    _globals["_GETTEMPLATEREQUEST"]._serialized_end = 1048
-    _globals["_CREATETEMPLATEREQUEST"]._serialized_start = 1051
-    _globals["_CREATETEMPLATEREQUEST"]._serialized_end = 1573
-    _globals["_UPDATETEMPLATEREQUEST"]._serialized_start = 1576
-    _globals["_UPDATETEMPLATEREQUEST"]._serialized_end = 2122
-    _globals["_DELETETEMPLATEREQUEST"]._serialized_start = 2124
-    _globals["_DELETETEMPLATEREQUEST"]._serialized_end = 2180
-    _globals["_DELETETEMPLATERESPONSE"]._serialized_start = 2182
-    _globals["_DELETETEMPLATERESPONSE"]._serialized_end = 2249
-    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_start = 2252
-    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_end = 2532
-    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_start = 2535
-    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_end = 2818
-    _globals["_TEMPLATESERVICE"]._serialized_start = 2821
-    _globals["_TEMPLATESERVICE"]._serialized_end = 3988
+    _globals["_RECURRINGTEMPLATE"]._serialized_end = 723
+    _globals["_LISTTEMPLATESREQUEST"]._serialized_start = 726
+    _globals["_LISTTEMPLATESREQUEST"]._serialized_end = 936
+    _globals["_LISTTEMPLATESRESPONSE"]._serialized_start = 939
+    _globals["_LISTTEMPLATESRESPONSE"]._serialized_end = 1082
+    _globals["_GETTEMPLATEREQUEST"]._serialized_start = 1084
+    _globals["_GETTEMPLATEREQUEST"]._serialized_end = 1137
+    _globals["_CREATETEMPLATEREQUEST"]._serialized_start = 1140
+    _globals["_CREATETEMPLATEREQUEST"]._serialized_end = 1789
+    _globals["_UPDATETEMPLATEREQUEST"]._serialized_start = 1792
+    _globals["_UPDATETEMPLATEREQUEST"]._serialized_end = 2465
+    _globals["_DELETETEMPLATEREQUEST"]._serialized_start = 2467
+    _globals["_DELETETEMPLATEREQUEST"]._serialized_end = 2523
+    _globals["_DELETETEMPLATERESPONSE"]._serialized_start = 2525
+    _globals["_DELETETEMPLATERESPONSE"]._serialized_end = 2592
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_start = 2595
+    _globals["_LISTTEMPLATESBYCOORDINATORREQUEST"]._serialized_end = 2875
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_start = 2878
+    _globals["_LISTTEMPLATESBYORGANIZATIONREQUEST"]._serialized_end = 3161
+    _globals["_LISTOCCURRENCESREQUEST"]._serialized_start = 3164
+    _globals["_LISTOCCURRENCESREQUEST"]._serialized_end = 3341
+    _globals["_LISTOCCURRENCESRESPONSE"]._serialized_start = 3343
+    _globals["_LISTOCCURRENCESRESPONSE"]._serialized_end = 3409
+    _globals["_OCCURRENCE"]._serialized_start = 3411
+    _globals["_OCCURRENCE"]._serialized_end = 3490
+    _globals["_TEMPLATESERVICE"]._serialized_start = 3493
+    _globals["_TEMPLATESERVICE"]._serialized_end = 4822
 # @@protoc_insertion_point(module_scope)

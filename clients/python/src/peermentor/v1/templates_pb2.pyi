@@ -59,6 +59,9 @@ class RecurringTemplate(Message):
     IS_ACTIVE_FIELD_NUMBER: int
     CREATED_AT_FIELD_NUMBER: int
     UPDATED_AT_FIELD_NUMBER: int
+    STARTS_ON_FIELD_NUMBER: int
+    TIME_ZONE_FIELD_NUMBER: int
+    EXCLUDED_DATES_FIELD_NUMBER: int
     id: str
     """`rt-` and a number of at least three digits, given by the server: `rt-001`. Never
     used twice.
@@ -79,6 +82,12 @@ class RecurringTemplate(Message):
     """The text that the notes of each activity begin with; may be empty."""
     is_active: bool
     """Whether activities are to be created from it."""
+    starts_on: str
+    """The day from which it recurs, `YYYY-MM-DD`, in `time_zone`: the DTSTART of the rule. INTERVAL
+    and COUNT begin there.
+    """
+    time_zone: str
+    """The time zone of the rule's days and times of day, by its IANA name: `Europe/Oslo`."""
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part, in the order given."""
@@ -90,6 +99,10 @@ class RecurringTemplate(Message):
     @property
     def updated_at(self) -> Timestamp:
         """When the template was last changed."""
+
+    @property
+    def excluded_dates(self) -> RepeatedScalarFieldContainer[str]:
+        """The days on which it does not take place, though the rule names them, in the order given."""
 
     def __init__(
         self,
@@ -106,6 +119,9 @@ class RecurringTemplate(Message):
         is_active: bool = ...,
         created_at: Timestamp | None = ...,
         updated_at: Timestamp | None = ...,
+        starts_on: str = ...,
+        time_zone: str = ...,
+        excluded_dates: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self, field_name: Literal["created_at", b"created_at", "updated_at", b"updated_at"]
@@ -121,6 +137,8 @@ class RecurringTemplate(Message):
             b"created_at",
             "duration_minutes",
             b"duration_minutes",
+            "excluded_dates",
+            b"excluded_dates",
             "id",
             b"id",
             "is_active",
@@ -135,6 +153,10 @@ class RecurringTemplate(Message):
             b"organization_id",
             "recurrence_rule",
             b"recurrence_rule",
+            "starts_on",
+            b"starts_on",
+            "time_zone",
+            b"time_zone",
             "updated_at",
             b"updated_at",
         ],
@@ -307,6 +329,9 @@ class CreateTemplateRequest(Message):
     NOTES_TEMPLATE_FIELD_NUMBER: int
     IS_ACTIVE_FIELD_NUMBER: int
     REQUEST_ID_FIELD_NUMBER: int
+    STARTS_ON_FIELD_NUMBER: int
+    TIME_ZONE_FIELD_NUMBER: int
+    EXCLUDED_DATES_FIELD_NUMBER: int
     coordinator_id: str
     """Who keeps the template. Required."""
     organization_id: str
@@ -339,9 +364,23 @@ class CreateTemplateRequest(Message):
     chosen by the caller, preferably a UUID4. If `idempotency-key` is sent too, it must be
     the same.
     """
+    starts_on: str
+    """The day from which it recurs, `YYYY-MM-DD`, not before 2000-01-01. Default: today, in
+    `time_zone`.
+    """
+    time_zone: str
+    """The time zone of the rule's days and times of day: a name of the IANA database, such as
+    `Europe/Oslo`, spelt exactly so. Default: `UTC`.
+    """
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part: at most 100, none twice."""
+
+    @property
+    def excluded_dates(self) -> RepeatedScalarFieldContainer[str]:
+        """The days on which it does not take place, though the rule names them: at most 366, none
+        twice.
+        """
 
     def __init__(
         self,
@@ -356,6 +395,9 @@ class CreateTemplateRequest(Message):
         notes_template: str | None = ...,
         is_active: bool | None = ...,
         request_id: str | None = ...,
+        starts_on: str | None = ...,
+        time_zone: str | None = ...,
+        excluded_dates: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -378,6 +420,10 @@ class CreateTemplateRequest(Message):
             b"_recurrence_rule",
             "_request_id",
             b"_request_id",
+            "_starts_on",
+            b"_starts_on",
+            "_time_zone",
+            b"_time_zone",
             "activity_type",
             b"activity_type",
             "coordinator_id",
@@ -396,6 +442,10 @@ class CreateTemplateRequest(Message):
             b"recurrence_rule",
             "request_id",
             b"request_id",
+            "starts_on",
+            b"starts_on",
+            "time_zone",
+            b"time_zone",
         ],
     ) -> bool: ...
     def ClearField(
@@ -419,12 +469,18 @@ class CreateTemplateRequest(Message):
             b"_recurrence_rule",
             "_request_id",
             b"_request_id",
+            "_starts_on",
+            b"_starts_on",
+            "_time_zone",
+            b"_time_zone",
             "activity_type",
             b"activity_type",
             "coordinator_id",
             b"coordinator_id",
             "duration_minutes",
             b"duration_minutes",
+            "excluded_dates",
+            b"excluded_dates",
             "is_active",
             b"is_active",
             "mentor_ids",
@@ -439,6 +495,10 @@ class CreateTemplateRequest(Message):
             b"recurrence_rule",
             "request_id",
             b"request_id",
+            "starts_on",
+            b"starts_on",
+            "time_zone",
+            b"time_zone",
         ],
     ) -> None: ...
     @overload
@@ -475,6 +535,14 @@ class CreateTemplateRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_request_id", b"_request_id"]
     ) -> Literal["request_id"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_starts_on", b"_starts_on"]
+    ) -> Literal["starts_on"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_time_zone", b"_time_zone"]
+    ) -> Literal["time_zone"] | None: ...
 
 @final
 class UpdateTemplateRequest(Message):
@@ -496,6 +564,9 @@ class UpdateTemplateRequest(Message):
     NOTES_TEMPLATE_FIELD_NUMBER: int
     IS_ACTIVE_FIELD_NUMBER: int
     UPDATE_MASK_FIELD_NUMBER: int
+    STARTS_ON_FIELD_NUMBER: int
+    TIME_ZONE_FIELD_NUMBER: int
+    EXCLUDED_DATES_FIELD_NUMBER: int
     id: str
     """The template."""
     coordinator_id: str
@@ -514,6 +585,10 @@ class UpdateTemplateRequest(Message):
     """The text that the notes of each activity begin with. Empty clears it."""
     is_active: bool
     """Whether activities are to be created from it."""
+    starts_on: str
+    """The day from which it recurs, `YYYY-MM-DD`."""
+    time_zone: str
+    """The time zone of the rule's days and times of day."""
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part; this list replaces the stored one. An empty list counts as
@@ -522,9 +597,15 @@ class UpdateTemplateRequest(Message):
 
     @property
     def update_mask(self) -> FieldMask:
-        """The names of the fields to change: any of those above except `id`. A field that is named
+        """The names of the fields to change: any of those here except `id`. A field that is named
         here and has no value is cleared, or refused if it must not be empty. A field that has a
         value and is not named here is ignored. Absent: every field that has a value is changed.
+        """
+
+    @property
+    def excluded_dates(self) -> RepeatedScalarFieldContainer[str]:
+        """The days on which it does not take place; this list replaces the stored one. An empty list
+        counts as absent unless `update_mask` names it.
         """
 
     def __init__(
@@ -541,6 +622,9 @@ class UpdateTemplateRequest(Message):
         notes_template: str | None = ...,
         is_active: bool | None = ...,
         update_mask: FieldMask | None = ...,
+        starts_on: str | None = ...,
+        time_zone: str | None = ...,
+        excluded_dates: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -563,6 +647,10 @@ class UpdateTemplateRequest(Message):
             b"_organization_id",
             "_recurrence_rule",
             b"_recurrence_rule",
+            "_starts_on",
+            b"_starts_on",
+            "_time_zone",
+            b"_time_zone",
             "activity_type",
             b"activity_type",
             "coordinator_id",
@@ -581,6 +669,10 @@ class UpdateTemplateRequest(Message):
             b"organization_id",
             "recurrence_rule",
             b"recurrence_rule",
+            "starts_on",
+            b"starts_on",
+            "time_zone",
+            b"time_zone",
             "update_mask",
             b"update_mask",
         ],
@@ -606,12 +698,18 @@ class UpdateTemplateRequest(Message):
             b"_organization_id",
             "_recurrence_rule",
             b"_recurrence_rule",
+            "_starts_on",
+            b"_starts_on",
+            "_time_zone",
+            b"_time_zone",
             "activity_type",
             b"activity_type",
             "coordinator_id",
             b"coordinator_id",
             "duration_minutes",
             b"duration_minutes",
+            "excluded_dates",
+            b"excluded_dates",
             "id",
             b"id",
             "is_active",
@@ -626,6 +724,10 @@ class UpdateTemplateRequest(Message):
             b"organization_id",
             "recurrence_rule",
             b"recurrence_rule",
+            "starts_on",
+            b"starts_on",
+            "time_zone",
+            b"time_zone",
             "update_mask",
             b"update_mask",
         ],
@@ -662,6 +764,14 @@ class UpdateTemplateRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_recurrence_rule", b"_recurrence_rule"]
     ) -> Literal["recurrence_rule"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_starts_on", b"_starts_on"]
+    ) -> Literal["starts_on"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_time_zone", b"_time_zone"]
+    ) -> Literal["time_zone"] | None: ...
 
 @final
 class DeleteTemplateRequest(Message):
@@ -932,3 +1042,132 @@ class ListTemplatesByOrganizationRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_page_token", b"_page_token"]
     ) -> Literal["page_token"] | None: ...
+
+@final
+class ListOccurrencesRequest(Message):
+    """Says of which template, and of which days. Days are those of the template's time zone."""
+
+    DESCRIPTOR: Descriptor
+
+    ID_FIELD_NUMBER: int
+    FROM_DATE_FIELD_NUMBER: int
+    UNTIL_DATE_FIELD_NUMBER: int
+    LIMIT_FIELD_NUMBER: int
+    id: str
+    """The template."""
+    from_date: str
+    """The first day, `YYYY-MM-DD`. Default: today."""
+    until_date: str
+    """The last day, `YYYY-MM-DD`, not before `from_date`. Default, and at most: the end of the year
+    40 years after `from_date`. Of a rule with COUNT, only the occurrences in the 40 years after
+    `starts_on` are known.
+    """
+    limit: int
+    """How many at most: 1 to 366, default 20. More than 366 means 366."""
+    def __init__(
+        self,
+        *,
+        id: str | None = ...,
+        from_date: str | None = ...,
+        until_date: str | None = ...,
+        limit: int | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "_from_date",
+            b"_from_date",
+            "_id",
+            b"_id",
+            "_limit",
+            b"_limit",
+            "_until_date",
+            b"_until_date",
+            "from_date",
+            b"from_date",
+            "id",
+            b"id",
+            "limit",
+            b"limit",
+            "until_date",
+            b"until_date",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "_from_date",
+            b"_from_date",
+            "_id",
+            b"_id",
+            "_limit",
+            b"_limit",
+            "_until_date",
+            b"_until_date",
+            "from_date",
+            b"from_date",
+            "id",
+            b"id",
+            "limit",
+            b"limit",
+            "until_date",
+            b"until_date",
+        ],
+    ) -> None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_from_date", b"_from_date"]
+    ) -> Literal["from_date"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_id", b"_id"]) -> Literal["id"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_limit", b"_limit"]) -> Literal["limit"] | None: ...
+    @overload
+    def WhichOneof(
+        self, oneof_group: Literal["_until_date", b"_until_date"]
+    ) -> Literal["until_date"] | None: ...
+
+@final
+class ListOccurrencesResponse(Message):
+    """When a template recurs."""
+
+    DESCRIPTOR: Descriptor
+
+    DATA_FIELD_NUMBER: int
+    @property
+    def data(self) -> RepeatedCompositeFieldContainer[Occurrence]:
+        """The occurrences, the earliest first."""
+
+    def __init__(
+        self,
+        *,
+        data: Iterable[Occurrence] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: Literal["data", b"data"]) -> None: ...
+
+@final
+class Occurrence(Message):
+    """One time that a template recurs."""
+
+    DESCRIPTOR: Descriptor
+
+    STARTS_AT_FIELD_NUMBER: int
+    LOCAL_TIME_FIELD_NUMBER: int
+    local_time: str
+    """When it begins by the clocks of the template's time zone, with their offset from UTC:
+    `2026-03-29T09:00:00+02:00`.
+    """
+    @property
+    def starts_at(self) -> Timestamp:
+        """When it begins."""
+
+    def __init__(
+        self,
+        *,
+        starts_at: Timestamp | None = ...,
+        local_time: str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["starts_at", b"starts_at"]) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["local_time", b"local_time", "starts_at", b"starts_at"]
+    ) -> None: ...

@@ -84,6 +84,12 @@ class TemplateServiceStub(object):
             response_deserializer=peermentor_dot_v1_dot_templates__pb2.ListTemplatesResponse.FromString,
             _registered_method=True,
         )
+        self.ListOccurrences = channel.unary_unary(
+            "/peermentor.v1.TemplateService/ListOccurrences",
+            request_serializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesRequest.SerializeToString,
+            response_deserializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesResponse.FromString,
+            _registered_method=True,
+        )
 
 
 class TemplateServiceServicer(object):
@@ -158,6 +164,20 @@ class TemplateServiceServicer(object):
         context.set_details("Method not implemented!")
         raise NotImplementedError("Method not implemented!")
 
+    def ListOccurrences(self, request, context):
+        """Lists when one template recurs, the earliest first; whether it is active does not matter.
+
+        Times of day are those of the clocks in the template's time zone. A time that they skip when
+        they are put forward is meant by the offset from before, and so comes later by what is
+        skipped; of a time that comes twice when they are put back, the first is meant (RFC 5545,
+        3.3.5).
+
+        Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details("Method not implemented!")
+        raise NotImplementedError("Method not implemented!")
+
 
 def add_TemplateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -195,6 +215,11 @@ def add_TemplateServiceServicer_to_server(servicer, server):
             servicer.ListTemplatesByOrganization,
             request_deserializer=peermentor_dot_v1_dot_templates__pb2.ListTemplatesByOrganizationRequest.FromString,
             response_serializer=peermentor_dot_v1_dot_templates__pb2.ListTemplatesResponse.SerializeToString,
+        ),
+        "ListOccurrences": grpc.unary_unary_rpc_method_handler(
+            servicer.ListOccurrences,
+            request_deserializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesRequest.FromString,
+            response_serializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesResponse.SerializeToString,
         ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -411,6 +436,36 @@ class TemplateService(object):
             "/peermentor.v1.TemplateService/ListTemplatesByOrganization",
             peermentor_dot_v1_dot_templates__pb2.ListTemplatesByOrganizationRequest.SerializeToString,
             peermentor_dot_v1_dot_templates__pb2.ListTemplatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True,
+        )
+
+    @staticmethod
+    def ListOccurrences(
+        request,
+        target,
+        options=(),
+        channel_credentials=None,
+        call_credentials=None,
+        insecure=False,
+        compression=None,
+        wait_for_ready=None,
+        timeout=None,
+        metadata=None,
+    ):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            "/peermentor.v1.TemplateService/ListOccurrences",
+            peermentor_dot_v1_dot_templates__pb2.ListOccurrencesRequest.SerializeToString,
+            peermentor_dot_v1_dot_templates__pb2.ListOccurrencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -93,6 +93,20 @@ class TemplateServiceStub:
     Errors: INVALID_ARGUMENT.
     """
 
+    ListOccurrences: grpc.UnaryUnaryMultiCallable[
+        peermentor.v1.templates_pb2.ListOccurrencesRequest,
+        peermentor.v1.templates_pb2.ListOccurrencesResponse,
+    ]
+    """Lists when one template recurs, the earliest first; whether it is active does not matter.
+
+    Times of day are those of the clocks in the template's time zone. A time that they skip when
+    they are put forward is meant by the offset from before, and so comes later by what is
+    skipped; of a time that comes twice when they are put back, the first is meant (RFC 5545,
+    3.3.5).
+
+    Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
+    """
+
 class TemplateServiceAsyncStub:
     """Templates of recurring activities, so that nobody types them in again each time.
 
@@ -163,6 +177,20 @@ class TemplateServiceAsyncStub:
     """Lists the templates of one organization by ascending id.
 
     Errors: INVALID_ARGUMENT.
+    """
+
+    ListOccurrences: grpc.aio.UnaryUnaryMultiCallable[
+        peermentor.v1.templates_pb2.ListOccurrencesRequest,
+        peermentor.v1.templates_pb2.ListOccurrencesResponse,
+    ]
+    """Lists when one template recurs, the earliest first; whether it is active does not matter.
+
+    Times of day are those of the clocks in the template's time zone. A time that they skip when
+    they are put forward is meant by the offset from before, and so comes later by what is
+    skipped; of a time that comes twice when they are put back, the first is meant (RFC 5545,
+    3.3.5).
+
+    Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
     """
 
 class TemplateServiceServicer(metaclass=abc.ABCMeta):
@@ -270,6 +298,25 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
         """Lists the templates of one organization by ascending id.
 
         Errors: INVALID_ARGUMENT.
+        """
+
+    @abc.abstractmethod
+    def ListOccurrences(
+        self,
+        request: peermentor.v1.templates_pb2.ListOccurrencesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[
+        peermentor.v1.templates_pb2.ListOccurrencesResponse,
+        collections.abc.Awaitable[peermentor.v1.templates_pb2.ListOccurrencesResponse],
+    ]:
+        """Lists when one template recurs, the earliest first; whether it is active does not matter.
+
+        Times of day are those of the clocks in the template's time zone. A time that they skip when
+        they are put forward is meant by the offset from before, and so comes later by what is
+        skipped; of a time that comes twice when they are put back, the first is meant (RFC 5545,
+        3.3.5).
+
+        Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
         """
 
 def add_TemplateServiceServicer_to_server(
