@@ -222,6 +222,4 @@ lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in require
 
 clean:  ## Remove the virtual environments and everything built
 	rm -rf .venv .venv-generate .venv-deploy .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
-	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist)
-	rm -rf .venv .venv-generate .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist) $(LINT)/node_modules
