@@ -10,8 +10,8 @@ local contract = require("gateway.contract")
 -- remembers what it could not parse and fails those who name it afterwards. So nothing
 -- goes on that gRPC itself reads, but for what is checked here.
 local FORWARDED_HEADERS = [[
-  authorization content-type grpc-encoding grpc-timeout idempotency-key te traceparent
-  tracestate user-agent x-forwarded-for x-forwarded-proto x-request-id
+  authorization content-type grpc-encoding grpc-timeout idempotency-key if-match te
+  traceparent tracestate user-agent x-forwarded-for x-forwarded-proto x-request-id
 ]]
 local FORWARDED = {}
 for name in FORWARDED_HEADERS:gmatch("%S+") do FORWARDED[name] = true end

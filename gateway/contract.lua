@@ -52,6 +52,7 @@ return {
         reminder_sent_at = "instant",
         escalation_sent_at = "instant",
         update_mask = "scalar",
+        etag = "scalar",
       },
     },
     ["DELETE /api/v1/assignments/{assignment_id}"] = {answer = "peermentor.v1.DeleteAssignmentResponse"},
@@ -63,6 +64,7 @@ return {
         contact_date = "instant",
         contact_type = "scalar",
         only_if_later = "boolean",
+        etag = "scalar",
       },
     },
     ["GET /api/v1/recurring-templates"] = {answer = "peermentor.v1.ListTemplatesResponse"},
@@ -104,6 +106,7 @@ return {
         starts_on = "scalar",
         time_zone = "scalar",
         excluded_dates = "list of texts",
+        etag = "scalar",
       },
     },
     ["DELETE /api/v1/recurring-templates/{id}"] = {answer = "peermentor.v1.DeleteTemplateResponse"},
@@ -132,6 +135,11 @@ return {
         "escalation_sent_at",
       },
     },
+  },
+  -- Answers that have an etag.
+  tagged = {
+    ["peermentor.v1.Assignment"] = "etag",
+    ["peermentor.v1.RecurringTemplate"] = "etag",
   },
   -- Calls that may be made again, some by a key.
   repeatable = {

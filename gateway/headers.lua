@@ -7,9 +7,9 @@ local M = {}
 -- The headers of a REST call that the server gets. gRPC takes headers for metadata, and
 -- one such as grpc-encoding, grpc-timeout or x-bin would change the call.
 local FORWARDED_HEADERS = [[
-  authorization content-length content-type idempotency-key if-match if-none-match te
-  traceparent tracestate transfer-encoding user-agent x-forwarded-for
-  x-forwarded-proto x-request-id
+  authorization content-length content-type idempotency-key if-match te traceparent
+  tracestate transfer-encoding user-agent x-forwarded-for x-forwarded-proto
+  x-request-id
 ]]
 local FORWARDED = {}
 for name in FORWARDED_HEADERS:gmatch("%S+") do FORWARDED[name] = true end

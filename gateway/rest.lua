@@ -7,6 +7,7 @@ jit.off()
 
 local body = require("gateway.body")
 local contract = require("gateway.contract")
+local etags = require("gateway.etags")
 local headers_of = require("gateway.headers")
 local nulls = require("gateway.nulls")
 local transcoder_errors = require("gateway.transcoder_errors")
@@ -20,6 +21,9 @@ local GRPC_RESPONSE_HEADERS = {
   "grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding",
   "grpc-accept-encoding",
 }
+
+-- How an error begins that answers an etag which is not the current one.
+local ABORTED = '{"code":10,'
 
 local function is_grpc(content_type)
   return content_type == "application/grpc" or (content_type or ""):find("^application/grpc%+")
@@ -52,6 +56,10 @@ local function check_request(handle)
     refuse(400, "more than one host")
   end
   local call = url_of.check(method, url)
+  -- RFC 9110, 9.3.4: the answer to a PUT that stores something else than it was sent has no ETag.
+  if contract.tagged[call.answer] and (method == "GET" or method == "HEAD") then
+    note(handle, "known", headers:get("if-none-match") or "")
+  end
   headers_of.drop_unknown(headers)
   headers_of.tidy_request_id(headers)
   headers:replace(":path", url)
@@ -96,6 +104,29 @@ local function change_body(handle, change)
   handle:headers():replace("content-length", tostring(buffer:setBytes(new)))
 end
 
+-- To the transcoder ABORTED is 409, as ALREADY_EXISTS is.
+local function tell_aborted(handle)
+  local buffer = handle:body()
+  if buffer and buffer:getBytes(0, math.min(#ABORTED, buffer:length())) == ABORTED then
+    handle:headers():replace(":status", "412")
+  end
+end
+
+-- Gives the answer the header ETag, and takes the body away if the caller has it.
+local function tag(handle, known)
+  local buffer = handle:body()
+  local etag = buffer and etags.of(buffer:getBytes(0, buffer:length()))
+  if not etag then return end
+  -- `headers` from before are not valid any more once the body has been waited for.
+  local headers = handle:headers()
+  headers:replace("etag", etag)
+  if not etags.is_among(etag, known) then return end
+  headers:replace(":status", "304")
+  headers:remove("content-type")
+  buffer:setBytes("")
+  headers:remove("content-length")
+end
+
 -- Keeps its length, as RFC 9110 has it for HEAD.
 local function leave_out_body(handle)
   local buffer = handle:body()
@@ -122,6 +153,8 @@ function envoy_on_response(handle)
   local nullable = contract.nulls[notes.answer]
   if status == "200" and nullable then
     change_body(handle, function(json) return nulls.added(json, nullable) end)
+  elseif status == "409" then
+    tell_aborted(handle)
   elseif status == "400" and not notes.refused then
     change_body(handle, transcoder_errors.in_our_words)
     -- Of a refusal whose body was left out already, the length is another
@@ -134,5 +167,6 @@ function envoy_on_response(handle)
     -- As RetryInfo has it, be it a worker's or the gateway's own.
     headers:replace("retry-after", "1")
   end
-  if notes.head then leave_out_body(handle) end
+  if status == "200" and notes.known then tag(handle, notes.known) end
+  if notes.head and handle:headers():get(":status") ~= "304" then leave_out_body(handle) end
 end

@@ -206,6 +206,17 @@ def insertion(nullable: list[Descriptor], messages: list[Descriptor]) -> Table:
     return {"before": before[-1], "fields": [field.name for field in fields]}
 
 
+# --- Etags ---
+
+
+def tagged(methods: Iterable[MethodDescriptor]) -> Table:
+    """Return the answers that have an etag, which is then a header of the answer too."""
+    answers = sorted(
+        {method.output_type.full_name: method.output_type for method in methods}.items()
+    )
+    return {name: "etag" for name, answer in answers if "etag" in answer.fields_by_name}
+
+
 # --- All calls ---
 
 
@@ -262,6 +273,7 @@ def contract(methods: list[MethodDescriptor]) -> Iterator[str]:
     yield part("What a call answers, and its body's fields by kind.", "calls", calls(methods))
     yield part("The values of each enum in requests.", "enums", enums(methods))
     yield part("What answers print as null, and before which key.", "nulls", nulls(methods))
+    yield part("Answers that have an etag.", "tagged", tagged(methods))
     yield part("Calls that may be made again, some by a key.", "repeatable", repeatable(methods))
     yield part("How gRPC calls are refused, by x-refusal.", "refusals", refusals())
     yield "}\n"

@@ -114,7 +114,7 @@ class Document:
             "description": f"{comment}\n\nCredentials need the permission `{needed.lower()}`.",
             "parameters": [
                 *self._parameters(verb, path, method, bound, body=body),
-                *_headers(method, body=body),
+                *_headers(verb, method, body=body),
             ],
         }
         if body:
@@ -123,6 +123,11 @@ class Document:
                 "content": self._body(verb, path, method, bound),
             }
         answers = {"200": self._answer(verb, path, method, body=body)}
+        if _is_tagged(verb, method):
+            answers["304"] = {
+                "description": "The caller has the answer already, by `If-None-Match`.",
+                "headers": headers_of(304, tagged=True),
+            }
         operation["responses"] = answers | self._errors.of(method, body=body)
         return operation
 
@@ -161,7 +166,8 @@ class Document:
 
     def _answer(self, verb: str, path: str, method: MethodDescriptor, *, body: bool) -> Json:
         message = method.output_type
-        answer: Json = {"headers": headers_of(200, body=body)}
+        tagged = _is_tagged(verb, method)
+        answer: Json = {"headers": headers_of(200, body=body, tagged=tagged)}
         if message.full_name == HTTP_BODY:
             # What it is, its path says.
             media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
@@ -179,12 +185,21 @@ def tag_of(service: str) -> str:
     return re.sub("y$", "ie", service.removesuffix("Service")) + "s"
 
 
-def _headers(method: MethodDescriptor, *, body: bool) -> Iterator[Json]:
+def _is_tagged(verb: str, method: MethodDescriptor) -> bool:
+    """Tell whether the answer has the header ETag: gateway/rest.lua gives it to these."""
+    return verb == "get" and "etag" in method.output_type.fields_by_name
+
+
+def _headers(verb: str, method: MethodDescriptor, *, body: bool) -> Iterator[Json]:
     """Yield the headers that callers of a method may send."""
     options = method.GetOptions()
     changes = options.idempotency_level == MethodOptions.IDEMPOTENT
     if changes or "request_id" in method.input_type.fields_by_name:
         yield parameter("IdempotencyKey")
+    if "etag" in method.input_type.fields_by_name:
+        yield parameter("IfMatch")
+    if _is_tagged(verb, method):
+        yield parameter("IfNoneMatch")
     if body:
         yield parameter("Prefer")
     yield parameter("RequestId")

@@ -17,14 +17,14 @@ from openapi.comments import first_sentence
 from openapi.headers import REQUEST_ID, headers_of
 from openapi.schemas import Schema
 
-# As the transcoder has it.
+# As the transcoder has it, but for ABORTED, which the gateway tells from ALREADY_EXISTS.
 STATUS_OF = {
     "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409,
-    "ABORTED": 409,
+    "ABORTED": 412,
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL": 500,
     "UNAVAILABLE": 503,

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway_contract import nullable_fields
+from openapi.headers import ETAG
 
 Json = dict[str, Any]
 INSTANT = "google.protobuf.Timestamp"
@@ -84,6 +85,8 @@ class Examples:
                     return value[field.name]
         if field.name in ADDED:
             return ADDED[field.name]
+        if field.name == "etag":
+            return ETAG
         if field.label == FieldDescriptor.LABEL_REPEATED:
             return []
         return field.default_value if field.enum_type is None else field.enum_type.values[1].name

@@ -4,6 +4,7 @@ from typing import Any
 
 # As in the examples of docs.
 REQUEST_ID = "b1946ac9-2d4f-4b0b-9f43-1c1b1c6f6d10"
+ETAG = '"3-1.16"'
 KEY = "6f1c2f0e-8f0b-4c58-9d1e-0f3a6f0f1b7c"
 
 Header = dict[str, Any]
@@ -34,6 +35,22 @@ PARAMETERS: dict[str, Header] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
         "example": KEY,
     },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "One etag or more, one of which has to be current; `*` stands for each. The"
+        " field `etag` does the same.",
+        "schema": {"type": "string"},
+        "example": ETAG,
+    },
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The etags of the answers that the caller has. If one of them is current,"
+        " nothing more is sent.",
+        "schema": {"type": "string"},
+        "example": ETAG,
+    },
 }
 
 HEADERS: dict[str, Header] = {
@@ -41,6 +58,11 @@ HEADERS: dict[str, Header] = {
         "description": "The id of the call, the caller's own or a new one. The log has it too. Only"
         " what the gateway could not read as a request is answered without.",
         "schema": {"type": "string", "maxLength": 64},
+    },
+    "ETag": {
+        "description": "The `etag` of the resource.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[^"]*"$'},
     },
     "PreferenceApplied": {
         "description": "Says that `Prefer: handling=strict` was followed.",
@@ -61,9 +83,14 @@ HEADERS: dict[str, Header] = {
 _OF_STATUS = {401: {"www-authenticate": "Challenge"}, 429: {"retry-after": "RetryAfter"}}
 
 
-def headers_of(status: int, *, body: bool = False) -> dict[str, Any]:
-    """Return the headers of an answer of this status, to a call with or without a body."""
+def headers_of(status: int, *, body: bool = False, tagged: bool = False) -> dict[str, Any]:
+    """Return the headers of an answer of this status, to a call with or without a body.
+
+    `tagged`: of one that has the header ETag.
+    """
     names = {"x-request-id": "RequestId"} | _OF_STATUS.get(status, {})
+    if tagged:
+        names["etag"] = "ETag"
     if body:
         names["preference-applied"] = "PreferenceApplied"
     return {name: {"$ref": f"#/components/headers/{each}"} for name, each in names.items()}

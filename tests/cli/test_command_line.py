@@ -130,7 +130,7 @@ def test_import_mentees_loads_names(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "own.db") as connection:
         rows = connection.execute("SELECT * FROM mentees").fetchall()
     connection.close()
-    assert rows == [("user_088", "org_03", "Bjørn Solberg")]
+    assert rows == [("user_088", "org_03", "Bjørn Solberg", 1)]
 
 
 def test_import_mentees_loads_nothing_from_a_file_with_a_wrong_line(tmp_path: Path) -> None:

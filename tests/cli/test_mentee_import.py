@@ -83,6 +83,9 @@ def test_names_are_stored_known_before_or_not(own: Database, file: Path) -> None
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("imported 3 names into ")
     assert stored(own) == {"user_1": "Ann", "user_2": "Bo", "user_3": "Cid", "user_4": "Dag"}
+    with own.read() as connection:
+        renamed = select(tables.mentees.c.mentee_id).where(tables.mentees.c.name_version > 1)
+        assert connection.execute(renamed).scalars().all() == ["user_2"]
 
 
 def test_many_names_are_stored(own: Database, file: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from peermentor import (
     UNSET,
+    Aborted,
     Assignment,
     AssignmentStatus,
     AssignmentSummary,
@@ -67,6 +68,35 @@ def test_an_update_of_nothing_is_refused(client: Any) -> None:
     made = client.assignments.create(**NEW_ASSIGNMENT)
     with pytest.raises(InvalidArgument):
         client.assignments.update(made.assignment_id)
+
+
+def test_a_write_by_who_knows_an_older_state_is_refused(client: Any) -> None:
+    known = client.assignments.create(**NEW_ASSIGNMENT)
+    writes: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (client.assignments.update_last_contact, {"contact_date": CONTRACT_DAY}),
+        (client.assignments.update, {"reminder_sent_at": CONTRACT_DAY}),
+        (client.assignments.delete, {}),
+    )
+    contact, fields = writes[0]
+    told = contact(known.assignment_id, **fields, etag=known.etag)
+    for write, fields in writes:
+        with pytest.raises(Aborted) as raised:
+            write(known.assignment_id, **fields, etag=known.etag)
+        assert raised.value.reason == "ETAG_MISMATCH"
+    assert client.assignments.get(known.assignment_id) == told
+    client.assignments.delete(known.assignment_id, etag=told.etag)
+
+
+def test_a_template_has_an_etag_that_none_does_not_stand_for(client: Any) -> None:
+    made = client.templates.create(**NEW_TEMPLATE)
+    with pytest.raises(TypeError, match="etag: None is not allowed here"):
+        client.templates.update(made.id, name="x", etag=None)
+    with pytest.raises(InvalidArgument):
+        client.templates.update(made.id, etag=made.etag)
+    changed = client.templates.update(made.id, name="x", mentor_ids=[], etag=made.etag)
+    assert (changed.name, changed.mentor_ids) == ("x", ())
+    with pytest.raises(Aborted):
+        client.templates.delete(made.id, etag=made.etag)
 
 
 def test_an_empty_list_empties(client: Any) -> None:

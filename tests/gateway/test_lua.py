@@ -266,6 +266,37 @@ def test_nulls_are_added_where_nothing_is_set(lua: Lua) -> None:
     assert added == [unset | row for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("json", "etag"),
+    [
+        (r'{"id":"a","etag":"\"7-2.13\""}', b'"7-2.13"'),
+        (r'{"id":",\"etag\":\"\\\"1\\\"\"","etag":"\"7\"","name":"x"}', b'"7"'),
+        (r'{"id":"a","etag":""}', None),
+        (r'{"etagged":"\"7\"","a":"\"7\""}', None),
+    ],
+)
+def test_the_etag_of_an_answer_is_that_of_its_field(
+    lua: Lua, json: str, etag: bytes | None
+) -> None:
+    assert lua.module("etags").of(json.encode()) == etag
+
+
+@pytest.mark.parametrize(
+    ("known", "is_among"),
+    [
+        (b'"7"', True),
+        (b'W/"7"', True),
+        (b'"6" , W/"7"', True),
+        (b"*", True),
+        (b'"77"', False),
+        (b"7", False),
+        (b"", False),
+    ],
+)
+def test_who_names_the_etag_has_the_answer(lua: Lua, known: bytes, *, is_among: bool) -> None:
+    assert lua.module("etags").is_among(b'"7"', known) is is_among
+
+
 def in_our_words(lua: Lua, message: str) -> Any:
     """Return the gateway's refusal in its last form."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "peermentor"}

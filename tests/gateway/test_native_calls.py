@@ -18,6 +18,7 @@ from peermentor.v1.assignments_pb2 import (
     Assignment,
     CreateAssignmentRequest,
     GetAssignmentRequest,
+    UpdateAssignmentRequest,
 )
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from support.factories import NEW_ASSIGNMENT
@@ -37,6 +38,16 @@ def test_a_call_is_answered(through_gateway: grpc.Channel) -> None:
     created = stub.CreateAssignment(NEW)
     assert created.assignment_id == "asgn_001"
     assert stub.GetAssignment(GetAssignmentRequest(assignment_id="asgn_001")) == created
+
+
+def test_an_etag_may_be_metadata(through_gateway: grpc.Channel) -> None:
+    stub = AssignmentServiceStub(through_gateway)
+    known = stub.CreateAssignment(NEW).etag
+    request = UpdateAssignmentRequest(assignment_id="asgn_001", coordinator_id="another")
+    stub.UpdateAssignment(request, metadata=(("if-match", known),))
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.UpdateAssignment(request, metadata=(("if-match", known),))
+    assert raised.value.code() is grpc.StatusCode.ABORTED
 
 
 def test_an_error_keeps_its_details(through_gateway: grpc.Channel) -> None:

@@ -30,6 +30,7 @@ def test_a_new_assignment_is_active_and_has_had_no_contact_yet(
         updated_at=instant("2026-03-26T10:00:00Z"),
         mentee_id="user_088",
         start_date="2026-03-26",
+        etag='"1-1"',
     )
     for unset in (
         "last_contact_date",

@@ -68,7 +68,7 @@ def test_a_name_goes_along_to_another_organisation_and_stays_for_those_who_stay(
     # Where a name is known already, that is the one.
     update(assignments, moved.assignment_id, mentee_name="B.")
     assert update(assignments, stays.assignment_id, org_id="another").mentee_name == "B."
-    assert contents(database)["mentees"] == [("user_088", "another", "B.")]
+    assert contents(database)["mentees"] == [("user_088", "another", "B.", 2)]
 
 
 def test_a_name_goes_along_to_where_the_mentee_has_none(

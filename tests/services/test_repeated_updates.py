@@ -82,8 +82,10 @@ def test_an_update_that_is_made_again_undoes_nothing(update: Update, metadata: A
     again = update.make(update.first, metadata=metadata)
     assert update.read() == current
     # The mentee's name is not the assignment's: it is told as it is.
-    if isinstance(again, Assignment):
+    if isinstance(again, Assignment) and again.mentee_name != answer.mentee_name:
         answer.mentee_name = again.mentee_name
+        assert again.etag.split("-")[0] == answer.etag.split("-")[0]
+        answer.etag = again.etag
     assert again == answer
 
 

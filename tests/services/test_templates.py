@@ -57,6 +57,7 @@ def test_a_new_template_is_as_told_and_active(templates: TemplateServiceStub) ->
         time_zone="UTC",
         created_at=instant("2026-03-26T10:00:00Z"),
         updated_at=instant("2026-03-26T10:00:00Z"),
+        etag='"1"',
     )
 
 

@@ -16,7 +16,9 @@ import pytest
 from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, func, select, update
 
-from peermentor_server.rules.errors import InternalFault
+from peermentor_server.rules import etags
+from peermentor_server.rules.errors import EtagMismatch, InternalFault
+from peermentor_server.rules.etags import Precondition
 from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, schema, templates
 from peermentor_server.storage.assignments import Contact
@@ -236,6 +238,57 @@ def test_contacts_at_the_same_moment_are_both_in_the_history(racers: Racers) -> 
         with first.read() as connection:
             told = select(contacts.c.contact_date).where(contacts.c.contact_date >= moments[0])
             assert sorted(connection.execute(told).scalars()) == moments
+
+
+def test_no_reminder_is_marked_on_a_pair_that_has_a_contact_at_the_same_moment(
+    racers: Racers,
+) -> None:
+    first, second = racers
+    key = _create(first)
+    won = set()
+    for number in range(ROUNDS):
+        known = etags.precondition([etags.render(_get(first, key).state)])
+
+        def remind(known: Precondition = known) -> Any:
+            with first.write() as connection:
+                changes = {"reminder_sent_at": NOW}
+                return assignments.change(connection, EVERYWHERE, key, changes, NOW, expected=known)
+
+        contact = partial(_contact, second, key, NOW + timedelta(minutes=number))
+        reminded, contacted = at_once(remind, contact)
+
+        # The contact stands either way, and begins a cycle without a reminder.
+        won.add(isinstance(reminded, EtagMismatch))
+        assert errors([reminded]) == [] or isinstance(reminded, EtagMismatch)
+        assert errors([contacted]) == []
+        assert _get(first, key).reminder_sent_at is None
+    assert won <= {True, False}
+
+
+def test_of_two_who_know_the_same_state_one_writes(racers: Racers) -> None:
+    first, second = racers
+    key = _create(first, name="Bjørn Solberg")
+
+    def change(database: Database, known: Precondition, **changes: Any) -> Any:
+        with database.write() as connection:
+            return assignments.change(connection, EVERYWHERE, key, changes, NOW, expected=known)
+
+    def delete(database: Database, known: Precondition) -> Any:
+        with database.write() as connection:
+            return assignments.remove(connection, EVERYWHERE, key, known)
+
+    for number in range(ROUNDS):
+        known = etags.precondition([etags.render(_get(first, key).state)])
+        outcomes = at_once(
+            partial(change, first, known, coordinator_id=f"co-{number}"),
+            partial(change, second, known, mentee_name=f"name-{number}"),
+        )
+        assert [type(each) for each in errors(outcomes)] == [EtagMismatch]
+    outcomes = at_once(partial(delete, first, known), partial(delete, second, known))
+    assert [type(each) for each in errors(outcomes)] == [EtagMismatch] * 2
+    known = etags.precondition([etags.render(_get(first, key).state)])
+    outcomes = at_once(partial(delete, first, known), partial(change, second, known, org_id="x"))
+    assert len([each for each in outcomes if isinstance(each, EtagMismatch) or each is None]) == 1
 
 
 def test_a_contact_of_an_assignment_that_is_deleted_stands_or_falls_with_it(

@@ -144,6 +144,17 @@ def test_rows_are_new_known_or_different(own: Database) -> None:
     assert states == [State.KNOWN, State.DIFFERENT, State.KNOWN, State.NEW]
 
 
+def test_a_mentee_is_known_by_whatever_ways_the_name_has_come(own: Database) -> None:
+    fill(own)
+    kind, values = _rows(own)[0]
+    before = contents(own)
+    again = _changed(kind, values, name_version=7)
+    with own.write() as connection:
+        assert transfer.states(connection, [again]) == [State.KNOWN]
+        transfer.store(connection, EVERYWHERE, [again])
+    assert contents(own) == before
+
+
 def test_a_different_row_undoes_its_batch(own: Database) -> None:
     fill(own)
     kind, values = _rows(own)[-1]

@@ -85,7 +85,8 @@ class Operation:
 class Answer:
     """What an answer of one status has to be."""
 
-    body: Draft202012Validator
+    body: Draft202012Validator | None
+    """None where there is no body: 304."""
     headers: frozenset[str]
 
     @staticmethod
@@ -95,6 +96,8 @@ class Answer:
         headers = {
             name for name, each in content["headers"].items() if resolved(each).get("required")
         }
+        if "content" not in content:
+            return Answer(None, frozenset(headers))
         schema = content["content"]["application/json"]["schema"]
         return Answer(validator(schema), frozenset(headers))
 
@@ -107,6 +110,9 @@ class Answer:
         """Check the headers, and the body."""
         missing = self.headers - response.headers.keys()
         assert not missing, f"the answer lacks {missing}"
+        if self.body is None:
+            assert not {"content-type", "content-length"} & response.headers.keys()
+            return
         assert response.headers["content-type"] == "application/json"
         if body:
             _check(self.body, response.json(), "the answer")
@@ -160,7 +166,7 @@ def _refusals(status: int) -> list[Draft202012Validator]:
     """Return what answers of a status can be; 405 and 404 are for what is not described."""
     found = {id(each): each for _, op in operations() if (each := op.answers.get(status))}
     plain = [] if found and status != 404 else [validator({"$ref": "#/components/schemas/Error"})]
-    return [*(each.body for each in found.values()), *plain]
+    return [*(each.body for each in found.values() if each.body), *plain]
 
 
 def check_refusal(response: httpx.Response) -> None:

@@ -149,6 +149,7 @@ FORMS = {
         ),
     ),
     "delete": Form("DeleteAssignment", _of_row(DeleteAssignmentRequest)),
+    "delete with an etag": Form("DeleteAssignment", _of_row(DeleteAssignmentRequest, etag="*")),
     "get template": Form("GetTemplate", _of_template(GetTemplateRequest)),
     "list templates": Form("ListTemplates", _TEMPLATES),
     "list templates, second page": Form("ListTemplates", _always(ListTemplatesRequest(page=2))),

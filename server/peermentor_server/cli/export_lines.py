@@ -142,12 +142,18 @@ def _past_moment(column: str, *, nullable: bool = False) -> _Field:
     return _moment(column, nullable=nullable)._replace(check=_LineChecks.past_moment)
 
 
+def _version(column: str) -> _Field:
+    # Goes along: a number that began anew would come again, for other content.
+    return _Field(column, _LineChecks.number, int)
+
+
 # In the order of the columns.
 FIELDS: Mapping[Kind, Mapping[str, _Field]] = {
     transfer.MENTEES: {
         "mentee_id": _identifier("mentee_id"),
         "org_id": _identifier("org_id"),
         "mentee_name": _Field("mentee_name", _LineChecks.optional_name),
+        "name_version": _version("name_version"),
     },
     transfer.ASSIGNMENTS: {
         "assignment_id": _id("id", ids.ASSIGNMENT),
@@ -162,6 +168,7 @@ FIELDS: Mapping[Kind, Mapping[str, _Field]] = {
         "escalation_sent_at": _moment("escalation_sent_at", nullable=True),
         "created_at": _moment("created_at"),
         "updated_at": _moment("updated_at"),
+        "version": _version("version"),
     },
     transfer.CONTACTS: {
         "contact_id": _Field("id", _LineChecks.number, int),
@@ -186,6 +193,7 @@ FIELDS: Mapping[Kind, Mapping[str, _Field]] = {
         "excluded_dates": _Field("excluded_dates", _LineChecks.excluded_dates, list),
         "created_at": _moment("created_at"),
         "updated_at": _moment("updated_at"),
+        "version": _version("version"),
     },
 }
 _NAMES = {

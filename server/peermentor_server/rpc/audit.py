@@ -15,7 +15,7 @@ from peermentor_server.telemetry import logs
 # Where an answer says what was changed, and of which organisation that is.
 _IDS = ("assignment_id", "id", "deleted_id")
 _ORGANIZATIONS = ("org_id", "organization_id")
-_NO_CHANGES = {*_IDS, "request_id", "update_mask"}
+_NO_CHANGES = {*_IDS, "request_id", "update_mask", "etag"}
 _log = structlog.get_logger("peermentor_server")
 
 

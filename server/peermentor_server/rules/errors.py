@@ -12,6 +12,7 @@
     ├── PermissionMissing     PERMISSION_DENIED the credentials do not allow this method
     ├── OrganizationForbidden PERMISSION_DENIED nor this organisation
     ├── RequestIdReused       ALREADY_EXISTS    an id that has created something else
+    ├── EtagMismatch          ABORTED           somebody has changed it since the caller looked
     ├── Overloaded            RESOURCE_EXHAUSTED too many calls at once
     ├── DeadlineExceeded      DEADLINE_EXCEEDED the caller's own deadline has passed
     ├── DatabaseUnavailable   UNAVAILABLE       try again
@@ -42,6 +43,7 @@ class Kind(Enum):
     PERMISSION_DENIED = auto()
     NOT_FOUND = auto()
     ALREADY_EXISTS = auto()
+    ABORTED = auto()
     RESOURCE_EXHAUSTED = auto()
     DEADLINE_EXCEEDED = auto()
     UNAVAILABLE = auto()
@@ -180,6 +182,16 @@ class RequestIdReused(DomainError):
 
     def __init__(self) -> None:
         super().__init__("this request_id has been used with other content; choose a new one")
+
+
+class EtagMismatch(DomainError):
+    """A resource is in another state than its caller expects."""
+
+    kind = Kind.ABORTED
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self) -> None:
+        super().__init__("somebody has changed it since this etag was current; read it again")
 
 
 class Overloaded(DomainError):

@@ -27,7 +27,7 @@ from peermentor_server.rules import clock, ids
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
-from peermentor_server.services import callers, idempotency, messages
+from peermentor_server.services import callers, idempotency, messages, preconditions
 from peermentor_server.services.validation import Check, Checks
 from peermentor_server.storage import assignments, contacts, idempotency_keys, summaries
 from peermentor_server.storage.assignments import AssignmentRow, Contact
@@ -133,19 +133,22 @@ class AssignmentService(AssignmentServiceServicer):
         with Checks(request) as check:
             changes = check.changes(_CHANGES)
             write_id = idempotency.write_id(check, request, context)
+            expected = preconditions.read(check, request, context)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
             now = clock.stamp(self._clock)
-            row = assignments.change(connection, caller.wall, key, changes, now, write_id)
+            row = assignments.change(connection, caller.wall, key, changes, now, write_id, expected)
         return self._describe(row, request.assignment_id)
 
     def DeleteAssignment(
         self, request: DeleteAssignmentRequest, context: grpc.ServicerContext
     ) -> DeleteAssignmentResponse:
         caller = callers.principal(context)
+        with Checks(request) as check:
+            expected = preconditions.read(check, request, context)
         key = _key(request.assignment_id)
         with self._database.erase() as connection:
-            org_id = assignments.remove(connection, caller.wall, key)
+            org_id = assignments.remove(connection, caller.wall, key, expected)
         if org_id is None:
             raise AssignmentNotFound(request.assignment_id)
         callers.note_organization(context, org_id)
@@ -162,10 +165,13 @@ class AssignmentService(AssignmentServiceServicer):
                 request.only_if_later,
             )
             write_id = idempotency.write_id(check, request, context)
+            expected = preconditions.read(check, request, context)
         key = _key(request.assignment_id)
         with self._database.write() as connection:
             now = clock.stamp(self._clock)
-            row = assignments.record_contact(connection, caller.wall, key, contact, now, write_id)
+            row = assignments.record_contact(
+                connection, caller.wall, key, contact, now, write_id, expected
+            )
         return self._describe(row, request.assignment_id)
 
     def ListOverdueAssignments(

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from peermentor.v1.assignments_pb2 import Assignment, AssignmentSummary, Contact
 from peermentor.v1.pagination_pb2 import Pagination
 from peermentor.v1.templates_pb2 import Occurrence, RecurringTemplate
-from peermentor_server.rules import clock, ids
+from peermentor_server.rules import clock, etags, ids
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.storage.assignments import AssignmentRow
 from peermentor_server.storage.contacts import ContactRow
@@ -36,9 +36,12 @@ def assignment(message: Assignment, row: AssignmentRow, today: date) -> Assignme
     message.org_id = row.org_id
     message.status = _STATUS[row.status]
     message.start_date = row.start_date.isoformat()
+    days = None
     if row.last_contact_date is not None:
         _put(message.last_contact_date, row.last_contact_date)
-        message.days_since_contact.value = clock.days_between(row.last_contact_date, today)
+        days = clock.days_between(row.last_contact_date, today)
+        message.days_since_contact.value = days
+    message.etag = etags.render(row.state, days)
     if row.reminder_sent_at is not None:
         _put(message.reminder_sent_at, row.reminder_sent_at)
     if row.escalation_sent_at is not None:
@@ -64,6 +67,7 @@ def template(message: RecurringTemplate, row: TemplateRow) -> RecurringTemplate:
     message.time_zone = row.time_zone
     if row.excluded_dates:
         message.excluded_dates.extend(row.excluded_dates)
+    message.etag = etags.render(row.state)
     _put(message.created_at, row.created_at)
     _put(message.updated_at, row.updated_at)
     return message

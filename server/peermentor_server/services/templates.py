@@ -28,7 +28,7 @@ from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
 from peermentor_server.rules.principals import Principal
-from peermentor_server.services import callers, idempotency, messages
+from peermentor_server.services import callers, idempotency, messages, preconditions
 from peermentor_server.services.validation import Check, Checks
 from peermentor_server.storage import idempotency_keys, templates
 from peermentor_server.storage.engine.database import Database
@@ -116,18 +116,21 @@ class TemplateService(TemplateServiceServicer):
                 _fields(now, lambda rule: self._has_rule(caller, request.id, rule))
             )
             write_id = idempotency.write_id(check, request, context)
+            expected = preconditions.read(check, request, context)
         key = _key(request.id)
         with self._database.write() as connection:
-            row = templates.change(connection, caller.wall, key, changes, now, write_id)
+            row = templates.change(connection, caller.wall, key, changes, now, write_id, expected)
         return _describe(row, request.id)
 
     def DeleteTemplate(
         self, request: DeleteTemplateRequest, context: grpc.ServicerContext
     ) -> DeleteTemplateResponse:
         caller = callers.principal(context)
+        with Checks(request) as check:
+            expected = preconditions.read(check, request, context)
         key = _key(request.id)
         with self._database.write() as connection:
-            org_id = templates.remove(connection, caller.wall, key)
+            org_id = templates.remove(connection, caller.wall, key, expected)
         if org_id is None:
             raise TemplateNotFound(request.id)
         callers.note_organization(context, org_id)

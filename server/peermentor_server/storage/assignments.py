@@ -29,11 +29,12 @@ from sqlalchemy import (
     tuple_,
 )
 
+from peermentor_server.rules.etags import UNCONDITIONAL, Precondition
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.rules.principals import Wall
 from peermentor_server.storage import listing, upserts, walls
 from peermentor_server.storage.listing import AFTER_KEY, Form, Listing
-from peermentor_server.storage.recent_writes import Update, change_once
+from peermentor_server.storage.recent_writes import Update, change_once, find_to_change
 from peermentor_server.storage.tables import (
     ACTIVE,
     OPEN,
@@ -59,12 +60,20 @@ class AssignmentRow(NamedTuple):
     escalation_sent_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    version: int
     mentee_name: str
+    name_version: int
+
+    @property
+    def state(self) -> str:
+        """What each write moves, of the name too: for rules/etags."""
+        return f"{self.version}-{self.name_version}"
 
 
 _ROWS: Select[Any] = select(
     *(assignments.c[name] for name in AssignmentRow._fields if name in assignments.c),
     mentees.c.mentee_name,
+    mentees.c.name_version,
 ).select_from(assignments.join(mentees))
 _BY_KEY = _ROWS.where(assignments.c.id == bindparam("key"))
 # Whoever has waited for the row may find it in an organisation whose mentees were not there yet
@@ -129,7 +138,7 @@ def _naming(dialect: str, *, becomes_theirs: bool) -> Any:
     known = func.coalesce(func.nullif(mentees.c.mentee_name, ""), given)
     return statement.on_conflict_do_update(
         index_elements=["mentee_id", "org_id"],
-        set_={"mentee_name": given if becomes_theirs else known},
+        set_=upserts.renaming(given if becomes_theirs else known),
     )
 
 
@@ -173,11 +182,13 @@ def change(
     changes: Mapping[str, Any],
     now: datetime,
     write_id: str = "",
+    expected: Precondition = UNCONDITIONAL,
 ) -> AssignmentRow | None:
     """Change the named columns, `mentee_name` among them, and no others; None if not there.
 
     With the organisation, the mentee's name is that of the other one, or goes along if none is
-    known there. Once for each write_id, see storage/recent_writes.
+    known there. Once for each write_id, see storage/recent_writes. Raises EtagMismatch if the state
+    of the assignment is not the expected one.
     """
     if "org_id" in changes:
         wall.require(changes["org_id"])
@@ -187,6 +198,7 @@ def change(
 
     def name_first(before: AssignmentRow) -> Mapping[str, Any]:
         nonlocal former_org_id
+        expected.require(before.state)
         if concerns_mentee:
             former_org_id = before.org_id
             org_id, name = columns.get("org_id", before.org_id), changes.get("mentee_name")
@@ -212,12 +224,20 @@ def _named(connection: Connection, row: AssignmentRow) -> AssignmentRow:
     return AssignmentRow._make(connection.execute(_BY_KEY, {"key": row.id}).one())
 
 
-def remove(connection: Connection, wall: Wall, key: int) -> str | None:
+def remove(
+    connection: Connection, wall: Wall, key: int, expected: Precondition = UNCONDITIONAL
+) -> str | None:
     """Delete an assignment with its contacts, and the mentee with the last one.
 
-    Returns the organisation that it was of; None if it is not there.
+    Returns the organisation that it was of; None if it is not there. Raises EtagMismatch if its
+    state is not the expected one.
     """
     _lock_mentee_of(connection, key)
+    if expected.states:
+        present = find_to_change(connection, wall, _UPDATE, key)
+        if present is None:
+            return None
+        expected.require(present[0].state)
     theirs = walls.inside(wall, assignments.c.org_id)
     deleted = delete(assignments).where(assignments.c.id == key, *theirs)
     of_mentee = deleted.returning(assignments.c.org_id, assignments.c.mentee_id)
@@ -267,14 +287,17 @@ def record_contact(
     contact: Contact,
     now: datetime,
     write_id: str = "",
+    expected: Precondition = UNCONDITIONAL,
 ) -> AssignmentRow | None:
     """Set the last contact and keep it in the history; None if not there.
 
     A date later than the stored one begins a new cycle: nothing has been sent in it yet. Once for
-    each write_id, see storage/recent_writes.
+    each write_id, see storage/recent_writes. Raises EtagMismatch if the state of the assignment is
+    not the expected one.
     """
 
     def changes(before: AssignmentRow) -> Mapping[str, Any]:
+        expected.require(before.state)
         told = {"last_contact_date": contact.date}
         last = before.last_contact_date
         if last is None or last < contact.date:

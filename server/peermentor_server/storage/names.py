@@ -161,6 +161,6 @@ def _move(target: Connection, source: Table) -> None:
     target.execute(
         statement.on_conflict_do_update(
             index_elements=["mentee_id", "org_id"],
-            set_={"mentee_name": statement.excluded.mentee_name},
+            set_=upserts.renaming(statement.excluded.mentee_name),
         )
     )

@@ -66,24 +66,35 @@ def change_once(
     Returns the row as it is after this write, or None if there is none; and whether it has been
     changed now.
     """
-    found = connection.execute(statements.find, {"key": key}).one_or_none()
+    found = find_to_change(connection, wall, statements, key)
     if found is None:
         return None, False
-    *values, recent = found
-    before = statements.row_type._make(values)
-    if not wall.holds(getattr(before, statements.org_column)):
-        return None, False
+    before, version, recent = found
     if write_id and f"\n{write_id} " in recent:
         after, new = _after(write_id, recent, before, statements.table), {}
         # A repetition writes the row too, unchanged: with synchronous replication its commit
         # then waits for the standby, as that of the first attempt did.
     else:
-        new = {**changes(before), "updated_at": now}
+        new = {**changes(before), "updated_at": now, "version": version + 1}
         after = before._replace(**new)
         undo = {name: _as_json(getattr(before, name)) for name in new}
         recent = _still_known(recent, now) + _line(write_id, now, undo)
     connection.execute(statements.store, {**new, "recent_writes": recent, "key": key})
     return after, bool(new)
+
+
+def find_to_change(
+    connection: Connection, wall: Wall, statements: Update[Row], key: int
+) -> tuple[Row, int, str] | None:
+    """Lock a row; return it, its version and its recent writes, or None if there is none."""
+    found = connection.execute(statements.find, {"key": key}).one_or_none()
+    if found is None:
+        return None
+    *values, recent = found
+    row = statements.row_type._make(values)
+    if not wall.holds(getattr(row, statements.org_column)):
+        return None
+    return row, found.version, recent
 
 
 def _line(write_id: str, now: datetime, undo: Mapping[str, Any]) -> str:

@@ -108,6 +108,11 @@ def _instant(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, Instant, nullable=nullable)
 
 
+def _version(name: str = "version") -> Column[int]:
+    # Each write moves it: see rules/etags.
+    return Column(name, BigInteger, nullable=False, server_default=text("1"))
+
+
 def _recent_writes() -> Column[str]:
     # See storage/recent_writes.
     return _text("recent_writes", server_default=text("''"))
@@ -122,6 +127,7 @@ mentees = Table(
     _text("mentee_id", primary_key=True),
     _text("org_id", primary_key=True),
     _text("mentee_name"),
+    _version("name_version"),
 )
 
 assignments = Table(
@@ -139,6 +145,7 @@ assignments = Table(
     _instant("escalation_sent_at", nullable=True),
     _instant("created_at"),
     _instant("updated_at"),
+    _version(),
     _recent_writes(),
     ForeignKeyConstraint(["mentee_id", "org_id"], [mentees.c.mentee_id, mentees.c.org_id]),
     CheckConstraint("status IN ('active', 'paused', 'completed', 'cancelled')", name="status"),
@@ -230,6 +237,7 @@ templates = Table(
     Column("excluded_dates", Days, nullable=False),
     _instant("created_at"),
     _instant("updated_at"),
+    _version(),
     _recent_writes(),
     CheckConstraint("duration_minutes > 0", name="duration_minutes"),
     sqlite_autoincrement=True,

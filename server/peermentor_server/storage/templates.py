@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
+from peermentor_server.rules.etags import UNCONDITIONAL, Precondition
 from peermentor_server.rules.pages import Page
 from peermentor_server.rules.principals import Wall
 from peermentor_server.storage import listing, walls
 from peermentor_server.storage.listing import Form, Listing
-from peermentor_server.storage.recent_writes import Update, change_once
+from peermentor_server.storage.recent_writes import Update, change_once, find_to_change
 from peermentor_server.storage.tables import templates
 from peermentor_server.storage.unseen import Unseen
 
@@ -37,6 +38,12 @@ class TemplateRow(NamedTuple):
     excluded_dates: list[str]
     created_at: datetime
     updated_at: datetime
+    version: int
+
+    @property
+    def state(self) -> str:
+        """What each write moves: for rules/etags."""
+        return str(self.version)
 
 
 _COLUMNS = [templates.c[name] for name in TemplateRow._fields]
@@ -70,21 +77,36 @@ def change(
     changes: Mapping[str, Any],
     now: datetime,
     write_id: str = "",
+    expected: Precondition = UNCONDITIONAL,
 ) -> TemplateRow | None:
     """Change the named columns and no others; None if the template is not there.
 
-    Once for each write_id, see storage/recent_writes.
+    Once for each write_id, see storage/recent_writes. Raises EtagMismatch if the state of the
+    template is not the expected one.
     """
+
+    def checked(before: TemplateRow) -> Mapping[str, Any]:
+        expected.require(before.state)
+        return changes
+
     if "organization_id" in changes:
         wall.require(changes["organization_id"])
-    row, _ = change_once(
-        connection, wall, _UPDATE, key, lambda _: changes, write_id=write_id, now=now
-    )
+    row, _ = change_once(connection, wall, _UPDATE, key, checked, write_id=write_id, now=now)
     return row
 
 
-def remove(connection: Connection, wall: Wall, key: int) -> str | None:
-    """Delete a template; return the organisation that it was of, None if it is not there."""
+def remove(
+    connection: Connection, wall: Wall, key: int, expected: Precondition = UNCONDITIONAL
+) -> str | None:
+    """Delete a template; return the organisation that it was of, None if it is not there.
+
+    Raises EtagMismatch if its state is not the expected one.
+    """
+    if expected.states:
+        present = find_to_change(connection, wall, _UPDATE, key)
+        if present is None:
+            return None
+        expected.require(present[0].state)
     theirs = walls.inside(wall, templates.c.organization_id)
     deleted = delete(templates).where(templates.c.id == key, *theirs)
     of_organization = deleted.returning(templates.c.organization_id)

@@ -54,6 +54,13 @@ class Kind:
         """Return where the values of this column are."""
         return self.columns.index(column)
 
+    def are_same(self, some: Values, others: Values) -> bool:
+        """Tell whether two rows hold the same. A name may have come to each by other ways."""
+        if some == others:
+            return True
+        pairs = zip(self.columns, some, others, strict=True)
+        return all(one == other for name, one, other in pairs if name != "name_version")
+
     def select(self, source: FromClause) -> Select[Any]:
         """Return the query for all rows of its table, or of a join with that."""
         return select(*(self.table.c[name] for name in self.columns)).select_from(source)
@@ -139,13 +146,13 @@ def _rows_of(kind: Kind, connection: Connection, wall: Wall) -> Iterator[tuple[K
 def states(connection: Connection, batch: Sequence[tuple[Kind, Values]]) -> list[State]:
     """Compare each of these rows with what is there, whosever that is."""
     there = {kind: _stored(connection, kind, told) for kind, told in _by_kind(batch)}
-    return [_state(there[kind].get(kind.key_of(values)), values) for kind, values in batch]
+    return [_state(kind, there[kind].get(kind.key_of(values)), values) for kind, values in batch]
 
 
-def _state(stored: Values | None, values: Values) -> State:
+def _state(kind: Kind, stored: Values | None, values: Values) -> State:
     if stored is None:
         return State.NEW
-    return State.KNOWN if stored == values else State.DIFFERENT
+    return State.KNOWN if kind.are_same(stored, values) else State.DIFFERENT
 
 
 def _stored(connection: Connection, kind: Kind, told: Sequence[Values]) -> Mapping[Values, Values]:
@@ -175,7 +182,8 @@ def store(connection: Connection, wall: Wall, batch: Sequence[tuple[Kind, Values
 def _refuse_different(connection: Connection, kind: Kind, told: Sequence[Values]) -> None:
     there = _stored(connection, kind, told)
     for values in told:
-        if there.get(kind.key_of(values)) != values:
+        stored = there.get(kind.key_of(values))
+        if stored is None or not kind.are_same(stored, values):
             raise Differs(kind, values)
 
 

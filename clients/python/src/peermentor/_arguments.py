@@ -31,6 +31,9 @@ UNSET: Final = Unset.UNSET
 """The default of arguments: nothing is said about this field."""
 
 
+_ETAG = "etag"
+"""Which state of the resource the caller knows: in a request it is nothing that is changed."""
+
 _KINDS = {Field.CPPTYPE_BOOL: bool, Field.CPPTYPE_INT32: int, Field.CPPTYPE_INT64: int}
 
 
@@ -48,10 +51,12 @@ def fill(
     known = request.DESCRIPTOR.fields_by_name
     given = {name: value for name, value in fields.items() if value is not UNSET}
     if "update_mask" in known:
-        request.update_mask.paths.extend(given)  # type: ignore[attr-defined]
+        changed = [name for name in given if name != _ETAG]
+        request.update_mask.paths.extend(changed)  # type: ignore[attr-defined]
     none_says_nothing = "page_token" in known or "update_mask" in known
+    can_be_none = given.keys() - {_ETAG} if none_says_nothing else set()
     for name, value in {**identity, **given}.items():
-        if value is None and name in given and none_says_nothing:
+        if value is None and name in can_be_none:
             continue
         try:
             _put(request, known[name], texts[name](value) if name in texts else value)

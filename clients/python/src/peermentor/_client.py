@@ -52,6 +52,10 @@ class Assignments(Resource[Connection]):
       with the same key is stored once. The repeated call has the same answer as the first, even
       if others have changed the resource since. A key is 1 to 64 printable ASCII characters
       without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+      or a delete that names the etag which its caller knows is made only if nobody has written to
+      the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+      whatever others have written.
     """
 
     def list(
@@ -227,6 +231,7 @@ class Assignments(Resource[Connection]):
         mentee_name: str | Unset = UNSET,
         reminder_sent_at: datetime | None | Unset = UNSET,
         escalation_sent_at: datetime | None | Unset = UNSET,
+        etag: str | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -234,7 +239,8 @@ class Assignments(Resource[Connection]):
         """Changes the fields that the request names and leaves the others as they are. Two callers
         that change different fields never undo each other's changes.
 
-        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH).
 
         Arguments:
             assignment_id: The assignment.
@@ -247,6 +253,9 @@ class Assignments(Resource[Connection]):
                 at most 200 characters. An empty text clears it; any other must not be blank.
             reminder_sent_at: When the reminder of this cycle went out. None clears it.
             escalation_sent_at: When the escalation of this cycle went out. None clears it.
+            etag: The `etag` of the assignment as the caller knows it. If somebody has changed it since, this call
+                fails with ABORTED (ETAG_MISMATCH). That only the day has passed since does not count. Absent:
+                whatever others have changed. `If-Match`, an HTTP header, does the same as the field.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -271,6 +280,7 @@ class Assignments(Resource[Connection]):
                 "mentee_name": mentee_name,
                 "reminder_sent_at": reminder_sent_at,
                 "escalation_sent_at": escalation_sent_at,
+                "etag": etag,
             },
             {"start_date": day},
         )
@@ -280,6 +290,7 @@ class Assignments(Resource[Connection]):
         self,
         assignment_id: str,
         *,
+        etag: str | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -287,10 +298,13 @@ class Assignments(Resource[Connection]):
         """Deletes an assignment and its contact history. When it was the mentee's last assignment in
         the organization, the mentee's name is deleted too, because nothing needs it any more.
 
-        Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
 
         Arguments:
             assignment_id: The assignment.
+            etag: The `etag` of the assignment as the caller knows it. If somebody has changed it since, this call
+                fails with ABORTED (ETAG_MISMATCH). That only the day has passed since does not count. Absent:
+                whatever others have changed. `If-Match`, an HTTP header, does the same as the field.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: not at all.
@@ -306,7 +320,9 @@ class Assignments(Resource[Connection]):
         request = fill(
             assignments_pb2.DeleteAssignmentRequest(),
             {"assignment_id": assignment_id},
-            {},
+            {
+                "etag": etag,
+            },
             {},
         )
         self._connection.send(call, request)
@@ -318,6 +334,7 @@ class Assignments(Resource[Connection]):
         contact_date: datetime,
         contact_type: str | Unset = UNSET,
         only_if_later: bool | Unset = UNSET,
+        etag: str | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -331,7 +348,7 @@ class Assignments(Resource[Connection]):
         The same date and type again, with no other contact in between, is a repetition. The
         history keeps it once.
 
-        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
 
         Arguments:
             assignment_id: The assignment.
@@ -342,6 +359,9 @@ class Assignments(Resource[Connection]):
                 `contact_date` is later; otherwise this contact only goes into the history. The answer
                 shows the resulting `last_contact_date`. Default: false, which always stores this contact
                 as the last one.
+            etag: The `etag` of the assignment as the caller knows it. If somebody has changed it since, this call
+                fails with ABORTED (ETAG_MISMATCH). That only the day has passed since does not count. Absent:
+                whatever others have changed. `If-Match`, an HTTP header, does the same as the field.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -361,6 +381,7 @@ class Assignments(Resource[Connection]):
                 "contact_date": contact_date,
                 "contact_type": contact_type,
                 "only_if_later": only_if_later,
+                "etag": etag,
             },
             {},
         )
@@ -549,7 +570,7 @@ class Templates(Resource[Connection]):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     def list(
@@ -737,6 +758,7 @@ class Templates(Resource[Connection]):
         starts_on: str | date | Unset = UNSET,
         time_zone: str | Unset = UNSET,
         excluded_dates: Sequence[str | date] | Unset = UNSET,
+        etag: str | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
@@ -744,7 +766,8 @@ class Templates(Resource[Connection]):
         """Changes the fields that the request names and leaves the others as they are. Two callers
         that change different fields never undo each other's changes.
 
-        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH).
 
         Arguments:
             id: The template.
@@ -760,6 +783,9 @@ class Templates(Resource[Connection]):
             starts_on: The day from which it recurs, `YYYY-MM-DD`.
             time_zone: The time zone of the rule's days and times of day.
             excluded_dates: The days on which it does not take place; this list replaces the stored one. An empty list clears it.
+            etag: The `etag` of the template as the caller knows it. If somebody has changed it since, this call
+                fails with ABORTED (ETAG_MISMATCH). Absent: whatever others have changed. `If-Match`, an HTTP
+                header, does the same as the field.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: the client's.
@@ -788,6 +814,7 @@ class Templates(Resource[Connection]):
                 "starts_on": starts_on,
                 "time_zone": time_zone,
                 "excluded_dates": excluded_dates,
+                "etag": etag,
             },
             {"starts_on": day, "excluded_dates": days},
         )
@@ -797,16 +824,20 @@ class Templates(Resource[Connection]):
         self,
         id: str,
         *,
+        etag: str | Unset = UNSET,
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
         retries: int | None = None,
     ) -> None:
         """Deletes a template.
 
-        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
 
         Arguments:
             id: The template.
+            etag: The `etag` of the template as the caller knows it. If somebody has changed it since, this call
+                fails with ABORTED (ETAG_MISMATCH). Absent: whatever others have changed. `If-Match`, an HTTP
+                header, does the same as the field.
             timeout: Seconds that the call may take with its repetitions. Default: the client's.
             metadata: More headers for the call, over those of the client.
             retries: How often the call is repeated at most. Default: not at all.
@@ -822,7 +853,9 @@ class Templates(Resource[Connection]):
         request = fill(
             templates_pb2.DeleteTemplateRequest(),
             {"id": id},
-            {},
+            {
+                "etag": etag,
+            },
             {},
         )
         self._connection.send(call, request)

@@ -91,6 +91,10 @@ class ErrorReason(StrEnum):
     """RESOURCE_EXHAUSTED: too many calls without valid credentials came from this address. The
     accompanying google.rpc.RetryInfo says when to try again. Valid credentials are not affected.
     """
+    ETAG_MISMATCH = "ETAG_MISMATCH"
+    """ABORTED: somebody has changed the resource since the `etag` of the request was current. Read
+    it again, and decide anew.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,10 @@ class Assignment(Model):
     """Who is mentored."""
     start_date: date
     """The first day, as `YYYY-MM-DD`."""
+    etag: str
+    """Changes whenever anything above does: with each write, with the mentee's name, and from day to
+    day with `days_since_contact`. Its form may change; the quotes are part of it.
+    """
 
     @classmethod
     def from_message(cls, message: assignments_pb2.Assignment) -> Self:
@@ -150,6 +158,7 @@ class Assignment(Model):
             updated_at=_reading.present(message, "updated_at", _reading.instant),
             mentee_id=message.mentee_id,
             start_date=_reading.day("start_date", message.start_date),
+            etag=message.etag,
         )
 
 
@@ -255,6 +264,8 @@ class RecurringTemplate(Model):
     """The time zone of the rule's days and times of day, by its IANA name: `Europe/Oslo`."""
     excluded_dates: tuple[date, ...]
     """The days on which it does not take place, though the rule names them, in the order given."""
+    etag: str
+    """Changes with each write. Its form may change; the quotes are part of it."""
 
     @classmethod
     def from_message(cls, message: templates_pb2.RecurringTemplate) -> Self:
@@ -278,6 +289,7 @@ class RecurringTemplate(Model):
             excluded_dates=tuple(
                 _reading.day("excluded_dates", each) for each in message.excluded_dates
             ),
+            etag=message.etag,
         )
 
 

@@ -106,6 +106,7 @@ class Assignment(Message):
     UPDATED_AT_FIELD_NUMBER: int
     MENTEE_ID_FIELD_NUMBER: int
     START_DATE_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     assignment_id: str
     """`asgn_` and a number of at least three digits, given by the server: `asgn_001`.
     Never used twice.
@@ -124,6 +125,10 @@ class Assignment(Message):
     """Who is mentored."""
     start_date: str
     """The first day, as `YYYY-MM-DD`."""
+    etag: str
+    """Changes whenever anything above does: with each write, with the mentee's name, and from day to
+    day with `days_since_contact`. Its form may change; the quotes are part of it.
+    """
     @property
     def last_contact_date(self) -> Timestamp:
         """The last contact of mentor and mentee. Null: there was none."""
@@ -165,6 +170,7 @@ class Assignment(Message):
         updated_at: Timestamp | None = ...,
         mentee_id: str = ...,
         start_date: str = ...,
+        etag: str = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -196,6 +202,8 @@ class Assignment(Message):
             b"days_since_contact",
             "escalation_sent_at",
             b"escalation_sent_at",
+            "etag",
+            b"etag",
             "last_contact_date",
             b"last_contact_date",
             "mentee_id",
@@ -631,6 +639,7 @@ class UpdateAssignmentRequest(Message):
     REMINDER_SENT_AT_FIELD_NUMBER: int
     ESCALATION_SENT_AT_FIELD_NUMBER: int
     UPDATE_MASK_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     assignment_id: str
     """The assignment."""
     status: Assignment.Status.ValueType
@@ -646,6 +655,11 @@ class UpdateAssignmentRequest(Message):
     mentee_name: str
     """Sets the name of this mentee, also on the mentee's other assignments in the organization;
     at most 200 characters. An empty text clears it; any other must not be blank.
+    """
+    etag: str
+    """The `etag` of the assignment as the caller knows it. If somebody has changed it since, this call
+    fails with ABORTED (ETAG_MISMATCH). That only the day has passed since does not count. Absent:
+    whatever others have changed. `If-Match`, an HTTP header, does the same as the field.
     """
     @property
     def reminder_sent_at(self) -> Timestamp:
@@ -680,6 +694,7 @@ class UpdateAssignmentRequest(Message):
         reminder_sent_at: Timestamp | None = ...,
         escalation_sent_at: Timestamp | None = ...,
         update_mask: FieldMask | None = ...,
+        etag: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -688,6 +703,8 @@ class UpdateAssignmentRequest(Message):
             b"_assignment_id",
             "_coordinator_id",
             b"_coordinator_id",
+            "_etag",
+            b"_etag",
             "_mentee_name",
             b"_mentee_name",
             "_org_id",
@@ -704,6 +721,8 @@ class UpdateAssignmentRequest(Message):
             b"coordinator_id",
             "escalation_sent_at",
             b"escalation_sent_at",
+            "etag",
+            b"etag",
             "mentee_name",
             b"mentee_name",
             "org_id",
@@ -727,6 +746,8 @@ class UpdateAssignmentRequest(Message):
             b"_assignment_id",
             "_coordinator_id",
             b"_coordinator_id",
+            "_etag",
+            b"_etag",
             "_mentee_name",
             b"_mentee_name",
             "_org_id",
@@ -743,6 +764,8 @@ class UpdateAssignmentRequest(Message):
             b"coordinator_id",
             "escalation_sent_at",
             b"escalation_sent_at",
+            "etag",
+            b"etag",
             "mentee_name",
             b"mentee_name",
             "org_id",
@@ -767,6 +790,8 @@ class UpdateAssignmentRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_coordinator_id", b"_coordinator_id"]
     ) -> Literal["coordinator_id"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_etag", b"_etag"]) -> Literal["etag"] | None: ...
     @overload
     def WhichOneof(
         self, oneof_group: Literal["_mentee_name", b"_mentee_name"]
@@ -795,24 +820,52 @@ class DeleteAssignmentRequest(Message):
     DESCRIPTOR: Descriptor
 
     ASSIGNMENT_ID_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     assignment_id: str
     """The assignment."""
+    etag: str
+    """The `etag` of the assignment as the caller knows it. If somebody has changed it since, this call
+    fails with ABORTED (ETAG_MISMATCH). That only the day has passed since does not count. Absent:
+    whatever others have changed. `If-Match`, an HTTP header, does the same as the field.
+    """
     def __init__(
         self,
         *,
         assignment_id: str | None = ...,
+        etag: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
-        field_name: Literal["_assignment_id", b"_assignment_id", "assignment_id", b"assignment_id"],
+        field_name: Literal[
+            "_assignment_id",
+            b"_assignment_id",
+            "_etag",
+            b"_etag",
+            "assignment_id",
+            b"assignment_id",
+            "etag",
+            b"etag",
+        ],
     ) -> bool: ...
     def ClearField(
         self,
-        field_name: Literal["_assignment_id", b"_assignment_id", "assignment_id", b"assignment_id"],
+        field_name: Literal[
+            "_assignment_id",
+            b"_assignment_id",
+            "_etag",
+            b"_etag",
+            "assignment_id",
+            b"assignment_id",
+            "etag",
+            b"etag",
+        ],
     ) -> None: ...
+    @overload
     def WhichOneof(
         self, oneof_group: Literal["_assignment_id", b"_assignment_id"]
     ) -> Literal["assignment_id"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_etag", b"_etag"]) -> Literal["etag"] | None: ...
 
 @final
 class DeleteAssignmentResponse(Message):
@@ -846,6 +899,7 @@ class UpdateLastContactRequest(Message):
     CONTACT_DATE_FIELD_NUMBER: int
     CONTACT_TYPE_FIELD_NUMBER: int
     ONLY_IF_LATER_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     assignment_id: str
     """The assignment."""
     contact_type: str
@@ -858,6 +912,11 @@ class UpdateLastContactRequest(Message):
     shows the resulting `last_contact_date`. Default: false, which always stores this contact
     as the last one.
     """
+    etag: str
+    """The `etag` of the assignment as the caller knows it. If somebody has changed it since, this call
+    fails with ABORTED (ETAG_MISMATCH). That only the day has passed since does not count. Absent:
+    whatever others have changed. `If-Match`, an HTTP header, does the same as the field.
+    """
     @property
     def contact_date(self) -> Timestamp:
         """When the contact took place. Required; at most 5 minutes in the future."""
@@ -869,6 +928,7 @@ class UpdateLastContactRequest(Message):
         contact_date: Timestamp | None = ...,
         contact_type: str | None = ...,
         only_if_later: bool | None = ...,
+        etag: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -877,6 +937,8 @@ class UpdateLastContactRequest(Message):
             b"_assignment_id",
             "_contact_type",
             b"_contact_type",
+            "_etag",
+            b"_etag",
             "_only_if_later",
             b"_only_if_later",
             "assignment_id",
@@ -885,6 +947,8 @@ class UpdateLastContactRequest(Message):
             b"contact_date",
             "contact_type",
             b"contact_type",
+            "etag",
+            b"etag",
             "only_if_later",
             b"only_if_later",
         ],
@@ -896,6 +960,8 @@ class UpdateLastContactRequest(Message):
             b"_assignment_id",
             "_contact_type",
             b"_contact_type",
+            "_etag",
+            b"_etag",
             "_only_if_later",
             b"_only_if_later",
             "assignment_id",
@@ -904,6 +970,8 @@ class UpdateLastContactRequest(Message):
             b"contact_date",
             "contact_type",
             b"contact_type",
+            "etag",
+            b"etag",
             "only_if_later",
             b"only_if_later",
         ],
@@ -916,6 +984,8 @@ class UpdateLastContactRequest(Message):
     def WhichOneof(
         self, oneof_group: Literal["_contact_type", b"_contact_type"]
     ) -> Literal["contact_type"] | None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_etag", b"_etag"]) -> Literal["etag"] | None: ...
     @overload
     def WhichOneof(
         self, oneof_group: Literal["_only_if_later", b"_only_if_later"]

@@ -58,6 +58,10 @@ class AssignmentServiceStub(object):
     with the same key is stored once. The repeated call has the same answer as the first, even
     if others have changed the resource since. A key is 1 to 64 printable ASCII characters
     without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+    or a delete that names the etag which its caller knows is made only if nobody has written to
+    the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+    whatever others have written.
     """
 
     def __init__(self, channel):
@@ -151,6 +155,10 @@ class AssignmentServiceServicer(object):
     with the same key is stored once. The repeated call has the same answer as the first, even
     if others have changed the resource since. A key is 1 to 64 printable ASCII characters
     without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+    or a delete that names the etag which its caller knows is made only if nobody has written to
+    the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+    whatever others have written.
     """
 
     def ListAssignments(self, request, context):
@@ -186,7 +194,8 @@ class AssignmentServiceServicer(object):
         """Changes the fields that the request names and leaves the others as they are. Two callers
         that change different fields never undo each other's changes.
 
-        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details("Method not implemented!")
@@ -196,7 +205,7 @@ class AssignmentServiceServicer(object):
         """Deletes an assignment and its contact history. When it was the mentee's last assignment in
         the organization, the mentee's name is deleted too, because nothing needs it any more.
 
-        Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details("Method not implemented!")
@@ -212,7 +221,7 @@ class AssignmentServiceServicer(object):
         The same date and type again, with no other contact in between, is a repetition. The
         history keeps it once.
 
-        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details("Method not implemented!")
@@ -335,6 +344,10 @@ class AssignmentService(object):
     with the same key is stored once. The repeated call has the same answer as the first, even
     if others have changed the resource since. A key is 1 to 64 printable ASCII characters
     without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+    or a delete that names the etag which its caller knows is made only if nobody has written to
+    the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+    whatever others have written.
     """
 
     @staticmethod

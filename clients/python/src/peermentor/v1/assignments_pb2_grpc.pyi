@@ -49,6 +49,10 @@ class AssignmentServiceStub:
       with the same key is stored once. The repeated call has the same answer as the first, even
       if others have changed the resource since. A key is 1 to 64 printable ASCII characters
       without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+      or a delete that names the etag which its caller knows is made only if nobody has written to
+      the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+      whatever others have written.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -88,7 +92,8 @@ class AssignmentServiceStub:
     """Changes the fields that the request names and leaves the others as they are. Two callers
     that change different fields never undo each other's changes.
 
-    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND);
+    ABORTED (ETAG_MISMATCH).
     """
 
     DeleteAssignment: grpc.UnaryUnaryMultiCallable[
@@ -98,7 +103,7 @@ class AssignmentServiceStub:
     """Deletes an assignment and its contact history. When it was the mentee's last assignment in
     the organization, the mentee's name is deleted too, because nothing needs it any more.
 
-    Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
     UpdateLastContact: grpc.UnaryUnaryMultiCallable[
@@ -114,7 +119,7 @@ class AssignmentServiceStub:
     The same date and type again, with no other contact in between, is a repetition. The
     history keeps it once.
 
-    Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
     ListOverdueAssignments: grpc.UnaryUnaryMultiCallable[
@@ -177,6 +182,10 @@ class AssignmentServiceAsyncStub:
       with the same key is stored once. The repeated call has the same answer as the first, even
       if others have changed the resource since. A key is 1 to 64 printable ASCII characters
       without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+      or a delete that names the etag which its caller knows is made only if nobody has written to
+      the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+      whatever others have written.
     """
 
     ListAssignments: grpc.aio.UnaryUnaryMultiCallable[
@@ -215,7 +224,8 @@ class AssignmentServiceAsyncStub:
     """Changes the fields that the request names and leaves the others as they are. Two callers
     that change different fields never undo each other's changes.
 
-    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND);
+    ABORTED (ETAG_MISMATCH).
     """
 
     DeleteAssignment: grpc.aio.UnaryUnaryMultiCallable[
@@ -225,7 +235,7 @@ class AssignmentServiceAsyncStub:
     """Deletes an assignment and its contact history. When it was the mentee's last assignment in
     the organization, the mentee's name is deleted too, because nothing needs it any more.
 
-    Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
     UpdateLastContact: grpc.aio.UnaryUnaryMultiCallable[
@@ -241,7 +251,7 @@ class AssignmentServiceAsyncStub:
     The same date and type again, with no other contact in between, is a repetition. The
     history keeps it once.
 
-    Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
     ListOverdueAssignments: grpc.aio.UnaryUnaryMultiCallable[
@@ -304,6 +314,10 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
       with the same key is stored once. The repeated call has the same answer as the first, even
       if others have changed the resource since. A key is 1 to 64 printable ASCII characters
       without spaces.
+    - A resource has an `etag`, as of HTTP, which changes with all that its answer shows. An update
+      or a delete that names the etag which its caller knows is made only if nobody has written to
+      the resource since; otherwise it fails with ABORTED (ETAG_MISMATCH). Without an etag it is made
+      whatever others have written.
     """
 
     @abc.abstractmethod
@@ -362,7 +376,8 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         """Changes the fields that the request names and leaves the others as they are. Two callers
         that change different fields never undo each other's changes.
 
-        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (ASSIGNMENT_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH).
         """
 
     @abc.abstractmethod
@@ -377,7 +392,7 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         """Deletes an assignment and its contact history. When it was the mentee's last assignment in
         the organization, the mentee's name is deleted too, because nothing needs it any more.
 
-        Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
 
     @abc.abstractmethod
@@ -398,7 +413,7 @@ class AssignmentServiceServicer(metaclass=abc.ABCMeta):
         The same date and type again, with no other contact in between, is a repetition. The
         history keeps it once.
 
-        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT; NOT_FOUND (ASSIGNMENT_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
 
     @abc.abstractmethod

@@ -72,6 +72,10 @@ class _ErrorReasonEnumTypeWrapper(_EnumTypeWrapper[_ErrorReason.ValueType], type
     """RESOURCE_EXHAUSTED: too many calls without valid credentials came from this address. The
     accompanying google.rpc.RetryInfo says when to try again. Valid credentials are not affected.
     """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 15
+    """ABORTED: somebody has changed the resource since the `etag` of the request was current. Read
+    it again, and decide anew.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The stable reasons of errors. The google.rpc.ErrorInfo of an error carries one of them,
@@ -116,4 +120,8 @@ ERROR_REASON_ORGANIZATION_FORBIDDEN: ErrorReason.ValueType  # 13
 ERROR_REASON_TOO_MANY_ATTEMPTS: ErrorReason.ValueType  # 14
 """RESOURCE_EXHAUSTED: too many calls without valid credentials came from this address. The
 accompanying google.rpc.RetryInfo says when to try again. Valid credentials are not affected.
+"""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 15
+"""ABORTED: somebody has changed the resource since the `etag` of the request was current. Read
+it again, and decide anew.
 """

@@ -104,6 +104,8 @@ class _TextFormatEnumTypeWrapper(_EnumTypeWrapper[_TextFormat.ValueType], type):
     """One RRULE of RFC 5545."""
     TEXT_FORMAT_TIME_ZONE: _TextFormat.ValueType  # 12
     """The IANA name of a time zone, such as `Europe/Oslo`."""
+    TEXT_FORMAT_ETAGS: _TextFormat.ValueType  # 20
+    """One etag of HTTP or more, of which one is to be current; `*` stands for each."""
 
 class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
     """What a text can stand for."""
@@ -134,6 +136,8 @@ TEXT_FORMAT_RECURRENCE_RULE: TextFormat.ValueType  # 11
 """One RRULE of RFC 5545."""
 TEXT_FORMAT_TIME_ZONE: TextFormat.ValueType  # 12
 """The IANA name of a time zone, such as `Europe/Oslo`."""
+TEXT_FORMAT_ETAGS: TextFormat.ValueType  # 20
+"""One etag of HTTP or more, of which one is to be current; `*` stands for each."""
 
 @final
 class Access(Message):

@@ -62,6 +62,7 @@ class RecurringTemplate(Message):
     STARTS_ON_FIELD_NUMBER: int
     TIME_ZONE_FIELD_NUMBER: int
     EXCLUDED_DATES_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     id: str
     """`rt-` and a number of at least three digits, given by the server: `rt-001`. Never
     used twice.
@@ -88,6 +89,8 @@ class RecurringTemplate(Message):
     """
     time_zone: str
     """The time zone of the rule's days and times of day, by its IANA name: `Europe/Oslo`."""
+    etag: str
+    """Changes with each write. Its form may change; the quotes are part of it."""
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part, in the order given."""
@@ -122,6 +125,7 @@ class RecurringTemplate(Message):
         starts_on: str = ...,
         time_zone: str = ...,
         excluded_dates: Iterable[str] | None = ...,
+        etag: str = ...,
     ) -> None: ...
     def HasField(
         self, field_name: Literal["created_at", b"created_at", "updated_at", b"updated_at"]
@@ -137,6 +141,8 @@ class RecurringTemplate(Message):
             b"created_at",
             "duration_minutes",
             b"duration_minutes",
+            "etag",
+            b"etag",
             "excluded_dates",
             b"excluded_dates",
             "id",
@@ -567,6 +573,7 @@ class UpdateTemplateRequest(Message):
     STARTS_ON_FIELD_NUMBER: int
     TIME_ZONE_FIELD_NUMBER: int
     EXCLUDED_DATES_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     id: str
     """The template."""
     coordinator_id: str
@@ -589,6 +596,11 @@ class UpdateTemplateRequest(Message):
     """The day from which it recurs, `YYYY-MM-DD`."""
     time_zone: str
     """The time zone of the rule's days and times of day."""
+    etag: str
+    """The `etag` of the template as the caller knows it. If somebody has changed it since, this call
+    fails with ABORTED (ETAG_MISMATCH). Absent: whatever others have changed. `If-Match`, an HTTP
+    header, does the same as the field.
+    """
     @property
     def mentor_ids(self) -> RepeatedScalarFieldContainer[str]:
         """The mentors who take part; this list replaces the stored one. An empty list counts as
@@ -625,6 +637,7 @@ class UpdateTemplateRequest(Message):
         starts_on: str | None = ...,
         time_zone: str | None = ...,
         excluded_dates: Iterable[str] | None = ...,
+        etag: str | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -635,6 +648,8 @@ class UpdateTemplateRequest(Message):
             b"_coordinator_id",
             "_duration_minutes",
             b"_duration_minutes",
+            "_etag",
+            b"_etag",
             "_id",
             b"_id",
             "_is_active",
@@ -657,6 +672,8 @@ class UpdateTemplateRequest(Message):
             b"coordinator_id",
             "duration_minutes",
             b"duration_minutes",
+            "etag",
+            b"etag",
             "id",
             b"id",
             "is_active",
@@ -686,6 +703,8 @@ class UpdateTemplateRequest(Message):
             b"_coordinator_id",
             "_duration_minutes",
             b"_duration_minutes",
+            "_etag",
+            b"_etag",
             "_id",
             b"_id",
             "_is_active",
@@ -708,6 +727,8 @@ class UpdateTemplateRequest(Message):
             b"coordinator_id",
             "duration_minutes",
             b"duration_minutes",
+            "etag",
+            b"etag",
             "excluded_dates",
             b"excluded_dates",
             "id",
@@ -745,6 +766,8 @@ class UpdateTemplateRequest(Message):
         self, oneof_group: Literal["_duration_minutes", b"_duration_minutes"]
     ) -> Literal["duration_minutes"] | None: ...
     @overload
+    def WhichOneof(self, oneof_group: Literal["_etag", b"_etag"]) -> Literal["etag"] | None: ...
+    @overload
     def WhichOneof(self, oneof_group: Literal["_id", b"_id"]) -> Literal["id"] | None: ...
     @overload
     def WhichOneof(
@@ -780,15 +803,29 @@ class DeleteTemplateRequest(Message):
     DESCRIPTOR: Descriptor
 
     ID_FIELD_NUMBER: int
+    ETAG_FIELD_NUMBER: int
     id: str
     """The template."""
+    etag: str
+    """The `etag` of the template as the caller knows it. If somebody has changed it since, this call
+    fails with ABORTED (ETAG_MISMATCH). Absent: whatever others have changed. `If-Match`, an HTTP
+    header, does the same as the field.
+    """
     def __init__(
         self,
         *,
         id: str | None = ...,
+        etag: str | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["_id", b"_id", "id", b"id"]) -> bool: ...
-    def ClearField(self, field_name: Literal["_id", b"_id", "id", b"id"]) -> None: ...
+    def HasField(
+        self, field_name: Literal["_etag", b"_etag", "_id", b"_id", "etag", b"etag", "id", b"id"]
+    ) -> bool: ...
+    def ClearField(
+        self, field_name: Literal["_etag", b"_etag", "_id", b"_id", "etag", b"etag", "id", b"id"]
+    ) -> None: ...
+    @overload
+    def WhichOneof(self, oneof_group: Literal["_etag", b"_etag"]) -> Literal["etag"] | None: ...
+    @overload
     def WhichOneof(self, oneof_group: Literal["_id", b"_id"]) -> Literal["id"] | None: ...
 
 @final

@@ -33,7 +33,7 @@ class TemplateServiceStub(object):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     def __init__(self, channel):
@@ -96,7 +96,7 @@ class TemplateServiceServicer(object):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     def ListTemplates(self, request, context):
@@ -131,7 +131,8 @@ class TemplateServiceServicer(object):
         """Changes the fields that the request names and leaves the others as they are. Two callers
         that change different fields never undo each other's changes.
 
-        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details("Method not implemented!")
@@ -140,7 +141,7 @@ class TemplateServiceServicer(object):
     def DeleteTemplate(self, request, context):
         """Deletes a template.
 
-        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details("Method not implemented!")
@@ -234,7 +235,7 @@ class TemplateService(object):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     @staticmethod

@@ -24,7 +24,7 @@ class TemplateServiceStub:
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -63,7 +63,8 @@ class TemplateServiceStub:
     """Changes the fields that the request names and leaves the others as they are. Two callers
     that change different fields never undo each other's changes.
 
-    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
+    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND);
+    ABORTED (ETAG_MISMATCH).
     """
 
     DeleteTemplate: grpc.UnaryUnaryMultiCallable[
@@ -72,7 +73,7 @@ class TemplateServiceStub:
     ]
     """Deletes a template.
 
-    Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+    Errors: NOT_FOUND (TEMPLATE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
     ListTemplatesByCoordinator: grpc.UnaryUnaryMultiCallable[
@@ -111,7 +112,7 @@ class TemplateServiceAsyncStub:
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     ListTemplates: grpc.aio.UnaryUnaryMultiCallable[
@@ -149,7 +150,8 @@ class TemplateServiceAsyncStub:
     """Changes the fields that the request names and leaves the others as they are. Two callers
     that change different fields never undo each other's changes.
 
-    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
+    Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND);
+    ABORTED (ETAG_MISMATCH).
     """
 
     DeleteTemplate: grpc.aio.UnaryUnaryMultiCallable[
@@ -158,7 +160,7 @@ class TemplateServiceAsyncStub:
     ]
     """Deletes a template.
 
-    Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+    Errors: NOT_FOUND (TEMPLATE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
     """
 
     ListTemplatesByCoordinator: grpc.aio.UnaryUnaryMultiCallable[
@@ -197,7 +199,7 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
     """Templates of recurring activities, so that nobody types them in again each time.
 
     The conventions of AssignmentService hold here too: identifiers (`coordinator_id`,
-    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated.
+    `organization_id`, `mentor_ids`), free text, instants, errors, creates that are repeated, etags.
     """
 
     @abc.abstractmethod
@@ -255,7 +257,8 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
         """Changes the fields that the request names and leaves the others as they are. Two callers
         that change different fields never undo each other's changes.
 
-        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND).
+        Errors: INVALID_ARGUMENT, also when nothing is named; NOT_FOUND (TEMPLATE_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH).
         """
 
     @abc.abstractmethod
@@ -269,7 +272,7 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
     ]:
         """Deletes a template.
 
-        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND); ABORTED (ETAG_MISMATCH).
         """
 
     @abc.abstractmethod

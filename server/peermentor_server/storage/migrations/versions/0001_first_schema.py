@@ -22,12 +22,17 @@ def upgrade() -> None:
     _create_access_keys()
 
 
+def _version(name: str = "version") -> "sa.Column[int]":
+    return sa.Column(name, sa.BigInteger(), server_default=sa.text("1"), nullable=False)
+
+
 def _create_mentees() -> None:
     op.create_table(
         "mentees",
         sa.Column("mentee_id", sa.Text(), nullable=False),
         sa.Column("org_id", sa.Text(), nullable=False),
         sa.Column("mentee_name", sa.Text(), nullable=False),
+        _version("name_version"),
         sa.PrimaryKeyConstraint("mentee_id", "org_id", name="pk_mentees"),
     )
 
@@ -47,6 +52,7 @@ def _create_assignments() -> None:
         sa.Column("escalation_sent_at", Instant, nullable=True),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
+        _version(),
         sa.Column("recent_writes", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.CheckConstraint(
             "status IN ('active', 'paused', 'completed', 'cancelled')",
@@ -121,6 +127,7 @@ def _create_templates() -> None:
         sa.Column("excluded_dates", sa.Text(), nullable=False),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("updated_at", Instant, nullable=False),
+        _version(),
         sa.Column("recent_writes", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.CheckConstraint("duration_minutes > 0", name=op.f("ck_templates_duration_minutes")),
         sa.PrimaryKeyConstraint("id", name="pk_templates"),
