@@ -14,7 +14,7 @@ from openapi.headers import ETAG
 Json = dict[str, Any]
 INSTANT = "google.protobuf.Timestamp"
 # What answers of the contract's calls have that the contract does not know.
-ADDED = {"starts_on": "2026-03-26", "time_zone": "UTC"}
+ADDED = {"starts_on": "2026-03-26", "time_zone": "UTC", "etag": ETAG}
 
 
 class Examples:
@@ -85,8 +85,6 @@ class Examples:
                     return value[field.name]
         if field.name in ADDED:
             return ADDED[field.name]
-        if field.name == "etag":
-            return ETAG
         if field.label == FieldDescriptor.LABEL_REPEATED:
             return []
         return field.default_value if field.enum_type is None else field.enum_type.values[1].name

@@ -67,7 +67,7 @@ def test_a_backup_holds_no_trace_of_what_was_deleted(own: Database, place: Path)
     # As by a program that does not overwrite what it deletes.
     other = sqlite.connect(str(own.engine.url.database))
     other.execute("PRAGMA secure_delete=OFF")
-    other.execute("INSERT INTO mentees VALUES ('user_999', 'org_03', 'Telltale Name')")
+    other.execute("INSERT INTO mentees VALUES ('user_999', 'org_03', 'Telltale Name', 1)")
     other.commit()
     other.execute("DELETE FROM mentees WHERE mentee_id = 'user_999'")
     other.commit()
