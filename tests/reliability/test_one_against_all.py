@@ -30,7 +30,7 @@ from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, mentees
 from support.clock import CONTRACT_DAY
 from support.databases import locked, url_of
-from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
+from support.factories import NEW_ASSIGNMENT, STORED_TEMPLATE
 from support.serving import Running, served
 
 # Far longer than a call takes, and far shorter than those wait who are locked out.
@@ -131,7 +131,7 @@ def test_streams_that_never_end(address: str) -> None:
 
 
 def test_answers_that_nobody_reads(database: Database, address: str) -> None:
-    template = NEW_TEMPLATE | {"notes_template": "ø" * 5000, "is_active": True}
+    template = STORED_TEMPLATE | {"notes_template": "ø" * 5000}
     with database.write() as connection:
         for _ in range(100):
             template_storage.add(connection, EVERYWHERE, template, CONTRACT_DAY)

@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
+from peermentor.v1.assignments_pb2 import Assignment
+
 Headers = dict[str, list[str]]
 
 
@@ -36,12 +38,16 @@ class ListeningWorker(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(_answer(fail_after))
 
 
+# Enough of one for the gateway.
+_ASSIGNMENT = Assignment(etag='"1-1"').SerializeToString()
+
+
 def _answer(fail_after: float | None) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:
         if fail_after is not None:
             time.sleep(fail_after)
             context.abort(grpc.StatusCode.CANCELLED, "")
-        return b""
+        return _ASSIGNMENT
 
     return answer
 

@@ -67,11 +67,13 @@ def running_prometheus(directory: Path, targets: dict[str, str]) -> Iterator[Pro
         f"--config.file={directory}/prometheus.yaml",
         f"--storage.tsdb.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{port}",
+        # Its own paths begin as those of the service, whose answers are checked.
+        f"--web.external-url=http://127.0.0.1:{port}/prometheus",
     ]
     with (directory / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1") as api:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/prometheus/api/v1") as api:
             wait_until(lambda: _is_ready(api), 20)
             yield Prometheus(api)
     finally:
