@@ -4,6 +4,7 @@ Every test that asks for `database`, or for anything that stands on it, runs onc
 kind of database, on empty tables and at CONTRACT_DAY.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,24 @@ from support.ports import free_ports
 def pytest_xdist_auto_num_workers() -> int:
     """Let twice as many tests run as there are cores: many wait for what they have started."""
     return 2 * (os.cpu_count() or 1)
+
+
+# Where tests start processes and wait for them: a few of these take longer than hundreds of others.
+_SLOW = ("reliability", "supervise", "deploy", "test_documents", "test_process", "test_transfer")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker begin with its share of what takes long, so that all end together."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    modules = [list(tests) for _, tests in itertools.groupby(items, key=lambda each: each.path)]
+    slow = [each for each in modules if any(name in str(each[0].path) for name in _SLOW)]
+    quick = [each for each in modules if each not in slow]
+    items[:] = [
+        test
+        for number in range(workers)
+        for module in (*slow[number::workers], *quick[number::workers])
+        for test in module
+    ]
 
 
 @pytest.fixture(autouse=True)

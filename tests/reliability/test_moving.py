@@ -58,7 +58,7 @@ def test_an_import_that_is_killed_goes_on(own: Database, tmp_path: Path) -> None
         rows = _count(source)
 
     partly = 0
-    tries = int(either(3, 60))
+    tries = int(either(2, 60))
     for number in range(tries):
         empty(own)
         process = start_import(own, file, stdout=DEVNULL)
