@@ -32,6 +32,9 @@ def rest(rest: httpx.Client) -> httpx.Client:
         (f"{T}/rt-001", 200),
         (f"{T}/by-coordinator/user_007", 200),
         (f"{T}/by-organization/org_03", 200),
+        # Not the occurrences of a template: what is spelt out comes before what is a parameter.
+        (f"{T}/by-coordinator/occurrences", 200),
+        (f"{T}/by-organization/occurrences", 200),
         ("/healthz", 200),
         ("/readyz", 200),
         (f"{A}?limit=0", 400),
