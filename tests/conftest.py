@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
@@ -31,6 +32,10 @@ def pytest_xdist_auto_num_workers() -> int:
     """Let twice as many tests run as there are cores: many wait for what they have started."""
     return 2 * (os.cpu_count() or 1)
 
+
+# A busy machine takes its time.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 
 # Where tests start processes and wait for them: a few of these take longer than hundreds of others.
 _SLOW = ("reliability", "supervise", "deploy", "test_documents", "test_process", "test_transfer")
