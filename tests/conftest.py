@@ -131,6 +131,15 @@ def own(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[D
         yield database
 
 
+@pytest.fixture
+def other(kind: str, tmp_path: Path, postgres: Postgres) -> Iterator[Database]:
+    """An empty database of the other kind."""
+    to_sqlite = kind == "postgresql"
+    url = f"sqlite:///{tmp_path}/other.db" if to_sqlite else postgres.new_migrated_database()
+    with migrated(url) as database:
+        yield database
+
+
 @pytest.fixture(scope="session")
 def database_url(new_url: Callable[[], str]) -> str:
     """The URL of the database that most tests share."""

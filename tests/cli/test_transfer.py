@@ -6,7 +6,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
 from support.clock import SettableClock
 from support.commands import PROGRAM
-from support.databases import Postgres, empty, migrated, url_of
+from support.databases import empty, migrated, url_of
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, contents
 from support.names import assert_no_name_in
 from support.torture import either
@@ -47,15 +47,6 @@ def file(tmp_path: Path) -> Path:
     """Where an export may be written: nothing else is there."""
     (tmp_path / "place").mkdir()
     return tmp_path / "place" / "all.jsonl"
-
-
-@pytest.fixture
-def other(kind: str, tmp_path: Path, postgres: Postgres) -> Iterator[Database]:
-    """An empty database of the other kind."""
-    to_sqlite = kind == "postgresql"
-    url = f"sqlite:///{tmp_path}/other.db" if to_sqlite else postgres.new_migrated_database()
-    with migrated(url) as database:
-        yield database
 
 
 def exported(database: Database, file: Path, *options: str) -> list[dict[str, Any]]:

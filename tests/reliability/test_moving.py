@@ -1,7 +1,6 @@
 """A move of a great many rows, and moves that are killed on the way."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from subprocess import DEVNULL
 
@@ -12,18 +11,9 @@ from peermentor_server.storage import transfer
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
 from support.crowds import fill as fill_with_crowd
-from support.databases import Postgres, empty, migrated
+from support.databases import empty, migrated
 from support.torture import LONG, either, measured
 from support.transfers import export, fill, importing, moved, start_import
-
-
-@pytest.fixture
-def other(kind: str, tmp_path: Path, postgres: Postgres) -> Iterator[Database]:
-    """An empty database of the other kind."""
-    to_sqlite = kind == "postgresql"
-    url = f"sqlite:///{tmp_path}/other.db" if to_sqlite else postgres.new_migrated_database()
-    with migrated(url) as database:
-        yield database
 
 
 @pytest.mark.timeout(900)

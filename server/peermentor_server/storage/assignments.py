@@ -136,10 +136,7 @@ def _naming(dialect: str, *, becomes_theirs: bool) -> Any:
     statement = upserts.insert(dialect, mentees)
     given = statement.excluded.mentee_name
     known = func.coalesce(func.nullif(mentees.c.mentee_name, ""), given)
-    return statement.on_conflict_do_update(
-        index_elements=["mentee_id", "org_id"],
-        set_=upserts.renaming(given if becomes_theirs else known),
-    )
+    return upserts.renaming(statement, given if becomes_theirs else known)
 
 
 def forget_mentee(

@@ -158,9 +158,4 @@ def _move(target: Connection, source: Table) -> None:
     # In one order for all, so that two imports never wait for each other.
     names = select(source).order_by(source.c.mentee_id, source.c.org_id)
     statement = upserts.insert(target.dialect.name, mentees).from_select(_COLUMNS, names)
-    target.execute(
-        statement.on_conflict_do_update(
-            index_elements=["mentee_id", "org_id"],
-            set_=upserts.renaming(statement.excluded.mentee_name),
-        )
-    )
+    target.execute(upserts.renaming(statement, statement.excluded.mentee_name))

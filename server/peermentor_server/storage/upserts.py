@@ -14,7 +14,10 @@ def insert(dialect: str, table: Table) -> Any:
     return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
-def renaming(name: ColumnElement[str]) -> dict[str, ColumnElement[Any]]:
-    """Return what to set where a mentee is there already: another name moves its version."""
+def renaming(statement: Any, name: ColumnElement[str]) -> Any:
+    """Let an INSERT of mentees rename those who are there; another name moves its version."""
     moved = case((mentees.c.mentee_name == name, 0), else_=1)
-    return {"mentee_name": name, "name_version": mentees.c.name_version + moved}
+    return statement.on_conflict_do_update(
+        index_elements=["mentee_id", "org_id"],
+        set_={"mentee_name": name, "name_version": mentees.c.name_version + moved},
+    )

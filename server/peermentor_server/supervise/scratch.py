@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from peermentor_server import file_locks
 from peermentor_server.failures import CommandFailed
 
 _PREFIX = "peermentor-run-"
@@ -85,8 +86,7 @@ def _remove_left_behind(parent: Path) -> None:
 def _remove_unlocked(left: Path) -> None:
     lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        if os.fstat(lock).st_uid == os.geteuid():
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_uid == os.geteuid() and file_locks.take(lock):
             shutil.rmtree(left)
     finally:
         os.close(lock)

@@ -5,7 +5,6 @@ more files than processes at a time, however many come and go. A lock, which end
 process, says that a slot is taken.
 """
 
-import fcntl
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from peermentor_server import file_locks
 from peermentor_server.telemetry import metrics
 
 
@@ -23,7 +23,7 @@ def take_slot(directory: Path) -> None:
     for number in itertools.count(1):
         # The lock goes with the process: it stays open until then.
         descriptor = os.open(_lock_file(directory, str(number)), os.O_RDWR | os.O_CREAT, 0o600)
-        if _lock(descriptor):
+        if file_locks.take(descriptor):
             _forget(directory, str(number))
             metrics.keep_in(directory, str(number))
             metrics.current = metrics.Metrics()
@@ -49,7 +49,7 @@ class Files:
         for file in self._directory.glob("*.lock"):
             descriptor = os.open(file, os.O_RDWR)
             try:
-                if _lock(descriptor):
+                if file_locks.take(descriptor):
                     yield file.stem
             finally:
                 os.close(descriptor)
@@ -57,14 +57,6 @@ class Files:
 
 def _lock_file(directory: Path, name: str) -> Path:
     return directory / f"{name}.lock"
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _forget(directory: Path, name: str) -> None:

@@ -8,13 +8,13 @@ That is for fairness alone. SQLite's own lock still keeps all writers apart, tho
 programs too; so where the lock file cannot be had, a writer goes on without a turn.
 """
 
-import fcntl
 import os
 import threading
 import time
 from pathlib import Path
 from typing import NoReturn
 
+from peermentor_server import file_locks
 from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.telemetry import metrics
 
@@ -68,7 +68,7 @@ class WriteQueue:
         except OSError:
             return None
         try:
-            while not _is_locked(descriptor):
+            while not file_locks.take(descriptor):
                 waited = time.monotonic() - started
                 if waited > patience_s:
                     _give_up()
@@ -81,14 +81,6 @@ class WriteQueue:
             os.close(descriptor)
             raise
         return descriptor
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _pause_s(waited: float) -> float:
