@@ -1,5 +1,6 @@
 """Servers of a test's own, in its process."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,12 +28,24 @@ def running_app(
 ) -> Iterator[App]:
     """Serve a database on a free port, until the end of the block."""
     configured = Settings(grpc_address=Address("127.0.0.1", 0), **settings)
+    others = set(threading.enumerate())
     app = App(configured, database, clock, timing=timing, traces=traces)
     app.start()
     try:
         yield app
     finally:
         app.stop()
+        _wait_for_spans(others)
+
+
+def _wait_for_spans(others: set[threading.Thread]) -> None:
+    """Let no thread that still tries to send spans outlive its server.
+
+    It draws random numbers, for which Hypothesis would blame another test.
+    """
+    for thread in set(threading.enumerate()) - others:
+        if thread.name.startswith("OtelBatch"):
+            thread.join(60)
 
 
 @contextmanager
