@@ -1,5 +1,6 @@
 """Tells who started `serve`, such as systemd, how it is, in the way of sd_notify(3)."""
 
+import math
 import os
 import socket
 import time
@@ -21,7 +22,9 @@ class Manager:
 
         Without an address there is none, and a watchdog of 0 seconds minds no silence.
         """
-        self._address, self._watchdog_s, self._beat_at = address, watchdog_s, 0.0
+        self._address, self._watchdog_s = address, watchdog_s
+        # Never yet. The clock may have begun a moment ago, with the machine.
+        self._beat_at = -math.inf
 
     @classmethod
     def taken_from(cls, environment: MutableMapping[str, str]) -> Self:
