@@ -63,11 +63,13 @@ check-deploy: .venv/serve.stamp .venv/systemd.stamp .venv-deploy/stamp  ## Verif
 	$(DEPLOY_BIN)/python $(KUBERNETES)/check.py
 
 .PHONY: check-client-types
-# All public types of the client are known to the users of pyright, which finds it by PATH alone.
+# All public types of the client are known to the users of pyright, which finds it by PATH alone;
+# and it and mypy see mistakes in programs.
 check-client-types: .venv/dev.stamp
 	@mkdir -p build
 	@export PATH="$(CURDIR)/$(BIN):$$PATH"; \
 		basedpyright --verifytypes peermentor --ignoreexternal >build/types.txt || { cat build/types.txt; exit 1; }
+	$(BIN)/pytest -q tests/client/check_types.py
 
 format: .venv/dev.stamp  ## Format the code and sort its imports
 	$(BIN)/ruff check --select I --fix .

@@ -13,7 +13,7 @@ from support.torture import either, measured
 from support.writers import Report, writing
 
 PROCESSES = 8
-SECONDS = either(3, 60)
+SECONDS = either(1.5, 60)
 pytestmark = pytest.mark.timeout(either(120, 3600))
 
 
@@ -38,7 +38,7 @@ def test_the_transactions_of_the_driver_lose_updates(tmp_path: Path) -> None:
     for attempt in range(5):
         place = tmp_path / str(attempt)
         place.mkdir()
-        number, reports = _count(place, "count-by-driver", either(3, 10))
+        number, reports = _count(place, "count-by-driver", either(1.5, 10))
         lost += sum(report.written for report in reports) - number
         if lost:
             break

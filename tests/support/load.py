@@ -29,7 +29,7 @@ PEOPLE = dict.fromkeys(("peer_mentor_id", "coordinator_id", "org_id"), "load") |
     "mentee_name": FULL_NAME
 }
 # After each call of a caller, so that other tests get on beside it.
-PAUSE_S = either(0.01, 0)
+PAUSE_S = either(0.03, 0)
 _FIRST_CONTACT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
