@@ -9,6 +9,7 @@ GATEWAY := gateway
 OBSERVABILITY := deploy/observability
 KUBERNETES := deploy/kubernetes
 OPENAPI := docs/openapi.json
+REFERENCE := docs/grpc.md
 PROTOS = $(wildcard $(API)/peermentor/v1/*.proto)
 SERVER := $(BIN)/peermentor-server
 
@@ -117,7 +118,7 @@ CLIENT := clients/python/src
 GOOGLE_PROTOS = $(wildcard .venv-generate/lib/python3*/site-packages)
 PROTOC = $(GENERATE_BIN)/python -m grpc_tools.protoc -I$(API) -I$(GOOGLE_PROTOS)
 
-generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, OpenAPI, dashboard, tier
+generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew: code of protos/, descriptor set, the gateway's tables, OpenAPI, reference, dashboard, tier
 	@rm -f $(CLIENT)/peermentor/v1/*_pb2*
 	@PATH="$(CURDIR)/$(GENERATE_BIN):$$PATH" $(PROTOC) --python_out=$(CLIENT) --grpc_python_out=$(CLIENT) \
 		--mypy_out=quiet,readable_stubs:$(CLIENT) --mypy_grpc_out=quiet:$(CLIENT) \
@@ -134,7 +135,7 @@ generate: .venv-generate/stamp .venv/dev.stamp  ## Write what is generated anew:
 		$(PROTOS) google/rpc/error_details.proto
 	@$(GENERATE_BIN)/python $(API)/gateway_contract.py $(API)/peermentor.binpb $(GATEWAY)/contract.lua
 	@$(PROTOC) --include_imports --include_source_info --descriptor_set_out=/dev/stdout $(PROTOS) | \
-		PYTHONPATH=$(API) $(GENERATE_BIN)/python -m openapi tests/contract $(OPENAPI)
+		PYTHONPATH=$(API) $(GENERATE_BIN)/python -m describe tests/contract $(OPENAPI) $(REFERENCE)
 	@$(GENERATE_BIN)/python $(OBSERVABILITY)/dashboard.py $(OBSERVABILITY)/dashboard.json
 	@$(BIN)/python $(KUBERNETES)/tier.py $(KUBERNETES)/overlays/three-nodes/envoy.yaml
 

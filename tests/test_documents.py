@@ -116,14 +116,38 @@ def test_every_block_of_shell_is_run_by_one_test(block: Block) -> None:
     ], f"{block.document}: no test here runs this:\n{block.text}"
 
 
-def test_every_link_leads_to_a_file() -> None:
+def test_every_link_leads_to_a_file_and_a_place_in_it() -> None:
     links = [
-        (document, link)
+        (document, *link)
         for document, text in DOCUMENTS.items()
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+        for link in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text)
     ]
-    assert len(links) > 10
-    assert [each for each in links if not ((ROOT / each[0]).parent / each[1]).exists()] == []
+    assert len(links) > 100
+    for document, file, anchor in links:
+        target = ((ROOT / document).parent / file).resolve() if file else ROOT / document
+        assert target.exists(), f"{document}: {file}"
+        if anchor:
+            places = _places(target.read_text(encoding="utf-8"))
+            assert places.count(anchor) == 1, f"{document}: {file}#{anchor}"
+
+
+def _places(text: str) -> list[str]:
+    """Return the anchors that forges give to the headings of a document."""
+    headings = re.findall("^#+ (.+)$", BLOCK.sub("", text), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+
+
+def test_every_row_of_a_table_has_all_its_cells() -> None:
+    """Also in what is generated: a bar inside of a cell would begin another one."""
+    tables = [
+        (document, table.splitlines())
+        for document, text in DOCUMENTS.items()
+        for table in re.findall(r"(?:^\|.*\n)+", BLOCK.sub("", text), re.MULTILINE)
+    ]
+    assert len(tables) > 50
+    for document, (head, *rows) in tables:
+        bars = len(re.findall(r"(?<!\\)\|", head))
+        assert [row for row in rows if len(re.findall(r"(?<!\\)\|", row)) != bars] == [], document
 
 
 def test_the_page_on_several_machines_shows_its_file_and_settings_that_there_are() -> None:

@@ -1,4 +1,4 @@
-"""A change of the protos reaches both clients by generating alone."""
+"""A change of the protos reaches clients, gateway and descriptions by generating alone."""
 
 import json
 import os
@@ -143,7 +143,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "docs").mkdir()
     make = ["make", "generate"]
     make += [f"API={root}/protos", f"CLIENT={root}/src", f"GATEWAY={root}/gateway"]
-    make += [f"OPENAPI={root}/docs/openapi.json"]
+    make += [f"OPENAPI={root}/docs/openapi.json", f"REFERENCE={root}/docs/grpc.md"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True, timeout=110)
     (root / "program.py").write_text(PROGRAM)
     return root
@@ -162,9 +162,10 @@ def test_new_methods_and_fields_are_typed_in_both_clients(changed: Path) -> None
     assert done.returncode == 0, done.stdout
 
 
-def test_the_gateway_repeats_new_methods_too(changed: Path) -> None:
-    table = contract(changed)["repeatable"]
-    assert table["/peermentor.v1.AssignmentService/MoveAssignment"] == "always"
+def test_the_gateway_knows_new_methods_and_fields_too(changed: Path) -> None:
+    tables = contract(changed)
+    assert tables["repeatable"]["/peermentor.v1.AssignmentService/MoveAssignment"] == "always"
+    assert tables["nulls"]["peermentor.v1.Assignment"]["fields"][-2:] == ["moved_at", "moves"]
 
 
 def test_new_methods_and_fields_are_described(changed: Path) -> None:
@@ -185,6 +186,14 @@ def test_new_methods_and_fields_are_described(changed: Path) -> None:
         "description": "How often it was moved. Null: not counted.",
     }
     assert assignment["required"][-2:] == ["moved_at", "moves"]
+    reference = (changed / "docs/grpc.md").read_text()
+    for part in (
+        "\n### MoveAssignment\n",
+        "| `POST /api/v1/assignments/{assignment_id}/move` |",
+        "| `last_day` | `string` | [day](#text-formats) | The last day in the old one",
+        "| `moves` | `google.protobuf.Int32Value` | **nullable** | How often it was moved. Null",
+    ):
+        assert part in reference
 
 
 def test_new_methods_and_fields_are_there_over_rest(changed: Path, tmp_path: Path) -> None:

@@ -8,13 +8,10 @@ request, null counts as left out.
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from google.api.field_behavior_pb2 import REQUIRED, field_behavior
-from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from describe.options import Schema, is_required, limits, list_limits
 from gateway_contract import PACKAGE, WRAPPERS, Unsupported, nullable_fields
-
-Schema = dict[str, Any]
 
 TYPES: dict[int, Schema] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
@@ -32,19 +29,6 @@ MESSAGES: dict[str, Schema] = {
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
 }
 FIELD_MASK = "google.protobuf.FieldMask"
-DAYS = {
-    "TEXT_FORMAT_DAY": {"format": "date"},
-    "TEXT_FORMAT_DAY_OR_INSTANT": {"anyOf": [{"format": "date"}, {"format": "date-time"}]},
-}
-# What all lists and all creates have, by its name, as `rules/pages` and `rules/texts` have it. A
-# field of such a name that has limits of its own has only those.
-CONVENTIONS: dict[str, Schema] = {
-    "page": {"minimum": 1, "maximum": 100_000, "default": 1},
-    "limit": {"minimum": 1, "default": 20},
-    "page_token": {"maxLength": 500},
-    "next_page_token": {"maxLength": 500},
-    "request_id": {"minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
-}
 
 
 class Schemas:
@@ -95,7 +79,7 @@ class Schemas:
         schema = self._single(field)
         if field.label != FieldDescriptor.LABEL_REPEATED:
             return schema
-        return {"type": "array", "items": schema} | _list_limits(field)
+        return {"type": "array", "items": schema} | list_limits(field)
 
     def _single(self, field: FieldDescriptor) -> Schema:
         if field.enum_type is not None:
@@ -104,7 +88,7 @@ class Schemas:
             return self._message(field, field.message_type)
         if field.type not in TYPES:
             raise Unsupported(f"{field.full_name}: a field of this type is not described yet")
-        return TYPES[field.type] | _limits(field)
+        return TYPES[field.type] | limits(field)
 
     def _message(self, field: FieldDescriptor, message: Descriptor) -> Schema:
         if message.full_name in MESSAGES:
@@ -112,7 +96,7 @@ class Schemas:
         if _is_mask(field):
             return _mask(field)
         if message.full_name in WRAPPERS:
-            return TYPES[message.fields_by_name["value"].type] | _limits(field)
+            return TYPES[message.fields_by_name["value"].type] | limits(field)
         if not message.file.package.startswith(PACKAGE):
             raise Unsupported(f"{field.full_name}: {message.full_name} is not described yet")
         return self.answer(message)
@@ -155,20 +139,6 @@ def component_name(thing: Descriptor | EnumDescriptor) -> str:
     return name.replace(".", "")
 
 
-def is_required(field: FieldDescriptor) -> bool:
-    """Tell whether a request has to have this field."""
-    return REQUIRED in field.GetOptions().Extensions[field_behavior]
-
-
-def option(options: Any, name: str) -> Any:
-    """Return the value of one of our own options."""
-    return options.Extensions[_extension(name)]
-
-
-def _extension(name: str) -> FieldDescriptor:
-    return descriptor_pool.Default().FindExtensionByName(f"peermentor.v1.{name}")
-
-
 def _object(description: str, properties: dict[str, Schema], required: Iterable[str]) -> Schema:
     schema = {"type": "object", "description": description, "properties": properties}
     names = list(required)
@@ -191,35 +161,3 @@ def _mask(field: FieldDescriptor) -> Schema:
         if each.number < field.number and not is_required(each)
     )
     return {"type": "string", "pattern": f"^(({names})(,({names}))*)?$"}
-
-
-def _limits(field: FieldDescriptor) -> Schema:
-    """Return the limits of a text or a number, also of one in a list."""
-    if field.type == FieldDescriptor.TYPE_STRING and option(field.GetOptions(), "text_format"):
-        return _text_limits(option(field.GetOptions(), "text_format"))
-    listed = field.label == FieldDescriptor.LABEL_REPEATED
-    if listed or not field.GetOptions().HasExtension(_extension("limits")):
-        return CONVENTIONS.get(field.name, {})
-    return _bounds(option(field.GetOptions(), "limits"), "minimum", "maximum")
-
-
-def _text_limits(text_format: int) -> Schema:
-    value = _extension("text_format").enum_type.values_by_number[text_format]
-    limits = option(value.GetOptions(), "text_limits")
-    pattern = {"pattern": limits.pattern} if limits.pattern else {}
-    return DAYS.get(value.name, {}) | _bounds(limits, "minLength", "maxLength") | pattern
-
-
-def _list_limits(field: FieldDescriptor) -> Schema:
-    limits = option(field.GetOptions(), "limits")
-    bounds = _bounds(limits, "minItems", "maxItems")
-    return bounds | ({"uniqueItems": True} if limits.distinct else {})
-
-
-def _bounds(limits: Any, least: str, most: str) -> Schema:
-    bounds = {}
-    if limits.HasField("at_least"):
-        bounds[least] = limits.at_least
-    if limits.HasField("at_most"):
-        bounds[most] = limits.at_most
-    return bounds

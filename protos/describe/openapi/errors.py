@@ -4,35 +4,19 @@ Each is a google.rpc.Status in JSON, as `local_reply_config` of envoy.yaml and `
 server have it. The reasons, and the code of each, stand in error_reason.proto.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from google.protobuf.descriptor import EnumDescriptor, MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.code_pb2 import Code
 
+from describe.comments import first_sentence
+from describe.openapi.headers import REQUEST_ID, headers_of
+from describe.options import Schema
+from describe.reasons import STATUS_OF, Reasons
 from gateway_contract import PACKAGE
-from openapi.comments import first_sentence
-from openapi.headers import REQUEST_ID, headers_of
-from openapi.schemas import Schema
 
-# As the transcoder has it, but for ABORTED, which the gateway tells from ALREADY_EXISTS.
-STATUS_OF = {
-    "INVALID_ARGUMENT": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "ABORTED": 412,
-    "RESOURCE_EXHAUSTED": 429,
-    "INTERNAL": 500,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
-PREFIX = "ERROR_REASON_"
-# As comments of RPCs name it: NOT_FOUND (ASSIGNMENT_NOT_FOUND).
-REASON = re.compile(r"[A-Z_]+ \(([A-Z_]+)\)")
 TYPE = "type.googleapis.com/google.rpc."
 
 
@@ -119,47 +103,33 @@ NOT_JSON = Refusal(
 class Errors:
     """The answers to refused calls, and their schemas."""
 
-    def __init__(
-        self,
-        reasons: EnumDescriptor,
-        methods: Sequence[MethodDescriptor],
-        comments: dict[str, str],
-    ) -> None:
+    def __init__(self, reasons: Reasons) -> None:
         self.responses: dict[str, Any] = {}
         self.schemas = dict(_common_schemas())
-        # Of each reason its code, and the words for it.
-        self._told: dict[str, tuple[str, str]] = {}
-        for value in reasons.values:
-            if value.number:
-                code, _, words = comments[f"{reasons.full_name}.{value.name}"].partition(": ")
-                self._told[value.name.removeprefix(PREFIX)] = (code, words)
-        self._named = {
-            method.full_name: REASON.findall(comments[method.full_name]) for method in methods
-        }
-        named = {reason for each in self._named.values() for reason in each}
-        self._general = [reason for reason in self._told if reason not in named]
+        self._reasons = reasons
 
     def of(self, method: MethodDescriptor, *, body: bool) -> dict[str, Any]:
         """Return the answers to calls of a method that are refused, by their status."""
         refusals = [*EVERY_CALL, *([NOT_JSON] if body else [])]
-        refusals = [replace(each, reasons=self._reasons(each.code)) for each in refusals]
-        refusals += self._own(self._named[method.full_name])
+        refusals = [replace(each, reasons=self._general(each.code)) for each in refusals]
+        refusals += self._own(self._reasons.of(method))
         answers = {}
         for refusal in sorted(refusals, key=lambda each: each.status):
             self._add(refusal)
             answers[str(refusal.status)] = {"$ref": f"#/components/responses/{refusal.name}"}
         return answers
 
-    def _reasons(self, code: str) -> tuple[str, ...]:
-        return tuple(each for each in self._general if self._told[each][0] == code)
+    def _general(self, code: str) -> tuple[str, ...]:
+        reasons = self._reasons
+        return tuple(each for each in reasons.general if reasons.told[each][0] == code)
 
     def _own(self, reasons: Iterable[str]) -> Iterator[Refusal]:
         """Yield the refusals that an RPC names in its comment, one for each status."""
         by_code: dict[str, list[str]] = {}
         for reason in reasons:
-            by_code.setdefault(self._told[reason][0], []).append(reason)
+            by_code.setdefault(self._reasons.told[reason][0], []).append(reason)
         for code, names in by_code.items():
-            when = " ".join(_sentence(self._told[name][1]) for name in names)
+            when = " ".join(_sentence(self._reasons.told[name][1]) for name in names)
             name = "Or".join(each.title().replace("_", "") for each in names)
             yield Refusal(name, STATUS_OF[code], code, when, bare=False, reasons=tuple(names))
 
@@ -176,7 +146,7 @@ class Errors:
         }
 
     def _example(self, refusal: Refusal, reason: str) -> dict[str, Any]:
-        words = first_sentence(self._told[reason][1])
+        words = first_sentence(self._reasons.told[reason][1])
         metadata = {"request_id": REQUEST_ID} if refusal.code == "INTERNAL" else {}
         details = [_detail("ErrorInfo", reason=reason, domain=PACKAGE, metadata=metadata)]
         if reason == "INVALID_FIELD":

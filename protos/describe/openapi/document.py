@@ -5,17 +5,18 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from describe.comments import first_sentence, unwrapped
+from describe.openapi.errors import Errors
+from describe.openapi.examples import Examples
+from describe.openapi.headers import HEADERS, PARAMETERS, headers_of, parameter
+from describe.openapi.own_paths import OWN_PATHS, TAG
+from describe.openapi.schemas import Schemas
+from describe.options import is_required, permission
+from describe.reasons import Reasons
 from gateway_contract import bindings, specific_first
-from openapi.comments import first_sentence, unwrapped
-from openapi.errors import Errors
-from openapi.examples import Examples
-from openapi.headers import HEADERS, PARAMETERS, headers_of, parameter
-from openapi.own_paths import OWN_PATHS, TAG
-from openapi.schemas import Schemas, is_required, option
 
 Json = dict[str, Any]
 
@@ -64,9 +65,7 @@ class Document:
         self._comments = comments
         self._examples = examples
         self._schemas = Schemas(comments)
-        pool = descriptor_pool.Default()
-        reasons = pool.FindEnumTypeByName("peermentor.v1.ErrorReason")
-        self._errors = Errors(reasons, methods, comments)
+        self._errors = Errors(Reasons(methods, comments))
 
     def content(self) -> Json:
         """Return all of it."""
@@ -104,14 +103,11 @@ class Document:
     def _operation(self, verb: str, path: str, method: MethodDescriptor, *, body: bool) -> Json:
         comment = self._comments[method.full_name]
         bound = re.findall(r"\{(\w+)\}", path)
-        access = option(method.GetOptions(), "access")
-        permission = access.DESCRIPTOR.fields_by_name["permission"].enum_type
-        needed = permission.values_by_number[access.permission].name.removeprefix("PERMISSION_")
         operation: Json = {
             "operationId": self._operation_id(verb, path, method),
             "tags": [tag_of(method.containing_service.name)],
             "summary": first_sentence(comment),
-            "description": f"{comment}\n\nCredentials need the permission `{needed.lower()}`.",
+            "description": f"{comment}\n\nCredentials need the permission `{permission(method)}`.",
             "parameters": [
                 *self._parameters(verb, path, method, bound, body=body),
                 *_headers(verb, method, body=body),

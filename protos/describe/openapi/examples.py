@@ -8,8 +8,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from describe.openapi.headers import ETAG
 from gateway_contract import nullable_fields
-from openapi.headers import ETAG
 
 Json = dict[str, Any]
 INSTANT = "google.protobuf.Timestamp"

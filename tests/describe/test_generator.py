@@ -23,8 +23,9 @@ def test_a_field_that_cannot_be_described_is_named(tmp_path: Path) -> None:
         if message.name == "DeleteTemplateResponse"
     ]
     answer.field[0].type = FieldDescriptorProto.TYPE_FLOAT
+    written = [str(tmp_path / name) for name in ("openapi.json", "grpc.md")]
     done = subprocess.run(
-        [str(PYTHON), "-m", "openapi", "tests/contract", str(tmp_path / "openapi.json")],
+        [str(PYTHON), "-m", "describe", "tests/contract", *written],
         cwd=ROOT,
         env={"PYTHONPATH": "protos"},
         input=files.SerializeToString(),
@@ -34,5 +35,5 @@ def test_a_field_that_cannot_be_described_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     name = "peermentor.v1.DeleteTemplateResponse.success"
-    assert done.stderr.decode() == f"openapi: {name}: a field of this type is not described yet\n"
-    assert not (tmp_path / "openapi.json").exists()
+    assert done.stderr.decode() == f"describe: {name}: a field of this type is not described yet\n"
+    assert list(tmp_path.iterdir()) == []

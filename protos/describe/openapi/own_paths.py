@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from openapi.errors import EVERY_CALL
-from openapi.headers import headers_of
+from describe.openapi.errors import EVERY_CALL
+from describe.openapi.headers import headers_of
 
 TAG = {"name": "Gateway", "description": "What the gateway answers by itself, to everybody."}
 # What the gateway refuses before it looks at the path.

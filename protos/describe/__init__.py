@@ -1,0 +1,1 @@
+"""Describes the API from the protos and their comments: `python -m describe` does it."""
