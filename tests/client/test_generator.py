@@ -44,7 +44,7 @@ message MoveAssignmentRequest {
   optional string org_id = 2 [(google.api.field_behavior) = REQUIRED];
   // From when on.
   google.protobuf.Timestamp moved_at = 3;
-  // The last day in the old one, `YYYY-MM-DD`.
+  // The last day in the old one: `YYYY-MM-DD` | null.
   optional string last_day = 4 [(text_format) = TEXT_FORMAT_DAY];
 }
 """
@@ -190,7 +190,7 @@ def test_new_methods_and_fields_are_described(changed: Path) -> None:
     for part in (
         "\n### MoveAssignment\n",
         "| `POST /api/v1/assignments/{assignment_id}/move` |",
-        "| `last_day` | `string` | [day](#text-formats) | The last day in the old one",
+        "| [day](#text-formats) | The last day in the old one: `YYYY-MM-DD` \\| null",
         "| `moves` | `google.protobuf.Int32Value` | **nullable** | How often it was moved. Null",
     ):
         assert part in reference
