@@ -329,6 +329,8 @@ FUTURE = (clock.system_clock() + timedelta(days=1)).isoformat()
         ("template", _with(mentor_ids=["a", 1]), "mentor_ids: must be a list of texts"),
         ("template", _with(mentor_ids=["m"] * 101), "mentor_ids: must have at most 100 entries"),
         ("template", _with(is_active=1), "is_active: must be true or false"),
+        ("template", _without("starts_on"), "starts_on: is required"),
+        ("template", _without("version"), "version: is required"),
     ],
 )
 def test_a_wrong_line_is_named_with_its_field_and_nothing_is_stored(
@@ -405,7 +407,8 @@ def test_a_file_that_was_cut_off_is_refused(written: bytes, file: Path, left: st
     ("change", "says"),
     [
         (_with(kind="mentee"), "kind: must be export, as in the first line of each export"),
-        (_with(format=2), "format: must be 1; another version of the program reads others"),
+        (_with(format=3), "format: must be from 1 to 2; a newer program reads newer ones"),
+        (_with(format="1"), "format: must be from 1 to 2; a newer program reads newer ones"),
         (_with(schema="9999"), "schema: is newer than this program; import it by a newer one"),
         (_with(schema="x"), "schema: must be the revision of a schema, such as 0001"),
         (
@@ -470,6 +473,45 @@ def test_what_changes_after_the_check_is_named(own: Database, written: bytes) ->
     with pytest.raises(CommandFailed, match="the file was changed meanwhile"):
         importing.store()
     assert moved(own)["mentees"] == []
+
+
+# --- Files of older programs ---
+
+# As the program wrote it that knew neither when templates begin, nor versions.
+FORMAT_1 = Path(__file__).with_name("export_of_format_1.jsonl")
+
+
+def test_an_export_of_an_older_program_is_imported(own: Database, file: Path) -> None:
+    for known in ("", "; 22 of these rows were there already"):
+        result = importing(own, FORMAT_1)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.endswith(f"{location(own)}{known}\n")
+    added = {
+        "mentee": {"name_version": 1},
+        "assignment": {"version": 1},
+        "contact": {},
+        "template": {
+            "starts_on": "2026-03-01",
+            "time_zone": "UTC",
+            "excluded_dates": [],
+            "version": 1,
+        },
+    }
+    old = [json.loads(line) for line in FORMAT_1.read_bytes().splitlines()]
+    header, *rows = exported(own, file)
+    assert rows == [line | added[line["kind"]] for line in old[1:]]
+    assert header == old[0] | {"format": 2, "exported_at": header["exported_at"]}
+
+
+def test_a_damaged_export_of_an_older_program_is_refused(file: Path) -> None:
+    *whole, template = [json.loads(line) for line in FORMAT_1.read_bytes().splitlines()]
+    write(file, [*whole, template | {"time_zone": None}])
+    assert _refused(file) == {23: "time_zone: must be a text"}
+    del template["created_at"]
+    write(file, [*whole, template])
+    assert _refused(file) == {23: "created_at: is required"}
+    write(file, whole)
+    assert _refused(file)[1].startswith("rows.templates is 1, and there are 0")
 
 
 # --- The file ---

@@ -97,8 +97,8 @@ class DataImport:
             raise CommandFailed(f"{what} {_DIFFERS} meanwhile; {_BEFORE}") from None
 
     def _lines(self, doing: str, *, again: bool) -> Iterator[Line]:
-        self._first_line()
-        for line in export_lines.read(self._file, self._now, again=again):
+        header = self._first_line()
+        for line in export_lines.read(self._file, header, self._now, again=again):
             yield line
             self._progress(doing, self._file.tell() / self._size)
 

@@ -13,14 +13,15 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO, NamedTuple
 
 from peermentor_server.cli.input_files import InvalidFile
-from peermentor_server.rules import clock, ids
+from peermentor_server.rules import clock, ids, zones
 from peermentor_server.rules.errors import InvalidFields
 from peermentor_server.rules.ids import MAX_KEY, IdFormat
 from peermentor_server.services.validation import STATUSES, Checks
 from peermentor_server.storage import last_keys, schema, transfer
 from peermentor_server.storage.transfer import Kind, Values
 
-FORMAT = 1
+# Of these lines. It grows with each field; files of older formats are read too.
+FORMAT = 2
 # More than any row takes, with every letter of it escaped.
 MAX_LINE_LENGTH = 262_144
 
@@ -43,6 +44,7 @@ class Header:
     """How many of each table follow."""
     last_keys: Mapping[str, int]
     """The last key of each table that was given out: no row has a later one."""
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class _Field(NamedTuple):
     type: type = str
     write: Callable[[Any], Any] = lambda value: value
     nullable: bool = False
+    default: Callable[[Mapping[str, Any]], Any] | None = None
+    """What it is where a file of an older format lacks it, by the other fields of the line."""
 
 
 def _instant(value: datetime | None) -> str | None:
@@ -144,7 +148,12 @@ def _past_moment(column: str, *, nullable: bool = False) -> _Field:
 
 def _version(column: str) -> _Field:
     # Goes along: a number that began anew would come again, for other content.
-    return _Field(column, _LineChecks.number, int)
+    return _Field(column, _LineChecks.number, int, default=lambda _line: 1)
+
+
+def _day_of_creation(line: Mapping[str, Any]) -> str:
+    # Exports have instants in UTC. What is none is refused as such.
+    return str(line.get("created_at"))[:10]
 
 
 # In the order of the columns.
@@ -188,9 +197,13 @@ FIELDS: Mapping[Kind, Mapping[str, _Field]] = {
         "mentor_ids": _Field("mentor_ids", _LineChecks.mentor_ids, list),
         "notes_template": _Field("notes_template", _LineChecks.notes),
         "is_active": _Field("is_active", _LineChecks.value, bool),
-        "starts_on": _Field("starts_on", _LineChecks.first_day, write=date.isoformat),
-        "time_zone": _Field("time_zone", _LineChecks.time_zone),
-        "excluded_dates": _Field("excluded_dates", _LineChecks.excluded_dates, list),
+        "starts_on": _Field(
+            "starts_on", _LineChecks.first_day, write=date.isoformat, default=_day_of_creation
+        ),
+        "time_zone": _Field("time_zone", _LineChecks.time_zone, default=lambda _line: zones.UTC),
+        "excluded_dates": _Field(
+            "excluded_dates", _LineChecks.excluded_dates, list, default=lambda _line: []
+        ),
         "created_at": _moment("created_at"),
         "updated_at": _moment("updated_at"),
         "version": _version("version"),
@@ -270,8 +283,8 @@ def read_header(file: BinaryIO) -> Header:
 def _require_version(fields: Mapping[str, Any]) -> None:
     if fields.get("kind") != _EXPORT:
         raise _InvalidLine("kind: must be export, as in the first line of each export")
-    if fields.get("format") != FORMAT:
-        raise _InvalidLine(f"format: must be {FORMAT}; another version of the program reads others")
+    if fields.get("format") not in range(1, FORMAT + 1):
+        raise _InvalidLine(f"format: must be from 1 to {FORMAT}; a newer program reads newer ones")
     revision = fields.get("schema")
     if not isinstance(revision, str) or not revision.isdecimal():
         raise _InvalidLine("schema: must be the revision of a schema, such as 0001")
@@ -301,10 +314,10 @@ def _header(fields: Mapping[str, Any]) -> Header:
     instant = clock.parse_instant(exported_at) if isinstance(exported_at, str) else None
     if instant is None:
         raise _InvalidLine("exported_at: must be an instant such as 2026-03-26T09:45:00Z")
-    return Header(instant, organizations, **counted)
+    return Header(instant, organizations, **counted, format=fields["format"])
 
 
-def read(file: BinaryIO, now: datetime, *, again: bool = False) -> Iterator[Line]:
+def read(file: BinaryIO, header: Header, now: datetime, *, again: bool = False) -> Iterator[Line]:
     """Yield each row after the first line, or what is wrong with it.
 
     When that is done `again`, recurrence rules are known to be good.
@@ -313,7 +326,7 @@ def read(file: BinaryIO, now: datetime, *, again: bool = False) -> Iterator[Line
     while line := file.readline(MAX_LINE_LENGTH + 1):
         number += 1
         try:
-            yield Line(number, _row(_fields(line), now, again=again))
+            yield Line(number, _row(_fields(line), header, now, again=again))
         except _InvalidLine as invalid:
             yield Line(number, problem=str(invalid))
         while not line.endswith(b"\n") and (line := file.readline(MAX_LINE_LENGTH)):
@@ -343,12 +356,17 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _row(fields: dict[str, Any], now: datetime, *, again: bool) -> tuple[Kind, Values]:
+def _row(
+    fields: dict[str, Any], header: Header, now: datetime, *, again: bool
+) -> tuple[Kind, Values]:
     name = fields.pop("kind", None)
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise _InvalidLine(f"kind: must be one of {', '.join(_KINDS)}")
     known = FIELDS[kind]
+    if header.format < FORMAT:
+        defaults = {name: each.default(fields) for name, each in known.items() if each.default}
+        fields = defaults | fields
     if problems := _problems(known, fields):
         raise _InvalidLine("; ".join(problems))
     try:
