@@ -1,7 +1,6 @@
 """Imports of names, and names that are taken out again, as operators do both."""
 
 import os
-import pty
 import resource
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments, names, tables
 from peermentor_server.storage.engine.database import Database
 from support.clock import CONTRACT_DAY
-from support.commands import PROGRAM, run
+from support.commands import PROGRAM, run, run_on_terminal
 from support.databases import url_of
 from support.factories import contents
 from support.torture import either
@@ -244,18 +243,11 @@ def test_an_encoding_may_be_named(file: Path, tmp_path: Path) -> None:
 
 def test_a_terminal_shows_how_far_it_is(file: Path, tmp_path: Path) -> None:
     write_names(file, 10_000)
-    ours, theirs = pty.openpty()
-    process = start_import(
-        str(file), database=f"sqlite:///{tmp_path}/own.db", stdout=subprocess.PIPE, stderr=theirs
-    )
-    os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # The end of a terminal.
-        while piece := os.read(ours, 4096):
-            shown += piece
-    os.close(ours)
-    assert process.communicate(timeout=60)[0].startswith(b"imported 10000 names into ")
-    bars = shown.decode().split("\r")
+    url = f"sqlite:///{tmp_path}/own.db"
+    command = ["import-mentees", "--org", "org_03", str(file)]
+    result = run_on_terminal(*command, PEERMENTOR_DATABASE_URL=url)
+    assert result.stdout.startswith(b"imported 10000 names into ")
+    bars = result.stderr.decode().split("\r")
     assert "reading  [##############################] 100%\033[K" in bars
     assert len(bars) > 4
     assert bars[-1] == "\033[K"

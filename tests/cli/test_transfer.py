@@ -3,11 +3,9 @@
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ from peermentor_server.storage import tables, transfer
 from peermentor_server.storage.engine.database import Database
 from support.apps import own_server
 from support.clock import SettableClock
-from support.commands import PROGRAM
+from support.commands import PROGRAM, run_on_terminal
 from support.databases import empty, migrated, url_of
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE, contents
 from support.names import assert_no_name_in
@@ -587,25 +585,14 @@ def test_a_terminal_shows_how_far_it_is_and_no_name(
         ("export", own, ["exporting"]),
         ("import", other, ["checking", "importing"]),
     ):
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [PROGRAM, command, str(file)],
-            env=os.environ | {"PEERMENTOR_DATABASE_URL": url_of(database)},
-            stdout=subprocess.DEVNULL,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # The end of a terminal.
-            while piece := os.read(ours, 4096):
-                shown += piece
-        os.close(ours)
-        assert process.wait(60) == 0
-        bars = shown.decode().split("\r")
+        result = run_on_terminal(command, str(file), PEERMENTOR_DATABASE_URL=url_of(database))
+        assert result.returncode == 0
+        shown = result.stderr.decode()
+        bars = shown.split("\r")
         for word in words:
             assert f"{word}  [##############################] 100%\033[K" in bars
         assert bars[-1] == "\033[K"
-        assert_no_name_in(shown.decode())
+        assert_no_name_in(shown)
 
 
 # What a process of its own has had in memory at most: what its parent had counts for rusage.

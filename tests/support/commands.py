@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import pty
 import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -53,6 +55,22 @@ def _become(arguments: Sequence[str], environment: dict[str, str], streams: list
             os.dup2(opened.fileno(), number)
     sys.argv = [PROGRAM, *arguments]
     runpy.run_module("peermentor_server", run_name="__main__")
+
+
+def run_on_terminal(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command to its end whose standard error is a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [PROGRAM, *arguments], env=_environment(environment), stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # The end of a terminal.
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        printed, _ = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, shown)
 
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
