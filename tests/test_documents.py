@@ -458,21 +458,14 @@ def test_postgresql_is_set_up_backed_up_and_restored_from_nothing(tmp_path: Path
 
 def as_administrator(script: str, server: Postgres, directory: Path) -> str:
     """Run lines of the documents on the machine of this server, but look instead of serving."""
-    tools = f"{Path(server.tool('psql')).parent}:{Path(sys.executable).parent}"
     changed = {
         "sudo -u postgres psql": f"psql -v ON_ERROR_STOP=1 -U postgres -h {server.socket()}",
         "@127.0.0.1/": f"@{quote(server.socket(), safe='')}/",
         "make migrate": "peermentor-server migrate",
         "make serve": "peermentor-server check",
     }
-    return subprocess.run(
-        ["bash", "-c", f"set -e; PATH={tools}:$PATH; {here(script, changed)}"],
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
+    tools = Path(server.tool("psql")).parent
+    return shell(f"PATH={tools}:$PATH\n{script}", changed, directory)
 
 
 def shell(command: str, changed: dict[str, str], directory: Path | None = None) -> str:
@@ -484,7 +477,7 @@ def shell(command: str, changed: dict[str, str], directory: Path | None = None) 
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     ).stdout
 
 
