@@ -15,6 +15,7 @@ import yaml
 from peermentor_server.timing import USUAL
 from support.containers import ROOT, Image, built, contained
 from support.databases import Postgres
+from support.plain_http import NO_TLS
 from support.poolers import running_pooler
 from support.ports import free_ports
 from support.serving import settings_for
@@ -74,8 +75,11 @@ def test_compose_migrates_and_serves(postgres: Postgres, tmp_path: Path) -> None
         with contained(IMAGE, serve["command"], environment, log, place) as running:
             wait_until(lambda: running.runs(IMAGE.health_check), USUAL.start_s, every=0.5)
             calls = f"http://127.0.0.1:{rest}/api/v1/assignments"
-            assert httpx.get(calls).json()["data"] == []
-            assert httpx.get(calls, headers={"Host": "pages.example.org"}).status_code == 421
+            assert httpx.get(calls, verify=NO_TLS).json()["data"] == []
+            assert (
+                httpx.get(calls, headers={"Host": "pages.example.org"}, verify=NO_TLS).status_code
+                == 421
+            )
             running.send(signal.SIGTERM)
             assert running.wait() == 0
 

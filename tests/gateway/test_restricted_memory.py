@@ -10,6 +10,7 @@ from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
 from support.factories import NEW_ASSIGNMENT
 from support.gateways import running_gateway
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import serving, settings_for
 
@@ -42,7 +43,7 @@ def test_all_of_serve_does(own: Database) -> None:
     environment = settings_for(url_of(own), free_ports(3))
     with (
         serving(environment, before=refuse_executable_memory) as running,
-        httpx.Client(base_url=f"http://{running.rest}", timeout=15) as rest,
+        httpx.Client(base_url=f"http://{running.rest}", timeout=15, verify=NO_TLS) as rest,
     ):
         for number in range(20):
             made = rest.post(PATH, json=NEW_ASSIGNMENT | {"mentee_id": f"user_{number}"})

@@ -16,6 +16,7 @@ from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
 from support.factories import NEW_ASSIGNMENT
 from support.flood import flood
+from support.plain_http import NO_TLS
 from support.serving import Running, served
 from support.torture import either, measured
 
@@ -57,7 +58,7 @@ def create(address: str, mentee_id: str) -> bytes:
 def failed_health_checks(running: Running) -> int:
     admin = running.environment["PEERMENTOR_ADMIN_ADDRESS"]
     name = "cluster.peermentor.health_check.failure"
-    stats = httpx.get(f"http://{admin}/stats?filter={name}").text
+    stats = httpx.get(f"http://{admin}/stats?filter={name}", verify=NO_TLS).text
     (found,) = re.findall(r"health_check\.failure: (\d+)", stats)
     return int(found)
 

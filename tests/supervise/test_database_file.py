@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from support.factories import NEW_ASSIGNMENT
+from support.plain_http import NO_TLS
 from support.serving import Running, served
 from support.waiting import wait_until
 
@@ -33,11 +34,11 @@ def running(file: Path, tmp_path: Path) -> Iterator[Running]:
 
 def _create(running: Running) -> int:
     url = f"http://{running.rest}/api/v1/assignments"
-    return httpx.post(url, json=NEW_ASSIGNMENT, timeout=10).status_code
+    return httpx.post(url, json=NEW_ASSIGNMENT, timeout=10, verify=NO_TLS).status_code
 
 
 def _stored(running: Running) -> int | None:
-    answer = httpx.get(f"http://{running.rest}/api/v1/assignments", timeout=10)
+    answer = httpx.get(f"http://{running.rest}/api/v1/assignments", timeout=10, verify=NO_TLS)
     return len(answer.json()["data"]) if answer.status_code == 200 else None
 
 

@@ -35,6 +35,7 @@ from support.commands import PROGRAM, run, start
 from support.databases import migrated, url_of
 from support.factories import NEW_ASSIGNMENT
 from support.flood import flood
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import (
     Running,
@@ -104,9 +105,9 @@ def paste(command: str) -> str:
 
 def test_no_web_page_can_stop_the_gateway(shared: Running) -> None:
     admin = f"http://{shared.environment['PEERMENTOR_ADMIN_ADDRESS']}"
-    assert httpx.get(f"{admin}/ready").status_code == 200
+    assert httpx.get(f"{admin}/ready", verify=NO_TLS).status_code == 200
     for path in ("/quitquitquit", "/healthcheck/fail", "/drain_listeners", "/config_dump"):
-        assert httpx.post(f"{admin}{path}").status_code == 403
+        assert httpx.post(f"{admin}{path}", verify=NO_TLS).status_code == 403
 
 
 def test_ready_tells_by_its_exit_status(shared: Running) -> None:
@@ -268,7 +269,7 @@ def test_a_part_that_dies_is_started_again(
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, verify=NO_TLS).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -614,10 +615,10 @@ def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
     environment = each_environment
     rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
     with serving(environment) as running:
-        created = httpx.post(rest, json=NEW_ASSIGNMENT).json()
+        created = httpx.post(rest, json=NEW_ASSIGNMENT, verify=NO_TLS).json()
         os.kill(running.named("worker")[0].pid, signal.SIGKILL)
     with serving(environment):
-        assert httpx.get(f"{rest}/{created['assignment_id']}").json() == created
+        assert httpx.get(f"{rest}/{created['assignment_id']}", verify=NO_TLS).json() == created
 
 
 # --- Standard error in trouble ---
@@ -625,7 +626,7 @@ def test_acknowledged_data_is_there_after_a_kill_and_a_new_start(
 
 def create_one(environment: dict[str, str]) -> int:
     rest = f"http://{environment['PEERMENTOR_REST_ADDRESS']}/api/v1/assignments"
-    return httpx.post(rest, json=NEW_ASSIGNMENT).status_code
+    return httpx.post(rest, json=NEW_ASSIGNMENT, verify=NO_TLS).status_code
 
 
 def test_a_log_that_nobody_reads_any_more_fails_no_call(environment: dict[str, str]) -> None:

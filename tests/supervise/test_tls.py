@@ -31,6 +31,7 @@ from peermentor_server import settings
 from peermentor_server.certificates import Unusable, Watch, read
 from peermentor_server.failures import CommandFailed
 from support.commands import run, start
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import Running, serving, settings_for
 from support.waiting import wait_until
@@ -93,7 +94,7 @@ def test_rest_and_grpc_speak_tls_and_nothing_else(running: Running) -> None:
         refused = client.get(f"https://{running.rest}/nothing")
         assert refused.headers["strict-transport-security"] == "max-age=31536000"
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://{running.rest}/api/v1/assignments")
+        httpx.get(f"http://{running.rest}/api/v1/assignments", verify=NO_TLS)
     assert run("ready", **running.environment).returncode == 0
     with Client(running.grpc, tls=True, ca_certificate=ROOT) as client:
         assert client.assignments.list().count() == 0

@@ -13,6 +13,7 @@ import pytest
 
 from support.commands import run
 from support.otlp import Receiver, receiving
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import Running, serving, settings_for
 
@@ -70,7 +71,7 @@ def test_what_is_not_sent_yet_is_sent_at_the_end(tmp_path: Path) -> None:
             OTEL_BSP_SCHEDULE_DELAY="600000",
         ) as running:
             url = f"http://{running.rest}/api/v1/assignments"
-            assert httpx.get(url, headers=SAMPLED).status_code == 200
+            assert httpx.get(url, headers=SAMPLED, verify=NO_TLS).status_code == 200
             assert "mentoring" not in services(receiver)
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(30) == 0
@@ -85,7 +86,7 @@ def test_without_the_extra_it_serves_and_says_so_once(tmp_path: Path) -> None:
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     with traced(tmp_path, workers=2, PYTHONPATH=str(tmp_path / "hidden"), **endpoint) as running:
         url = f"http://{running.rest}/api/v1/assignments"
-        assert httpx.get(url, headers=SAMPLED).status_code == 200
+        assert httpx.get(url, headers=SAMPLED, verify=NO_TLS).status_code == 200
         lines = logged(running)
     [line] = [line for line in lines if line["event"] == "no traces"]
     assert line["level"] == "warning"

@@ -15,6 +15,7 @@ from peermentor_server.settings import Settings
 from support.commands import start
 from support.databases import migrated
 from support.gateways import running_gateway
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import settings_for
 from support.waiting import wait_until
@@ -43,7 +44,9 @@ class Edge:
 
     def stat(self, name: str) -> int:
         """Return one of the numbers that Envoy keeps."""
-        answer = httpx.get(f"http://{self.settings.admin_address}/stats?filter=^{name}$")
+        answer = httpx.get(
+            f"http://{self.settings.admin_address}/stats?filter=^{name}$", verify=NO_TLS
+        )
         return int(answer.text.partition(": ")[2])
 
     def in_use(self) -> int:
@@ -53,7 +56,9 @@ class Edge:
 
     def answers(self) -> bool:
         """Tell whether a good request on a new connection is answered."""
-        return httpx.get(f"{self.rest.base_url}{PATH}", timeout=10).status_code == 200
+        return (
+            httpx.get(f"{self.rest.base_url}{PATH}", timeout=10, verify=NO_TLS).status_code == 200
+        )
 
     def memory(self) -> dict[str, int]:
         """Return how many MiB of memory each holds, with its child processes."""

@@ -13,6 +13,7 @@ import httpx
 from peermentor_server.settings import Address, Settings
 from peermentor_server.supervise import gateway
 from peermentor_server.trace_export import TraceExport
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 
 
@@ -42,7 +43,9 @@ def running_gateway(
             gateway.command(file),
             preexec_fn=before,  # noqa: PLW1509 - it only asks the kernel for something
         ) as process,
-        httpx.Client(base_url=f"http://{settings.rest_address}", timeout=15) as client,
+        httpx.Client(
+            base_url=f"http://{settings.rest_address}", timeout=15, verify=NO_TLS
+        ) as client,
     ):
         try:
             _wait_until_live(process, settings)
@@ -66,7 +69,7 @@ def gateway_before(port: int, directory: Path) -> Iterator[tuple[Settings, httpx
 
 def native_address(settings: Settings) -> str:
     """Return where the gateway of these settings takes native gRPC."""
-    listeners = httpx.get(f"http://{settings.admin_address}/listeners").text
+    listeners = httpx.get(f"http://{settings.admin_address}/listeners", verify=NO_TLS).text
     [address] = [each[6:] for each in listeners.splitlines() if each.startswith("grpc::")]
     return address
 
@@ -76,7 +79,7 @@ def _wait_until_live(process: "subprocess.Popen[bytes]", settings: Settings) -> 
     while time.monotonic() < deadline:
         assert process.poll() is None, "Envoy has ended"
         try:
-            if httpx.get(f"http://{settings.admin_address}/ready").text == "LIVE\n":
+            if httpx.get(f"http://{settings.admin_address}/ready", verify=NO_TLS).text == "LIVE\n":
                 return
         except httpx.TransportError:
             pass

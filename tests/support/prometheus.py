@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.waiting import wait_until
 
@@ -73,7 +74,9 @@ def running_prometheus(directory: Path, targets: dict[str, str]) -> Iterator[Pro
     with (directory / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/prometheus/api/v1") as api:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}/prometheus/api/v1", verify=NO_TLS
+        ) as api:
             wait_until(lambda: _is_ready(api), 20)
             yield Prometheus(api)
     finally:

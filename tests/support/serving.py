@@ -17,6 +17,7 @@ import psutil
 
 from support.commands import start_with_log
 from support.names import assert_no_name_in
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 
 
@@ -59,7 +60,7 @@ class Running:
 
     def _of_workers(self, name: str) -> dict[str, str]:
         admin = self.environment["PEERMENTOR_ADMIN_ADDRESS"]
-        text = httpx.get(f"http://{admin}/clusters").text
+        text = httpx.get(f"http://{admin}/clusters", verify=NO_TLS).text
         return dict(re.findall(rf"^peermentor::(/.+?)::{name}::(.+)$", text, re.MULTILINE))
 
     def lines(self, event: str) -> list[dict[str, Any]]:

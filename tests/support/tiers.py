@@ -13,6 +13,7 @@ import trustme
 import yaml
 
 from peermentor_server.supervise import gateway
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.waiting import wait_until
 
@@ -31,14 +32,16 @@ class Tier:
 
     def healthy_machines(self) -> int:
         """Return how many machines it takes for well."""
-        text = httpx.get(f"http://{self._admin}/clusters").text
+        text = httpx.get(f"http://{self._admin}/clusters", verify=NO_TLS).text
         return re.findall(r"^machines::[^:]+:\d+::health_flags::(.+)$", text, re.MULTILINE).count(
             "healthy"
         )
 
     def repeated(self) -> int:
         """Return how often it has repeated a call."""
-        text = httpx.get(f"http://{self._admin}/stats?filter=^cluster.machines.upstream_rq_retry$")
+        text = httpx.get(
+            f"http://{self._admin}/stats?filter=^cluster.machines.upstream_rq_retry$", verify=NO_TLS
+        )
         return int(text.text.rpartition(":")[2])
 
 
@@ -87,6 +90,6 @@ def _set_address(part: dict[str, Any], address: str) -> None:
 def _is_live(process: "subprocess.Popen[bytes]", admin_port: int) -> bool:
     assert process.poll() is None, "Envoy has ended"
     try:
-        return httpx.get(f"http://127.0.0.1:{admin_port}/ready").text == "LIVE\n"
+        return httpx.get(f"http://127.0.0.1:{admin_port}/ready", verify=NO_TLS).text == "LIVE\n"
     except httpx.TransportError:
         return False

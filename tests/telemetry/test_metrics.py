@@ -18,6 +18,7 @@ from peermentor_server.storage import backup_times
 from peermentor_server.telemetry import metric_files
 from support.commands import run, start
 from support.factories import NEW_ASSIGNMENT
+from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import Running, is_alive, serving, settings_for
 from support.waiting import wait_until
@@ -32,7 +33,7 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 
 def page(address: str) -> dict[Sample, float]:
     """Return the values that an address shows, by names and labels."""
-    answer = httpx.get(f"http://{address}/metrics")
+    answer = httpx.get(f"http://{address}/metrics", verify=NO_TLS)
     assert answer.status_code == 200
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -73,7 +74,7 @@ def test_all_workers_are_counted_together_while_they_come_and_go(running: Runnin
         found = page(address)
         return total(found, "grpc_server_handled_total", grpc_method=method, grpc_code=code)
 
-    with httpx.Client(base_url=f"http://{running.rest}/api/v1") as client:
+    with httpx.Client(base_url=f"http://{running.rest}/api/v1", verify=NO_TLS) as client:
         for _ in range(10):
             assert client.get("/assignments/asgn_999").status_code == 404
         assert client.post("/assignments", json=NEW_ASSIGNMENT).status_code == 200

@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(parse(sys.argv[1:] if arguments is None else arguments, _COMMANDS))
     finally:
         process.flush_streams()
+        # Python would look through all of it once more, for longer than it takes to end.
+        process.keep_all()
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from peermentor import __version__
+from peermentor_server import process
 from peermentor_server.failures import CommandFailed
 from peermentor_server.file_identity import FileIdentity
 from peermentor_server.rpc import sockets
@@ -81,6 +82,7 @@ def serve_grpc(
     if pulse_fd is not None:
         beat = partial(_beat, pulse_fd, timing.pulse_every_s)
         threading.Thread(target=beat, name="pulse", daemon=True).start()
+    process.keep_all()
     if signal.sigwait(STOP_SIGNALS) == signal.SIGTERM:
         _log.info("draining")
         app.drain()
