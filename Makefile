@@ -17,6 +17,7 @@ SERVER := $(BIN)/peermentor-server
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help serve migrate demo test torture bench costs check generate format dist release lock clean
 
 help:  ## Show this list
@@ -156,6 +157,9 @@ check-generated:
 
 # --- Virtual environments ------------------------------------------------------------------
 
+DOCS_PAGE := gateway/docs_page
+SWAGGER_UI := $(addprefix $(DOCS_PAGE)/,swagger-ui-bundle.js.gz swagger-ui.css.gz LICENSE)
+SWAGGER_UI_DIST := .venv/swagger-ui/drf_spectacular_sidecar/static/drf_spectacular_sidecar/swagger-ui-dist
 VERSION_FILE := clients/python/src/peermentor/_version.py
 # The two distributions of this tree, in place; hatchling comes from requirements/serve.txt.
 INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e clients/python -e .
@@ -164,11 +168,24 @@ INSTALL_TREE = $(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e cl
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON")'
 	$(PYTHON) -m venv .venv
 
-.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml hatch_build.py $(VERSION_FILE) | .venv/bin/python
+.venv/serve.stamp: requirements/serve.txt pyproject.toml clients/python/pyproject.toml hatch_build.py $(VERSION_FILE) | .venv/bin/python $(SWAGGER_UI)
 	@echo "Installing what the service needs into .venv"
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/serve.txt
 	@$(INSTALL_TREE)
 	@touch $@
+
+.venv/swagger-ui.stamp: requirements/swagger-ui.txt | .venv/bin/python
+	@echo "Unpacking Swagger UI into .venv/swagger-ui"
+	@rm -rf .venv/swagger-ui
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes --target .venv/swagger-ui -r $<
+	@touch $@
+
+# What the gateway serves of it, as it is sent. Without time and name, the same has the same bytes.
+$(DOCS_PAGE)/%.gz: .venv/swagger-ui.stamp
+	@gzip -9nc $(SWAGGER_UI_DIST)/$* >$@
+
+$(DOCS_PAGE)/LICENSE: .venv/swagger-ui.stamp
+	@cp $(SWAGGER_UI_DIST)/LICENSE $@
 
 .venv/dev.stamp: requirements/dev.txt .venv/serve.stamp
 	@echo "Installing what tests and checks need into .venv"
@@ -220,9 +237,11 @@ lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in require
 	$(LOCK) pyproject.toml --group tree -o requirements/serve.txt
 	$(LOCK) pyproject.toml --extra otel --group tree --group dev -c requirements/serve.txt -o requirements/dev.txt
 	$(LOCK) --group generate -o requirements/generate.txt
+	$(LOCK) --no-deps --group swagger-ui -o requirements/swagger-ui.txt
+	$(LOCK) --group browser -c requirements/dev.txt -o requirements/browser.txt
 	$(LOCK) --group deploy -o requirements/deploy.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o bench/requirements.txt
 
 clean:  ## Remove the virtual environments and everything built
 	rm -rf .venv .venv-generate .venv-deploy .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
-	rm -rf $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist) $(LINT)/node_modules
+	rm -rf $(SWAGGER_UI) $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist) $(LINT)/node_modules

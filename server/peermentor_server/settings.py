@@ -230,6 +230,9 @@ class Settings(BaseModel):
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_list)] = ()
     """Origins whose web pages may call the gateway, with commas between; none: CORS is off."""
 
+    docs_page: Annotated[Switch, _one_of(Switch)] = "on"
+    """Whether the gateway serves /docs, a page that shows the REST API and calls it."""
+
     log_level: Annotated[LogLevel, _one_of(LogLevel)] = "info"
     """The least severe log lines to write."""
 

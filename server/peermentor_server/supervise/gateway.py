@@ -1,8 +1,8 @@
 """The gateway: the real Envoy, with `envoy.yaml`.
 
 What the settings change is derived from that file here: addresses, the workers, the place of
-the descriptor set and of the Lua, the names of hosts, and CORS. All else runs as it stands in
-the file.
+the descriptor set and of the Lua, the names of hosts, CORS, and whether there is the page /docs.
+All else runs as it stands in the file.
 """
 
 import copy
@@ -172,6 +172,8 @@ def configuration(
     for listener in listeners.values():
         for each in listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]:
             _set_files(each.get("typed_config", {}), root)
+    if settings.docs_page == "off":
+        _leave_out_docs(_served(manager))
     for route in _served(manager)["routes"]:
         _set_answer(route, root)
     _set_hosts(manager, settings)
@@ -245,6 +247,11 @@ def _set_files(http_filter: dict[str, Any], root: Path) -> None:
         # Lua by itself looks below the working directory.
         modules = json.dumps(str(root / "?.lua"), ensure_ascii=False)
         source["inline_string"] = f"package.path = {modules}\n{source['inline_string']}"
+
+
+def _leave_out_docs(served: dict[str, Any]) -> None:
+    """Answer /docs as any path that there is not."""
+    served["routes"] = [each for each in served["routes"] if not each["name"].startswith("docs-")]
 
 
 def _set_answer(route: dict[str, Any], root: Path) -> None:
