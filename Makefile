@@ -98,6 +98,12 @@ check-wheel: .venv/dev.stamp dist  ## Run the client's tour with its wheel alone
 		WHEEL_PYTHON=$(CURDIR)/build/wheel/bin/python $(BIN)/pytest -q tests/client/test_readme.py || exit 1; \
 	done
 
+.PHONY: test-browser
+test-browser: .venv/browser.stamp  ## Test the page /docs in a real browser; needs Chromium
+	@command -v chromium >/dev/null || { \
+		echo "Chromium is needed for this: install it, as by apt-get install chromium" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
 TYPESCRIPT := clients/typescript
 .PHONY: test-typescript
 test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the TypeScript example with a real server; needs Node 20
@@ -190,6 +196,11 @@ $(DOCS_PAGE)/LICENSE: .venv/swagger-ui.stamp
 .venv/dev.stamp: requirements/dev.txt .venv/serve.stamp
 	@echo "Installing what tests and checks need into .venv"
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/browser.stamp: requirements/browser.txt .venv/dev.stamp
+	@echo "Installing what drives a browser into .venv"
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/browser.txt
 	@touch $@
 
 # No registry of Python's has them. Without one its own tests fail, and say so.

@@ -84,6 +84,7 @@ def test_settings_come_from_an_environment() -> None:
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
         ("METRICS_COUNTS", "yes"),
+        ("DOCS_PAGE", "no"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_variable(name: str, value: str) -> None:

@@ -22,12 +22,16 @@ subprocess.run([*gateway.command(file), "--mode", "validate"], check=True)
 
 
 def test_envoy_runs_the_gateway_of_a_wheel(tmp_path: Path) -> None:
-    """Validating loads the Lua and the descriptors, wherever one is by then."""
+    """Validating loads the Lua, the descriptors and the page /docs, wherever one is by then."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
+    # What is not ours comes with its licence.
+    page = tmp_path / "peermentor_server/gateway_files/gateway/docs_page"
+    assert page.joinpath("LICENSE").read_text().split() == (ROOT / "LICENSE").read_text().split()
+    assert "SmartBear Software" in page.joinpath("NOTICE").read_text()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         cwd="/",

@@ -88,7 +88,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_it_says_where_it_listens_and_two_lines_to_try(each_environment: dict[str, str]) -> None:
     with serving(each_environment) as running:
         assert each_environment["PEERMENTOR_GRPC_ADDRESS"] in running.welcome
-        assert f"http://{each_environment['PEERMENTOR_REST_ADDRESS']}" in running.welcome
+        assert f"http://{each_environment['PEERMENTOR_REST_ADDRESS']}/docs" in running.welcome
         post, get = re.findall(r"^ *(curl .*)$", running.welcome, re.MULTILINE)
         created = paste(post)
         assert '"assignment_id":"asgn_001"' in created

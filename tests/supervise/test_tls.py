@@ -91,8 +91,9 @@ def test_rest_and_grpc_speak_tls_and_nothing_else(running: Running) -> None:
         answer = client.get(f"https://{running.rest}/api/v1/assignments")
         assert answer.status_code == 200
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
-        refused = client.get(f"https://{running.rest}/nothing")
-        assert refused.headers["strict-transport-security"] == "max-age=31536000"
+        for path in ("nothing", "openapi.json", "docs", "docs/swagger-ui.css"):
+            also = client.get(f"https://{running.rest}/{path}")
+            assert also.headers["strict-transport-security"] == "max-age=31536000"
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://{running.rest}/api/v1/assignments", verify=NO_TLS)
     assert run("ready", **running.environment).returncode == 0

@@ -341,10 +341,11 @@ def _welcome(configured: Settings) -> str:
     if configured.access == "required":
         key = ' -H "Authorization: Bearer $PEERMENTOR_TOKEN"'
         about_keys = f"\nCalls need a key; this makes one: {PROGRAM} keys create --help\n"
+    page = f" ({configured.rest_url}/docs in a browser)" if configured.docs_page == "on" else ""
     return f"""
 peermentor is running. Ctrl-C stops it.
 
-  REST   {configured.rest_url}
+  REST   {configured.rest_url}{page}
   gRPC   {configured.grpc_address.to_connect}
 {about_keys}
 Sample data, for the tour in README.md, from another terminal:

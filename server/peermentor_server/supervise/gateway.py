@@ -115,6 +115,8 @@ def _speak_tls(config: dict[str, Any], directory: Path, authorities: bytes | Non
     # Who asks for secrets has to have names, whomever they ask.
     config["node"] = {"id": _HOST, "cluster": _HOST}
     for listener in config["static_resources"]["listeners"]:
+        if listener["name"] == "rest":
+            _keep_to_tls(_served(listener["filter_chains"][0]["filters"][0]["typed_config"]))
         protocols = ["h2", "http/1.1"] if listener["name"] == "rest" else ["h2"]
         socket = _tls_socket(directory, protocols)
         if authorities is not None:
@@ -123,6 +125,14 @@ def _speak_tls(config: dict[str, Any], directory: Path, authorities: bytes | Non
             socket["typed_config"]["require_client_certificate"] = False
         chain = listener["filter_chains"][0]
         chain |= {"transport_socket": socket, "transport_socket_connect_timeout": _HANDSHAKE}
+
+
+def _keep_to_tls(served: dict[str, Any]) -> None:
+    """Let what routes answer themselves say what gateway/rest.lua says in all other answers."""
+    header = {"header": {"key": "strict-transport-security", "value": "max-age=31536000"}}
+    for route in served["routes"]:
+        if "direct_response" in route:
+            route["response_headers_to_add"] = [*route["response_headers_to_add"], header]
 
 
 def _tls_socket(directory: Path, protocols: Sequence[str]) -> dict[str, Any]:
@@ -258,7 +268,10 @@ def _set_answer(route: dict[str, Any], root: Path) -> None:
     """Make absolute what a route answers with, if that is a file."""
     answer = route.get("direct_response", {}).get("body", {})
     if "filename" in answer:
-        answer["filename"] = str(root / answer["filename"])
+        file = root / answer["filename"]
+        if not file.exists():
+            raise GatewayMissing(f"{file} is not there; in a checkout, make serve brings it")
+        answer["filename"] = str(file)
 
 
 def _set_hosts(manager: dict[str, Any], settings: Settings) -> None:
