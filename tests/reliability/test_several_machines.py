@@ -1,5 +1,6 @@
 """Two machines behind a tier, as in docs/several-machines.md: one is lost, and no call fails."""
 
+import gzip
 import re
 import signal
 import ssl
@@ -20,6 +21,7 @@ from peermentor_server.storage.engine.database import Database
 from support.databases import url_of
 from support.keys import new_key
 from support.load import BASE, PEOPLE, Load, Secured, client, under_load
+from support.lua import ROOT
 from support.ports import free_ports
 from support.rpcs import SERVICES
 from support.serving import Running, serving, settings_for
@@ -140,6 +142,7 @@ def site(postgresql: Database, tmp_path: Path) -> Iterator[Site]:
 def test_no_call_fails_when_a_machine_is_lost(site: Site, postgresql: Database) -> None:
     _assert_calls_are_spread(site)
     _assert_ids_count_everywhere(site)
+    _assert_the_page_of_the_api_comes_through(site)
     _assert_who_is_gone_without_a_word_is_left(site)
     with site.under_load() as load:
         for _ in range(int(either(1, 5))):
@@ -229,6 +232,16 @@ def _assert_ids_count_everywhere(site: Site) -> None:
         ]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["assignment_id"] for answer in answers}) == 1
+
+
+def _assert_the_page_of_the_api_comes_through(site: Site) -> None:
+    """Check that the page, and what it is made of, is that of the machines, whichever answers."""
+    page = ROOT / "gateway/docs_page"
+    with httpx.Client(verify=_context(site), base_url=f"https://{site.tier.address}") as caller:
+        assert caller.get("/docs").content == (page / "index.html").read_bytes()
+        script = caller.get("/docs/swagger-ui-bundle.js")
+    assert script.headers["content-encoding"] == "gzip"
+    assert script.content == gzip.decompress((page / "swagger-ui-bundle.js.gz").read_bytes())
 
 
 def test_the_tier_repeats_what_is_safe_to_repeat() -> None:
