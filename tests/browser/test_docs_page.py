@@ -104,13 +104,17 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.parametrize("query", ["", "?url=http://127.0.0.2:9/&configUrl=http://127.0.0.2:9/"])
 def test_all_calls_are_shown_and_nothing_comes_from_elsewhere(
-    visit: Visit, rest: httpx.Client
+    query: str, visit: Visit, rest: httpx.Client
 ) -> None:
-    visit.open(f"{rest.base_url}/docs")
+    """Whoever makes a link to the page cannot have it show another description."""
+    visit.open(f"{rest.base_url}/docs{query}")
     expect(visit.page).to_have_title("peermentor API")
     expect(visit.page.locator(".opblock")).to_have_count(len(list(operations())))
-    assert visit.requests == [str(rest.base_url.join(each)) for each in [*PARTS, "/openapi.json"]]
+    page, *parts = [*PARTS, "/openapi.json"]
+    expected = [f"{page}{query}", *parts]
+    assert visit.requests == [f"{rest.base_url}{each}" for each in expected]
     assert visit.complaints == []
 
 
