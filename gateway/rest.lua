@@ -62,7 +62,7 @@ local function check_request(handle)
   end
   headers_of.drop_unknown(headers)
   headers_of.tidy_request_id(headers)
-  headers:replace(":path", url)
+  headers:replace(":path", url_of.without_plus(url))
   -- The service does for it what it does for GET; envoy_on_response leaves the body out.
   if method == "HEAD" then
     headers:replace(":method", "GET")
@@ -110,6 +110,13 @@ local function tell_aborted(handle)
   if buffer and buffer:getBytes(0, math.min(#ABORTED, buffer:length())) == ABORTED then
     handle:headers():replace(":status", "412")
   end
+end
+
+-- As RetryInfo has it. The gateway's own refusals get theirs behind this filter: a second.
+local function tell_delay(handle)
+  local buffer = handle:body()
+  local json = buffer and buffer:getBytes(0, buffer:length()) or ""
+  handle:headers():replace("retry-after", json:match('"retry_delay":"(%d+)s"') or "1")
 end
 
 -- Gives the answer the header ETag, and takes the body away if the caller has it.
@@ -164,8 +171,7 @@ function envoy_on_response(handle)
     -- RFC 9110, 11.6.1: it says how to come by an answer.
     headers:replace("www-authenticate", 'Bearer realm="peermentor"')
   elseif status == "429" then
-    -- As RetryInfo has it, be it a worker's or the gateway's own.
-    headers:replace("retry-after", "1")
+    tell_delay(handle)
   end
   if status == "200" and notes.known then tag(handle, notes.known) end
   if notes.head and handle:headers():get(":status") ~= "304" then leave_out_body(handle) end

@@ -89,6 +89,21 @@ local function check_query(call, url)
   end
 end
 
+-- The plus before an offset from UTC stays one: cutoff_date=2026-03-10T00:00:00+02:00.
+local INSTANT = "^(=%d%d%d%d%-.*%d)(%+%d%d[:%%3Aa]+%d%d)$"
+
+local function with_spaces(value)
+  local rest, offset = value:match(INSTANT)
+  return (rest or value):gsub("%+", "%%20") .. (offset or "")
+end
+
+-- Most programs write a space in a query as a plus, as forms of HTML do, and a plus as %2B. To the
+-- transcoder a plus is a plus.
+function M.without_plus(url)
+  local path, query = url:match("^([^?]*)(.*)$")
+  return path .. query:gsub("=[^&]*", with_spaces)
+end
+
 -- Returns which call of the contract it is.
 function M.check(method, url)
   local path = url:match("^[^?]*")

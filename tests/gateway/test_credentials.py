@@ -11,8 +11,10 @@ import grpc
 import httpx
 import pytest
 
+from peermentor_server.access.attempts import MAX_ATTEMPTS
 from peermentor_server.access.tokens import MAX_LENGTH
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL
 from support.apps import running_app
 from support.clock import SettableClock
 from support.factories import NEW_ASSIGNMENT
@@ -87,3 +89,17 @@ def test_all_others_are_told_how_to_come_and_not_what_was_wrong(edge: Edge) -> N
     assert told[0]["code"] == 16
     assert told[0]["details"][0]["reason"] == "CREDENTIALS_INVALID"
     assert told == told[:1] * len(told)
+
+
+def test_a_refusal_says_in_its_header_too_when_to_come_back(
+    own: Database, clock: SettableClock, tmp_path: Path
+) -> None:
+    with (
+        running_app(own, clock, USUAL, access="required") as app,
+        gateway_before(app.port, tmp_path) as (_, rest),
+    ):
+        refused = [rest.get(PATH) for _ in range(MAX_ATTEMPTS + 1)]
+    assert [each.status_code for each in refused] == [401] * MAX_ATTEMPTS + [429]
+    details = refused[-1].json()["details"]
+    assert (details[0]["reason"], details[1]["retry_delay"]) == ("TOO_MANY_ATTEMPTS", "60s")
+    assert refused[-1].headers["retry-after"] == "60"

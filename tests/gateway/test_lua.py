@@ -249,6 +249,26 @@ def test_a_doubled_base_is_one(lua: Lua) -> None:
     assert short(b"/api/v1/assignments/a") == b"/api/v1/assignments/a"
 
 
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ("", ""),
+        ("?a=b+c&d=+", "?a=b%20c&d=%20"),
+        ("?a=b%2Bc", "?a=b%2Bc"),
+        ("?a=b=c+d", "?a=b=c%20d"),
+        ("?a+b=c", "?a+b=c"),
+        ("?a=2026-03-20T01:00:00+01:00&b=c+d", "?a=2026-03-20T01:00:00+01:00&b=c%20d"),
+        ("?a=2026-03-20+01%3a00%3A00.5+01%3A00", "?a=2026-03-20%2001%3a00%3A00.5+01%3A00"),
+        ("?a=at+10:00+11:00", "?a=at%2010:00%2011:00"),
+    ],
+)
+def test_a_plus_in_a_query_is_a_space_but_for_that_of_an_offset(
+    lua: Lua, query: str, read: str
+) -> None:
+    path = "/api/v1/assignments/a+b"
+    assert lua.module("url").without_plus(f"{path}{query}".encode()) == f"{path}{read}".encode()
+
+
 # --- Answers ---
 
 

@@ -165,7 +165,8 @@ def operation(rpc: str) -> Operation:
 def _refusals(status: int) -> list[Draft202012Validator]:
     """Return what answers of a status can be; 405 and 404 are for what is not described."""
     found = {id(each): each for _, op in operations() if (each := op.answers.get(status))}
-    plain = [] if found and status != 404 else [validator({"$ref": "#/components/schemas/Error"})]
+    any_error = validator({"$ref": "#/components/schemas/ErrorResponse"})
+    plain = [] if found and status != 404 else [any_error]
     return [*(each.body for each in found.values() if each.body), *plain]
 
 
@@ -220,7 +221,9 @@ def check(response: httpx.Response) -> None:
 
 
 def _check_request(operation: Operation, request: httpx.Request) -> None:
-    query = parse_qsl(request.url.query.decode().replace("+", "%2B"), keep_blank_values=True)
+    # The plus before the offset of an instant is one, others are spaces.
+    text = re.sub(r"\+(\d\d:\d\d(?:&|$))", r"%2B\1", request.url.query.decode())
+    query = parse_qsl(text, keep_blank_values=True)
     for name, value in query if operation.query else ():
         assert name in operation.query, f"{operation.name}: the description has no {name}"
         _check(operation.query[name], _parameter(operation, name, value), name)
