@@ -10,15 +10,22 @@ Schema = dict[str, Any]
 
 DAYS = {
     "TEXT_FORMAT_DAY": {"format": "date"},
-    "TEXT_FORMAT_DAY_OR_INSTANT": {"anyOf": [{"format": "date"}, {"format": "date-time"}]},
+    # Generators of clients take it for a text; of an `anyOf` of formats they make nothing.
+    "TEXT_FORMAT_DAY_OR_INSTANT": {
+        "if": {"maxLength": 10},
+        "then": {"format": "date"},
+        "else": {"format": "date-time"},
+    },
 }
+# Such as may stand in a URL as they are.
+TOKEN: Schema = {"maxLength": 500, "pattern": "^[A-Za-z0-9_-]*$"}
 # What all lists and all creates have, by its name, as `rules/pages` and `rules/texts` have it. A
 # field of such a name that has limits of its own has only those.
 CONVENTIONS: dict[str, Schema] = {
     "page": {"minimum": 1, "maximum": 100_000, "default": 1},
     "limit": {"minimum": 1, "default": 20},
-    "page_token": {"maxLength": 500},
-    "next_page_token": {"maxLength": 500},
+    "page_token": TOKEN,
+    "next_page_token": TOKEN,
     "request_id": {"minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
 }
 

@@ -14,12 +14,12 @@ from openapi_pydantic import OpenAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from peermentor.v1 import error_reason_pb2
-from peermentor_server.rules import pages, texts
+from peermentor_server.rules import errors, pages, texts
 from support import openapi
 from support.openapi import Json, description, limits, operation, validator
 from support.routes import METHODS
 
-LIMITS = {"maxLength", "pattern", "format", "anyOf"}
+LIMITS = {"maxLength", "pattern", "format", "then"}
 
 
 def test_two_validators_take_it() -> None:
@@ -57,18 +57,27 @@ def test_every_reason_is_there() -> None:
         name.removeprefix("ERROR_REASON_")
         for name in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
     }
-    told = {
-        reason
-        for schema in description()["components"]["schemas"].values()
-        for part in schema.get("allOf", [])
-        for reason in part.get("properties", {})
-        .get("details", {})
-        .get("items", {})
-        .get("properties", {})
-        .get("reason", {})
-        .get("enum", [])
-    }
+    told = {reason for reason, _ in refusals()} - {"gateway"}
     assert told == reasons - {"UNSPECIFIED"}
+
+
+def refusals() -> Iterator[tuple[str, Json]]:
+    """Yield the examples of all refusals, each with its reason."""
+    for answer in description()["components"]["responses"].values():
+        for reason, example in answer["content"]["application/json"]["examples"].items():
+            yield reason, example["value"]
+
+
+def test_the_delays_of_its_examples_are_those_of_the_service() -> None:
+    kinds = (errors.Overloaded, errors.TooManyAttempts)
+    delays = {kind.reason: f"{kind.retry_after_s}s" for kind in kinds}
+    told = {
+        reason: detail["retry_delay"]
+        for reason, example in refusals()
+        for detail in example["details"]
+        if "retry_delay" in detail
+    }
+    assert told == delays
 
 
 def test_every_text_of_a_request_says_what_it_takes() -> None:
@@ -104,6 +113,13 @@ def test_an_answer_that_is_not_as_it_says_fails_its_test(rest: httpx.Client) -> 
     bodies: list[Json] = [{}, page | {"next_page_token": None}, page | {"data": [{}]}]
     for body in bodies:
         false = httpx.Response(200, headers=answer.headers, json=body, request=answer.request)
+        with pytest.raises(AssertionError, match="the answer is not as"):
+            openapi.check(false)
+    refused = rest.get("/api/v1/recurring-templates/rt-000")
+    error = refused.json()
+    details = [error["details"][0] | {"reason": "ASSIGNMENT_NOT_FOUND"}]
+    for body in (error | {"code": 3}, error | {"details": []}, error | {"details": details}):
+        false = httpx.Response(404, headers=refused.headers, json=body, request=refused.request)
         with pytest.raises(AssertionError, match="the answer is not as"):
             openapi.check(false)
     with pytest.raises(AssertionError, match="listTemplates: the description has no 402"):

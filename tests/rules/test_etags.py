@@ -34,7 +34,11 @@ def test_every_list_is_to_be_met() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "7-2", '"7-2', '"7" "2"', '"7-2",', "*, *", '"7-2", *', 'w/"7-2"', ' "7-2"', "é"]
+    "text",
+    [
+        *("", "7-2", '"7-2', '"7" "2"', '"7-2",', "*, *", '"7-2", *', 'w/"7-2"', ' "7-2"', "é"),
+        *(f'"7{character}2"' for character in "\0\n \x7f\x9fé"),
+    ],
 )
 def test_what_is_no_list_of_etags(text: str) -> None:
     assert not etags.is_list(text)

@@ -11,8 +11,8 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from describe.comments import first_sentence, unwrapped
 from describe.openapi.errors import Errors
 from describe.openapi.examples import Examples
-from describe.openapi.headers import HEADERS, PARAMETERS, headers_of, parameter
-from describe.openapi.own_paths import OWN_PATHS, TAG
+from describe.openapi.headers import HEADERS, headers_of, parameter, parameters
+from describe.openapi.own_paths import OWN_PATHS, SCHEMAS, TAG
 from describe.openapi.schemas import Schemas
 from describe.options import is_required, permission
 from describe.reasons import Reasons
@@ -28,16 +28,19 @@ activities.
 `/api/v1/assignments/api/v1/assignments/asgn_001`. These are the same calls, and are
 not listed here.
 - **HEAD** is answered as GET is, without the body. Other methods than those of a path get 405, and
-`Allow` lists those that it has. Unknown paths get 404.
+`Allow` lists those that it has; methods that the gateway does not know get 400. Unknown paths get
+404.
 - **Fields** of a body may also be spelt in camelCase. Unknown ones are ignored, or refused with
-`Prefer: handling=strict`. A field that is `null` counts as left out. Unknown query parameters are
-always refused.
+`Prefer: handling=strict`; those without a name always are. A field that is `null` counts as left
+out. Unknown query parameters are always refused.
+- **Queries** may have `+` or `%20` for a space, and `%2B` for a plus. The plus before the offset of
+an instant may stand as it is.
 - **PUT is partial**: the fields in the body change, the others stay. An empty list counts as left
 out. To clear a field, name it in `update_mask` and leave its value out.
 - **Instants** are written as in RFC 3339, with `Z` or an offset, and come back in UTC. A space may
 stand for the `T`. Leap seconds and more than nine digits of a second are refused. Days are UTC
 calendar days.
-- **Errors** of the service and of the gateway have one shape, `Error`.
+- **Errors** of the service and of the gateway have one shape, `ErrorResponse`.
 """
 CREDENTIALS = {
     "bearer": {
@@ -87,9 +90,11 @@ class Document:
             "tags": [*self._tags(), TAG],
             "paths": ordered | OWN_PATHS,
             "components": {
-                "schemas": dict(sorted((self._schemas.components | self._errors.schemas).items())),
+                "schemas": dict(
+                    sorted((self._schemas.components | self._errors.schemas | SCHEMAS).items())
+                ),
                 "responses": dict(sorted(self._errors.responses.items())),
-                "parameters": PARAMETERS,
+                "parameters": parameters(),
                 "headers": HEADERS,
                 "securitySchemes": CREDENTIALS,
             },

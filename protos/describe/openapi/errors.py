@@ -13,11 +13,14 @@ from google.rpc.code_pb2 import Code
 
 from describe.comments import first_sentence
 from describe.openapi.headers import REQUEST_ID, headers_of
+from describe.openapi.schemas import narrowed, reference
 from describe.options import Schema
 from describe.reasons import STATUS_OF, Reasons
 from gateway_contract import PACKAGE
 
 TYPE = "type.googleapis.com/google.rpc."
+# As `rules/errors` of the server has them.
+RETRY_DELAYS = {"OVERLOADED": "1s", "TOO_MANY_ATTEMPTS": "60s"}
 
 
 @dataclass(frozen=True)
@@ -134,15 +137,13 @@ class Errors:
             yield Refusal(name, STATUS_OF[code], code, when, bare=False, reasons=tuple(names))
 
     def _add(self, refusal: Refusal) -> None:
-        self.schemas[refusal.name] = _schema(refusal)
-        schema = {"$ref": f"#/components/schemas/{refusal.name}"}
         examples = {each: {"value": self._example(refusal, each)} for each in refusal.reasons}
         if refusal.bare:
             examples["gateway"] = {"value": _status(refusal.code, refusal.when, [])}
         self.responses[refusal.name] = {
             "description": refusal.when,
             "headers": headers_of(refusal.status),
-            "content": {"application/json": {"schema": schema, "examples": examples}},
+            "content": {"application/json": {"schema": _schema(refusal), "examples": examples}},
         }
 
     def _example(self, refusal: Refusal, reason: str) -> dict[str, Any]:
@@ -154,8 +155,8 @@ class Errors:
             field, _, description = words.partition(": ")
             violation = {"field": field, "description": description}
             details.append(_detail("BadRequest", field_violations=[violation]))
-        if refusal.status == 429:
-            details.append(_detail("RetryInfo", retry_delay="1s"))
+        if reason in RETRY_DELAYS:
+            details.append(_detail("RetryInfo", retry_delay=RETRY_DELAYS[reason]))
         return _status(refusal.code, words, details)
 
 
@@ -168,60 +169,59 @@ def _schema(refusal: Refusal) -> Schema:
         details["minItems"] = 1
     elif not refusal.reasons:
         details["maxItems"] = 0
-    return {
-        "description": refusal.when,
-        "allOf": [
-            {"$ref": "#/components/schemas/Error"},
-            {"properties": {"code": {"const": Code.Value(refusal.code)}, "details": details}},
-        ],
-    }
+    return narrowed("ErrorResponse", code={"const": Code.Value(refusal.code)}, details=details)
 
 
 def _common_schemas() -> Iterator[tuple[str, Schema]]:
     text = {"type": "string"}
     yield (
-        "Error",
+        "ErrorResponse",
         _object(
             "Why a call was refused: a google.rpc.Status. Branch on `code` and on the `reason`"
             " of `ErrorInfo`, which stands first in `details`, and not on messages.",
             code={"type": "integer", "format": "int32", "description": "A gRPC status code."},
             message=text | {"description": "For people. It may change."},
-            details={
-                "type": "array",
-                "items": {
-                    "oneOf": [
-                        {"$ref": f"#/components/schemas/{each}"}
-                        for each in ("ErrorInfo", "BadRequest", "RetryInfo")
-                    ]
-                },
-            },
+            details={"type": "array", "items": reference("ErrorDetail")},
         ),
     )
-    yield (
-        "ErrorInfo",
-        _object(
+    kinds = {
+        "ErrorInfo": _object(
             "Why, for programs.",
-            **{"@type": {"const": TYPE + "ErrorInfo"}},
             reason=text | {"description": "One of ErrorReason, without the prefix."},
-            domain={"const": PACKAGE},
+            domain=text | {"const": PACKAGE},
             metadata={
                 "type": "object",
                 "additionalProperties": text,
                 "description": "With INTERNAL: the `request_id` that the log names.",
             },
         ),
-    )
-    yield (
-        "BadRequest",
-        _object(
+        "BadRequest": _object(
             "The fields that are refused.",
-            **{"@type": {"const": TYPE + "BadRequest"}},
             field_violations={
                 "type": "array",
                 "minItems": 1,
-                "items": {"$ref": "#/components/schemas/FieldViolation"},
+                "items": reference("FieldViolation"),
             },
         ),
+        "RetryInfo": _object(
+            "When to try again.",
+            retry_delay=text | {"pattern": "^[0-9]+s$", "description": "Such as `1s`."},
+        ),
+    }
+    for name, schema in kinds.items():
+        schema["properties"] = {"@type": text | {"const": TYPE + name}} | schema["properties"]
+        schema["required"].insert(0, "@type")
+        yield name, schema
+    yield (
+        "ErrorDetail",
+        {
+            "description": "More about an error, of the kind that `@type` names.",
+            "oneOf": [reference(name) for name in kinds],
+            "discriminator": {
+                "propertyName": "@type",
+                "mapping": {TYPE + name: reference(name)["$ref"] for name in kinds},
+            },
+        },
     )
     yield (
         "FieldViolation",
@@ -229,14 +229,6 @@ def _common_schemas() -> Iterator[tuple[str, Schema]]:
             "A field that is refused.",
             field=text | {"description": "Such as `mentor_ids[2]`."},
             description=text | {"description": "What is wrong with it."},
-        ),
-    )
-    yield (
-        "RetryInfo",
-        _object(
-            "When to try again.",
-            **{"@type": {"const": TYPE + "RetryInfo"}},
-            retry_delay=text | {"pattern": "^[0-9]+s$", "description": "Such as `1s`."},
         ),
     )
 

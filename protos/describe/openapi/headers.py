@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from describe.options import find_enum, text_limits
+
 # As in the examples of docs.
 REQUEST_ID = "b1946ac9-2d4f-4b0b-9f43-1c1b1c6f6d10"
 ETAG = '"3-1.16"'
@@ -90,6 +92,13 @@ def headers_of(status: int, *, body: bool = False, tagged: bool = False) -> dict
     if body:
         names["preference-applied"] = "PreferenceApplied"
     return {name: {"$ref": f"#/components/headers/{each}"} for name, each in names.items()}
+
+
+def parameters() -> dict[str, Header]:
+    """Return all headers of requests. If-Match may be what the field `etag` may be."""
+    etags = text_limits(find_enum("TextFormat").values_by_name["TEXT_FORMAT_ETAGS"])
+    schema = PARAMETERS["IfMatch"]["schema"] | etags
+    return PARAMETERS | {"IfMatch": PARAMETERS["IfMatch"] | {"schema": schema}}
 
 
 def parameter(name: str) -> dict[str, str]:

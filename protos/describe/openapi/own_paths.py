@@ -4,8 +4,24 @@ from typing import Any
 
 from describe.openapi.errors import EVERY_CALL
 from describe.openapi.headers import headers_of
+from describe.openapi.schemas import narrowed, reference
+from describe.options import Schema
 
 TAG = {"name": "Gateway", "description": "What the gateway answers by itself, to everybody."}
+SCHEMAS: dict[str, Schema] = {
+    "Health": {
+        "type": "object",
+        "description": "Whether something serves.",
+        "properties": {"status": {"type": "string", "enum": ["SERVING", "NOT_SERVING"]}},
+        "required": ["status"],
+    },
+    "Description": {
+        "type": "object",
+        "description": "What you read.",
+        "properties": {"openapi": {"type": "string"}},
+        "required": ["openapi"],
+    },
+}
 # What the gateway refuses before it looks at the path.
 REFUSED = {
     str(each.status): {"$ref": f"#/components/responses/{each.name}"}
@@ -42,22 +58,22 @@ def _answer(description: str, schema: dict[str, Any], **headers: Any) -> dict[st
 
 
 def _state(word: str) -> dict[str, Any]:
-    properties = {"status": {"const": word}}
-    return _answer(word, {"type": "object", "properties": properties, "required": ["status"]})
+    return _answer(word, narrowed("Health", status={"const": word}))
 
 
+PROBED = {"200": _state("SERVING"), "503": _state("NOT_SERVING")}
 OWN_PATHS: dict[str, Any] = {
     "/healthz": _get(
         "isLive",
         "Whether the gateway lives",
         "For load balancers, by any host name.",
-        {"200": _state("SERVING"), "503": _state("NOT_SERVING")},
+        PROBED,
     ),
     "/readyz": _get(
         "isReady",
         "Whether the service is ready",
         "For load balancers, by any host name: whether any worker is healthy.",
-        {"200": _state("SERVING"), "503": _state("NOT_SERVING")},
+        PROBED,
     ),
     "/openapi.json": _get(
         "getDescription",
@@ -66,11 +82,7 @@ OWN_PATHS: dict[str, Any] = {
         {
             "200": _answer(
                 "The description.",
-                {
-                    "type": "object",
-                    "properties": {"openapi": {"type": "string"}},
-                    "required": ["openapi"],
-                },
+                reference("Description"),
                 **{"cache-control": {"schema": {"const": "public, max-age=3600"}}},
             ),
             **OTHER_HOST,

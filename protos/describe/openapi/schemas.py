@@ -52,7 +52,7 @@ class Schemas:
                 {field.name: self._answered(field) for field in message.fields},
                 [field.name for field in message.fields],
             )
-        return _reference(name)
+        return reference(name)
 
     def body(self, message: Descriptor, bound: Collection[str]) -> Schema:
         """Return a reference to the body of a request, without what its path binds."""
@@ -70,7 +70,7 @@ class Schemas:
             # There has to be something to change.
             schema["minProperties"] = 1
         self.components[name] = schema
-        return _reference(name)
+        return reference(name)
 
     def value(self, field: FieldDescriptor) -> Schema:
         """Return what the JSON value of a field is, when there is one."""
@@ -79,7 +79,7 @@ class Schemas:
         schema = self._single(field)
         if field.label != FieldDescriptor.LABEL_REPEATED:
             return schema
-        return {"type": "array", "items": schema} | list_limits(field)
+        return {"type": "array", "items": _listed(schema)} | list_limits(field)
 
     def _single(self, field: FieldDescriptor) -> Schema:
         if field.enum_type is not None:
@@ -114,7 +114,7 @@ class Schemas:
             "description": "\n".join([self.comment(enum), "", *meanings]),
             "enum": [value.name for value in values],
         }
-        return _reference(name)
+        return reference(name)
 
     def _answered(self, field: FieldDescriptor) -> Schema:
         nullable = field in nullable_fields(field.containing_type)
@@ -124,6 +124,17 @@ class Schemas:
         return or_null(schema, nullable=nullable) | {"description": self.comment(field)}
 
 
+def _listed(schema: Schema) -> Schema:
+    """Return the schema of an entry of a list.
+
+    Of a `date` in a list, some generators make a type for days that they then fill with a text.
+    Behind a condition they leave the format alone, and it is a text to them.
+    """
+    if schema.get("format") != "date":
+        return schema
+    return {"type": "string", "if": {"type": "string"}, "then": {"format": "date"}}
+
+
 def or_null(schema: Schema, *, nullable: bool) -> Schema:
     """Return a schema that takes null too, if it is to."""
     if not nullable:
@@ -131,6 +142,22 @@ def or_null(schema: Schema, *, nullable: bool) -> Schema:
     if "$ref" in schema:
         return {"oneOf": [schema, {"type": "null"}]}
     return schema | {"type": [schema["type"], "null"]}
+
+
+def reference(name: str) -> Schema:
+    """Return a reference to a schema by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def narrowed(name: str, **properties: Schema) -> Schema:
+    """Return a schema by its name, some of whose required properties have to be as these say.
+
+    What stands beside a reference holds too. Generators of clients make types of their own where
+    they find `properties`; they leave this out, and so have one type for all that is narrowed.
+    """
+    return reference(name) | {
+        "dependentSchemas": {next(iter(properties)): {"properties": properties}}
+    }
 
 
 def component_name(thing: Descriptor | EnumDescriptor) -> str:
@@ -143,10 +170,6 @@ def _object(description: str, properties: dict[str, Schema], required: Iterable[
     schema = {"type": "object", "description": description, "properties": properties}
     names = list(required)
     return schema | ({"required": names} if names else {})
-
-
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _is_mask(field: FieldDescriptor) -> bool:

@@ -13,7 +13,7 @@ from peermentor_server.rules.errors import EtagMismatch
 
 PROBLEM = "must be an etag as answers have it, with its quotes"
 
-_ETAG = re.compile('(W/)?"([^"]*)"')
+_ETAG = re.compile('(W/)?"([!#-~]*)"')
 _ETAGS = re.compile(rf"\*|{_ETAG.pattern}([ \t]*,[ \t]*{_ETAG.pattern})*")
 
 
