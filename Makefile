@@ -112,12 +112,34 @@ test-typescript: .venv/dev.stamp $(TYPESCRIPT)/node_modules/stamp  ## Test the T
 	cd $(TYPESCRIPT) && node_modules/.bin/tsc
 	cd $(TYPESCRIPT) && SERVER=$(CURDIR)/$(SERVER) node --test --test-reporter=spec dist/test/example.test.js
 
-# Tests read the description in Python; this is a validator of others, who look closer.
-LINT := .ci/openapi
-.PHONY: check-openapi
-check-openapi: $(LINT)/node_modules/stamp
+# --- The OpenAPI description, as others read it: .ci/openapi -------------------------------
+
+OUTSIDE := .ci/openapi
+OPENAPI_BIN := $(CURDIR)/.venv-openapi/bin
+OPENAPI_CLIENTS := typescript/client typescript/dist go/client
+WITH_SERVICE = PYTHONPATH=$(CURDIR)/tests $(CURDIR)/$(BIN)/python -W "ignore:XDG_RUNTIME_DIR is not set" \
+	$(CURDIR)/$(OUTSIDE)/with_service.py
+SCHEMATHESIS = $(OPENAPI_BIN)/schemathesis run $(CURDIR)/$(OPENAPI) $(OPENAPI_ARGS)
+
+.PHONY: check-openapi test-openapi test-openapi-clients
+# Tests read it in Python; this is a validator of others, who look closer.
+check-openapi: $(OUTSIDE)/node_modules/stamp
 	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
-		$(LINT)/node_modules/.bin/redocly lint --config $(LINT)/redocly.yaml $(OPENAPI)
+		$(OUTSIDE)/node_modules/.bin/redocly lint --config $(OUTSIDE)/redocly.yaml $(OPENAPI)
+
+test-openapi: .venv/dev.stamp .venv-openapi/stamp  ## Make the calls up that the OpenAPI description allows, and hold a real service to it
+	@cd $(OUTSIDE) && $(WITH_SERVICE) open $(SCHEMATHESIS)
+	@cd $(OUTSIDE) && $(WITH_SERVICE) required $(SCHEMATHESIS) --phases examples,coverage
+
+test-openapi-clients: .venv/dev.stamp .venv-openapi/stamp $(OUTSIDE)/node_modules/stamp  ## Test clients that are generated from the OpenAPI description; needs Node 20
+	@rm -rf $(addprefix $(OUTSIDE)/,$(OPENAPI_CLIENTS))
+	@mkdir -p build
+	@$(OPENAPI_BIN)/openapi-generator-cli batch --fail-fast $(OUTSIDE)/*/generator.yaml >build/clients.txt 2>&1 || \
+		{ cat build/clients.txt; exit 1; }
+	$(OUTSIDE)/node_modules/.bin/tsc -p $(OUTSIDE)/typescript
+	@$(WITH_SERVICE) required node --test --test-reporter=spec $(OUTSIDE)/typescript/dist/roundtrip.test.js
+	@export GOCACHE=$(CURDIR)/build/go GOPROXY=off GOTOOLCHAIN=local CGO_ENABLED=0; \
+		$(WITH_SERVICE) required $(OPENAPI_BIN)/go -C $(OUTSIDE)/go test -v -count=1 -vet=off .
 
 # --- Code generated from protos/ -----------------------------------------------------------
 
@@ -226,6 +248,12 @@ $(DOCS_PAGE)/LICENSE: .venv/swagger-ui.stamp
 	@$(DEPLOY_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/deploy.txt
 	@touch $@
 
+.venv-openapi/stamp: requirements/openapi.txt
+	@echo "Installing what tests the OpenAPI description into .venv-openapi"
+	@test -x $(OPENAPI_BIN)/python || $(PYTHON) -m venv .venv-openapi
+	@$(OPENAPI_BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/openapi.txt
+	@touch $@
+
 # node_modules is laid anew by `npm ci`, and the stamp goes with it.
 %/node_modules/stamp: %/package.json %/package-lock.json %/.npmrc
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null || \
@@ -251,8 +279,10 @@ lock: .venv/dev.stamp  ## Pin the newest versions of all dependencies in require
 	$(LOCK) --no-deps --group swagger-ui -o requirements/swagger-ui.txt
 	$(LOCK) --group browser -c requirements/dev.txt -o requirements/browser.txt
 	$(LOCK) --group deploy -o requirements/deploy.txt
+	$(LOCK) --group openapi -o requirements/openapi.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o bench/requirements.txt
 
 clean:  ## Remove the virtual environments and everything built
-	rm -rf .venv .venv-generate .venv-deploy .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
-	rm -rf $(SWAGGER_UI) $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist) $(LINT)/node_modules
+	rm -rf .venv .venv-generate .venv-deploy .venv-openapi .venv-bench build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(SWAGGER_UI) $(addprefix $(TYPESCRIPT)/,node_modules src/gen dist)
+	rm -rf $(addprefix $(OUTSIDE)/,node_modules $(OPENAPI_CLIENTS))

@@ -1,0 +1,3 @@
+module peermentor.test/roundtrip
+
+go 1.23
