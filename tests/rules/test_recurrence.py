@@ -20,6 +20,7 @@ from peermentor_server.rules.recurrence import (
     MAX_TIMES_A_DAY,
     Refusal,
     refusal,
+    series,
 )
 from peermentor_server.rules.recurrence import occurrences as all_occurrences
 
@@ -671,6 +672,22 @@ def test_an_accepted_rule_expands_in_time(rule: str, start: datetime) -> None:
     assert all(start <= moment for moment in moments)
     assert all(moment.year <= start.year + HORIZON_YEARS for moment in moments)
     assert all(moment.tzinfo is UTC and moment.microsecond == 0 for moment in moments)
+
+
+@QUICK
+@given(likely_rules(), STARTS)
+def test_a_series_has_the_occurrences_of_its_rule(rule: str, start: datetime) -> None:
+    """Though it starts with the first of them, from which rules take what they leave open."""
+    if refusal(rule, start) is not None:
+        return
+    moments, found = occurrences(rule, start, 50), series(rule, start)
+    assert found.rule.startswith("FREQ=")
+    if moments:
+        first = found.first.replace(tzinfo=UTC)
+        assert first == moments[0]
+        assert occurrences(found.rule, first, len(moments)) == moments
+    else:
+        assert found.excluded == [found.first]
 
 
 @st.composite

@@ -102,6 +102,46 @@ def occurrences(
     return takewhile(lambda moment: moment.date() <= last, not_before)
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The occurrences of a rule as iCalendar writes them: DTSTART, RRULE and EXDATE.
+
+    Times are those of the clocks, without a time zone.
+    """
+
+    first: datetime  # the first that the rule names, be it excluded; COUNT begins here
+    rule: str  # without "RRULE:"; FREQ is its first part, and UNTIL in UTC
+    excluded: list[datetime]  # times that the rule names, in order
+
+
+def series(rule: str, start: datetime, excluded: Collection[date] = frozenset()) -> Series:
+    """Return what denotes the occurrences of an accepted rule at or after `start`.
+
+    Arguments and errors are those of `occurrences`. In iCalendar the start itself is an occurrence,
+    which it need not be here. So a series starts with its first occurrence: that has every part of
+    a date which the rule may take from its start, and is in a period that INTERVAL does not skip.
+    Source: RFC 5545 3.8.2.4, 3.8.5.1, 3.8.5.3.
+    """
+    parsed, zone, wall = _parse(rule), _zone_of(start), start.replace(tzinfo=None)
+    if next(occurrences(rule, start), None) is None:
+        # There is no event without a time. So this one has a time, which is excluded.
+        return Series(wall, "FREQ=DAILY;COUNT=1", [wall])
+    parts = _split(rule)
+    if parsed.until is not None:
+        # What is a day here has to be an instant where DTSTART has a time.
+        parts["UNTIL"] = f"{_in_utc(_aware(parsed.until, zone)):%Y%m%dT%H%M%SZ}"
+    ordered = {"FREQ": parts.pop("FREQ"), **parts}
+    return Series(
+        first=next(_walk(parsed, wall, wall.date(), date.max)),
+        rule=";".join(f"{name}={value}" for name, value in ordered.items()),
+        excluded=[
+            moment
+            for moment in _named_on(excluded, parsed, wall)
+            if not _is_kept(moment.replace(tzinfo=zone), rule, start, excluded)
+        ],
+    )
+
+
 _LONGEST_SKIP = timedelta(days=1)  # by which clocks were put forward: where the date line moved
 
 
@@ -272,6 +312,36 @@ def _aware(moment: datetime, zone: tzinfo) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
+def _named_on(days: Collection[date], rule: _Rule, start: datetime) -> Iterator[datetime]:
+    """The moments of these days that the rule names, in order; UNTIL does not matter."""
+    if rule.by["COUNT"]:
+        last = max(days, default=date.min)
+        counted = islice(_walk(rule, start, start.date(), last), *rule.by["COUNT"])
+        yield from (moment for moment in counted if moment.date() in days)
+    else:
+        for day in sorted(days):
+            yield from _walk(rule, start, max(day, start.date()), day)
+
+
+def _is_kept(moment: datetime, rule: str, start: datetime, excluded: Collection[date]) -> bool:
+    """Tell whether the same instant is also an occurrence, as that of a day that is not excluded.
+
+    Where clocks skip midnight, such as in America/Nuuk, the end of a Saturday is in the Sunday.
+    """
+    meant = moment.astimezone(UTC).astimezone(moment.tzinfo)
+    day = meant.date()
+    return day != moment.date() and meant in occurrences(
+        rule, start, first=day, last=day, excluded=excluded
+    )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # after the last day there is
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def _in_order(moments: Iterable[datetime]) -> Iterator[datetime]:
     """Sort moments that are out of order by _LONGEST_SKIP at most."""
     waiting: list[datetime] = []
@@ -302,8 +372,10 @@ def _walk(rule: _Rule, start: datetime, since: date, last: date) -> Iterator[dat
         for place in sorted(chosen) or range(passed, size):
             if passed <= place < size:
                 day = date.fromordinal(days[place // len(times)])
+                if day > last:
+                    return
                 moment = datetime.combine(day, times[place % len(times)])
-                if moment >= start and day <= last:
+                if moment >= start:
                     yield moment
 
 
