@@ -119,10 +119,12 @@ local function tell_delay(handle)
   handle:headers():replace("retry-after", json:match('"retry_delay":"(%d+)s"') or "1")
 end
 
--- Gives the answer the header ETag, and takes the body away if the caller has it.
+-- Gives the answer the header ETag, if it is not a file, to which the service has given it; and takes
+-- the body away if the caller has it.
 local function tag(handle, known)
+  local given = handle:headers():get("etag")
   local buffer = handle:body()
-  local etag = buffer and etags.of(buffer:getBytes(0, buffer:length()))
+  local etag = given or buffer and etags.of(buffer:getBytes(0, buffer:length()))
   if not etag then return end
   -- `headers` from before are not valid any more once the body has been waited for.
   local headers = handle:headers()
@@ -130,7 +132,8 @@ local function tag(handle, known)
   if not etags.is_among(etag, known) then return end
   headers:replace(":status", "304")
   headers:remove("content-type")
-  buffer:setBytes("")
+  headers:remove("content-disposition")
+  if buffer then buffer:setBytes("") end
   headers:remove("content-length")
 end
 

@@ -26,6 +26,8 @@ PACKAGE = "peermentor"
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED = 3, 4, 8, 12
 # In the order in which `allow` names them.
 VERBS = ("get", "post", "put", "patch", "delete")
+# An answer that is not JSON but a file. The service gives it the header ETag.
+HTTP_BODY = "google.api.HttpBody"
 # Messages that are no objects in JSON.
 TEXTS = {"google.protobuf.Timestamp": "instant", "google.protobuf.FieldMask": "scalar"}
 WRAPPERS = {f"google.protobuf.{each}Value" for each in ("String", "Int32", "UInt32", "Double")}
@@ -210,11 +212,14 @@ def insertion(nullable: list[Descriptor], messages: list[Descriptor]) -> Table:
 
 
 def tagged(methods: Iterable[MethodDescriptor]) -> Table:
-    """Return the answers that have an etag, which is then a header of the answer too."""
-    answers = sorted(
-        {method.output_type.full_name: method.output_type for method in methods}.items()
-    )
-    return {name: "etag" for name, answer in answers if "etag" in answer.fields_by_name}
+    """Return the answers that have an etag, be it as a field, which is then a header too."""
+    answers = {method.output_type.full_name: method.output_type for method in methods}
+    return {name: "etag" for name, answer in sorted(answers.items()) if has_etag(answer)}
+
+
+def has_etag(answer: Descriptor) -> bool:
+    """Tell whether an answer to GET has the header ETag."""
+    return answer.full_name == HTTP_BODY or "etag" in answer.fields_by_name
 
 
 # --- All calls ---

@@ -7,7 +7,7 @@ derives the other client. What follows from a proto:
 - A service `ThingService` becomes `client.things`, and an RPC `ListOverdueThings` its method
   `list_overdue`. A path variable of the HTTP rule is positional; other fields go by keyword.
 - An RPC whose answer has a `next_page_token` gives a list, and one whose answer has `data` alone
-  gives a tuple; one that deletes gives nothing.
+  gives a tuple; one that deletes gives nothing, and one that answers with an HttpBody its bytes.
 - An enum becomes a StrEnum; one that requests hold may be given as a plain string, too.
 - A message that answers hold becomes a dataclass. A field with the option `nullable` may be None,
   and a string whose `text_format` says so is a date, or a date or an instant (options.proto).
@@ -49,6 +49,7 @@ SCALARS = {
 }
 TIMESTAMP = ".google.protobuf.Timestamp"
 FIELD_MASK = ".google.protobuf.FieldMask"
+HTTP_BODY = ".google.api.HttpBody"
 WRAPPERS = {
     ".google.protobuf.StringValue": "str",
     ".google.protobuf.BoolValue": "bool",
@@ -109,6 +110,14 @@ class Protos:
         self.modules: list[tuple[str, str]] = []
         for file in files:
             self._add(file)
+        if any(method.output_type == HTTP_BODY for method in self._rpcs()):
+            body = Message("httpbody_pb2.HttpBody", DescriptorProto(name="HttpBody"), "", {})
+            self.messages[HTTP_BODY] = body
+            self.modules.append(("google.api", "httpbody_pb2"))
+
+    def _rpcs(self) -> Iterator[MethodDescriptorProto]:
+        for _, service, _, _ in self.services:
+            yield from service.method
 
     def _add(self, file: FileDescriptorProto) -> None:
         package, _, name = file.name.removesuffix(".proto").replace("/", ".").rpartition(".")
@@ -184,12 +193,11 @@ class Protos:
     def answers(self) -> list[Message]:
         """Return every message that is a model: what calls give, and what that holds."""
         found: dict[str, Message] = {}
-        for _, service, _, _ in self.services:
-            for method in service.method:
-                if not method.name.startswith("Delete"):
-                    answer = self.messages[method.output_type]
-                    of_items = self.is_list(answer) or self.holds_items(answer)
-                    self._collect(self.items(answer) if of_items else answer, found)
+        for method in self._rpcs():
+            if not method.name.startswith("Delete") and method.output_type != HTTP_BODY:
+                answer = self.messages[method.output_type]
+                of_items = self.is_list(answer) or self.holds_items(answer)
+                self._collect(self.items(answer) if of_items else answer, found)
         return list(found.values())
 
     def _collect(self, message: Message, found: dict[str, Message]) -> None:
@@ -234,11 +242,7 @@ class Protos:
 
     def _given_enums(self) -> set[str]:
         """Return the names of the enums that requests hold."""
-        requests = [
-            self.messages[method.input_type].proto
-            for _, service, _, _ in self.services
-            for method in service.method
-        ]
+        requests = [self.messages[method.input_type].proto for method in self._rpcs()]
         given = {field.type_name for request in requests for field in request.field}
         return {enum.name for full, enum in self.enums.items() if full in given}
 
@@ -426,6 +430,10 @@ class Protos:
             return f"AsyncListing[{item}]", f"{indent}return {listing}", False
         if method.name.startswith("Delete"):
             return "None", f"{indent}{sent}", True
+        if method.output_type == HTTP_BODY:
+            # Types of what google ships are not known everywhere.
+            content = f"{indent}content: bytes = ({sent}).data\n{indent}return content"
+            return "bytes", content, True
         if self.holds_items(response):
             item = f"_models.{self.items(response).proto.name}"
             items = f"tuple(map({item}.from_message, ({sent}).data))"

@@ -102,6 +102,9 @@ class _Context:
     def time_remaining(self) -> None:
         return None
 
+    async def send_initial_metadata(self, _metadata: object) -> None:
+        pass
+
     def set_trailing_metadata(self, _metadata: object) -> None:
         pass
 

@@ -91,7 +91,10 @@ class Calls:
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
                 await self._let_in(call, requirement, context)
-                return await self._answer(call, context)
+                answered = await self._answer(call, context)
+                if call.headers:
+                    await context.send_initial_metadata(call.headers)
+                return answered
             finally:
                 measured.end(began, call.code)
 
@@ -182,6 +185,7 @@ class _Call:
         self.code = grpc.StatusCode.OK.name
         # Of what the call has deleted, of which the answer does not say it.
         self.organization = ""
+        self.headers: tuple[tuple[str, str], ...] = ()
         self._behaviour = behaviour
         # What is known of the call where it comes in is known in the threads that work for it.
         self._context = copy_context()

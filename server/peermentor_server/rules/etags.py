@@ -5,6 +5,7 @@ is still the one that its caller has if all of that is the same. A write asks fo
 nobody has written anything at midnight.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ _ETAGS = re.compile(rf"\*|{_ETAG.pattern}([ \t]*,[ \t]*{_ETAG.pattern})*")
 def render(state: str, of_the_day: int | None = None) -> str:
     """Return the etag of a resource in this state; `of_the_day` is None where no day counts."""
     return f'"{state}"' if of_the_day is None else f'"{state}.{of_the_day}"'
+
+
+def of_content(content: bytes) -> str:
+    """Return the etag of a file, which moves when a byte of it does. No write asks for it."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 @dataclass(frozen=True, slots=True)
