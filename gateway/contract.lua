@@ -19,6 +19,7 @@ return {
       methods = "GET",
     },
     {path = "/api/v1/recurring-templates/{id}", methods = "GET, PUT, DELETE"},
+    {path = "/api/v1/recurring-templates/{id}/calendar.ics", methods = "GET"},
     {path = "/api/v1/recurring-templates/{id}/occurrences", methods = "GET"},
   },
   -- What a call answers, and its body's fields by kind.
@@ -110,6 +111,7 @@ return {
       },
     },
     ["DELETE /api/v1/recurring-templates/{id}"] = {answer = "peermentor.v1.DeleteTemplateResponse"},
+    ["GET /api/v1/recurring-templates/{id}/calendar.ics"] = {answer = "google.api.HttpBody"},
     ["GET /api/v1/recurring-templates/{id}/occurrences"] = {answer = "peermentor.v1.ListOccurrencesResponse"},
   },
   -- The values of each enum in requests.
@@ -138,6 +140,7 @@ return {
   },
   -- Answers that have an etag.
   tagged = {
+    ["google.api.HttpBody"] = "etag",
     ["peermentor.v1.Assignment"] = "etag",
     ["peermentor.v1.RecurringTemplate"] = "etag",
   },
@@ -158,6 +161,7 @@ return {
     ["/peermentor.v1.TemplateService/ListTemplatesByCoordinator"] = "always",
     ["/peermentor.v1.TemplateService/ListTemplatesByOrganization"] = "always",
     ["/peermentor.v1.TemplateService/ListOccurrences"] = "always",
+    ["/peermentor.v1.TemplateService/GetTemplateCalendar"] = "always",
   },
   -- How gRPC calls are refused, by x-refusal.
   refusals = {

@@ -227,6 +227,8 @@ def test_calls_and_programs_answer_what_is_printed_below_them(
     for block in blocks:
         if block.kind == "python":
             assert program(block.text, addresses) == block.below
+        elif block.text.endswith(".ics\n"):
+            assert_lines_printed(block.below, shell(block.text, addresses))
         else:
             answer = json.loads(shell(block.text, addresses))
             assert_printed(json.loads(as_json(block.below)), answer)
@@ -492,6 +494,11 @@ def as_json(text: str) -> str:
     """Make JSON of an answer in which the end of objects and of lists may be left out."""
     in_objects = re.sub(r"\.\.\.(?=\s*})", '"...": "..."', text)
     return re.sub(r"\.\.\.(?=\s*])", '"..."', in_objects)
+
+
+def assert_lines_printed(printed: str, answer: str) -> None:
+    """Check that the answer has these lines, and others exactly where there is `...`."""
+    assert re.fullmatch(re.escape(printed).replace(re.escape("...\n"), "(.+\n)+"), answer)
 
 
 def assert_printed(printed: Any, answer: Any) -> None:

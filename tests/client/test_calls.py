@@ -21,6 +21,7 @@ from peermentor import (
     NotFound,
     Page,
 )
+from support.calendars import event_of
 from support.clients import opened
 from support.clock import CONTRACT_DAY
 from support.factories import NEW_ASSIGNMENT, NEW_TEMPLATE
@@ -168,6 +169,14 @@ def test_templates(client: Any) -> None:
     assert list(client.templates.list_by_organization("org-44", is_active=False)) == []
     client.templates.delete(made.id)
     assert list(client.templates.list()) == []
+
+
+def test_a_calendar_file(client: Any) -> None:
+    made = client.templates.create(**NEW_TEMPLATE)
+    event = event_of(client.templates.get_calendar(made.id))
+    assert event.summary.value == made.name
+    with pytest.raises(NotFound):
+        client.templates.get_calendar("rt-404")
 
 
 @pytest.mark.parametrize(

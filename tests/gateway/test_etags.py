@@ -18,7 +18,9 @@ WRITES = [
     ("PUT", f"{T}/rt-001", {"name": "Monthly Review"}),
     ("DELETE", f"{T}/rt-001", None),
 ]
-each_resource = pytest.mark.parametrize("path", [f"{A}/asgn_001", f"{T}/rt-001"])
+RESOURCES = [f"{A}/asgn_001", f"{T}/rt-001"]
+CALENDAR = f"{T}/rt-001/calendar.ics"
+each_resource = pytest.mark.parametrize("path", RESOURCES)
 each_write = pytest.mark.parametrize(("method", "path", "body"), WRITES)
 
 
@@ -55,7 +57,7 @@ def test_the_header_is_the_field(rest: httpx.Client, path: str) -> None:
     assert answer.headers["etag"] == answer.json()["etag"]
 
 
-@each_resource
+@pytest.mark.parametrize("path", [*RESOURCES, CALENDAR])
 def test_who_has_the_answer_is_told_so_without_a_body(rest: httpx.Client, path: str) -> None:
     known = etag(rest, path)
     for met in (known, f"W/{known}", f'"0", {known}', f'"0" , W/{known}, "1"', "*"):
@@ -63,7 +65,8 @@ def test_who_has_the_answer_is_told_so_without_a_body(rest: httpx.Client, path: 
     for other in ('"0"', known.strip('"'), f'"{known[1:-1]}0"', "", "nothing"):
         assert not not_modified(rest, path, other)
 
-    rest.put(path, json={"coordinator_id": "another"})
+    changed = path.removesuffix("/calendar.ics")
+    rest.put(changed, json={"coordinator_id": "another"})
     assert not not_modified(rest, path, known)
     assert not_modified(rest, path, etag(rest, path))
 

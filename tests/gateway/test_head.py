@@ -32,9 +32,11 @@ def rest(rest: httpx.Client) -> httpx.Client:
         (f"{T}/rt-001", 200),
         (f"{T}/by-coordinator/user_007", 200),
         (f"{T}/by-organization/org_03", 200),
+        (f"{T}/rt-001/calendar.ics", 200),
         # Not the occurrences of a template: what is spelt out comes before what is a parameter.
         (f"{T}/by-coordinator/occurrences", 200),
         (f"{T}/by-organization/occurrences", 200),
+        (f"{T}/by-coordinator/calendar.ics", 200),
         ("/healthz", 200),
         ("/readyz", 200),
         (f"{A}?limit=0", 400),

@@ -20,6 +20,7 @@ from peermentor.v1.assignments_pb2 import (
     UpdateAssignmentRequest,
 )
 from peermentor.v1.templates_pb2 import (
+    GetTemplateCalendarRequest,
     GetTemplateRequest,
     ListOccurrencesRequest,
     ListTemplatesByCoordinatorRequest,
@@ -252,7 +253,11 @@ def test_rules_are_not_expanded_in_the_event_loop() -> None:
     each = Lanes(Threads(1, 1, 1, at_once=True))
     service = "/peermentor.v1.TemplateService"
     assert isinstance(each.of(f"{service}/GetTemplate", GetTemplateRequest()), AtOnce)
-    assert isinstance(each.of(f"{service}/ListOccurrences", ListOccurrencesRequest()), Lane)
+    for rpc, request in (
+        ("ListOccurrences", ListOccurrencesRequest()),
+        ("GetTemplateCalendar", GetTemplateCalendarRequest()),
+    ):
+        assert isinstance(each.of(f"{service}/{rpc}", request), Lane)
     each.close()
 
 

@@ -1,5 +1,7 @@
 """How ids are written and read back."""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -81,3 +83,12 @@ def test_what_is_written_in_any_other_way_names_nothing(text: str) -> None:
 
 def test_no_two_request_ids_are_equal() -> None:
     assert len({ids.new_request_id() for _ in range(100)}) == 100
+
+
+def test_the_event_of_a_template_stays_the_same_in_all_calendars() -> None:
+    made = datetime(2026, 3, 26, 10, tzinfo=UTC)
+    uid = "094bf961-2541-546e-a237-1c0065c9db4c"
+    assert ids.calendar_uid(1, made) == uid
+    assert ids.calendar_uid(1, made.astimezone(timezone(timedelta(hours=2)))) == uid
+    others = {ids.calendar_uid(2, made), ids.calendar_uid(1, made + timedelta(seconds=1))}
+    assert len({uid, *others}) == 3

@@ -34,6 +34,7 @@ def test_the_protos_say_which_calls_are_safe_to_repeat() -> None:
         "GetAssignment",
         "GetAssignmentSummary",
         "GetTemplate",
+        "GetTemplateCalendar",
         "ListAssignments",
         "ListContacts",
         "ListOccurrences",

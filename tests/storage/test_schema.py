@@ -91,7 +91,7 @@ def test_the_newest_migration_is_named() -> None:
     assert scripts.get_current_head() == schema.NEWEST
 
 
-def test_a_start_on_a_current_sqlite_file_imports_neither_alembic_nor_the_other_driver(
+def test_a_start_on_a_current_sqlite_file_imports_nothing_that_only_some_calls_need(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path}/own.db"
@@ -103,7 +103,7 @@ from peermentor_server.rpc import app
 from peermentor_server.settings import Settings
 from peermentor_server.storage import opening
 opening.require_schema(opening.open_database(Settings(database_url={url!r})))
-print(*{{"alembic", "psycopg"}} & sys.modules.keys())
+print(*{{"alembic", "psycopg", "icalendar"}} & sys.modules.keys())
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -87,6 +87,7 @@ class Answer:
 
     body: Draft202012Validator | None
     """None where there is no body: 304."""
+    media_type: str
     headers: frozenset[str]
 
     @staticmethod
@@ -97,9 +98,9 @@ class Answer:
             name for name, each in content["headers"].items() if resolved(each).get("required")
         }
         if "content" not in content:
-            return Answer(None, frozenset(headers))
-        schema = content["content"]["application/json"]["schema"]
-        return Answer(validator(schema), frozenset(headers))
+            return Answer(None, "", frozenset(headers))
+        [(media_type, described)] = content["content"].items()
+        return Answer(validator(described["schema"]), media_type, frozenset(headers))
 
     @staticmethod
     def of(content: Json) -> "Answer":
@@ -113,9 +114,10 @@ class Answer:
         if self.body is None:
             assert not {"content-type", "content-length"} & response.headers.keys()
             return
-        assert response.headers["content-type"] == "application/json"
+        assert response.headers["content-type"] == self.media_type
         if body:
-            _check(self.body, response.json(), "the answer")
+            is_json = self.media_type == "application/json"
+            _check(self.body, response.json() if is_json else response.text, "the answer")
 
 
 @cache

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import grpc
 import httpx
 from google.api import annotations_pb2
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -35,6 +36,8 @@ class GoodRoutes:
         """Return the answer, as the message that it stands for."""
         answer = self._send(rpc, metadata, fields)
         assert answer.status_code == 200, answer.text
+        if METHODS[rpc].output_type is HttpBody.DESCRIPTOR:
+            return HttpBody(content_type=answer.headers["content-type"], data=answer.content)
         return ParseDict(answer.json(), GetMessageClass(METHODS[rpc].output_type)())
 
     def refuse(self, rpc: str, *, metadata: Any = (), **fields: Any) -> RefusedCall:

@@ -24,6 +24,7 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.templates_pb2 import (
     CreateTemplateRequest,
     DeleteTemplateRequest,
+    GetTemplateCalendarRequest,
     GetTemplateRequest,
     ListOccurrencesRequest,
     ListTemplatesByCoordinatorRequest,
@@ -180,6 +181,7 @@ FORMS = {
     "occurrences": Form(
         "ListOccurrences", _of_template(ListOccurrencesRequest, from_date="2026-03-26")
     ),
+    "calendar": Form("GetTemplateCalendar", _of_template(GetTemplateCalendarRequest)),
     "delete template": Form("DeleteTemplate", _of_template(DeleteTemplateRequest)),
 }
 

@@ -39,6 +39,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "ListTemplatesByCoordinator": {"coordinator_id": "coord-119"},
     "ListTemplatesByOrganization": {"organization_id": "org-44"},
     "ListOccurrences": {"id": "rt-001"},
+    "GetTemplateCalendar": {"id": "rt-001"},
 }
 
 

@@ -1,8 +1,8 @@
 """The description as a whole: its operations, and what they share."""
 
-import mimetypes
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
@@ -16,7 +16,7 @@ from describe.openapi.own_paths import OWN_PATHS, SCHEMAS, TAG
 from describe.openapi.schemas import Schemas
 from describe.options import is_required, permission
 from describe.reasons import Reasons
-from gateway_contract import bindings, specific_first
+from gateway_contract import HTTP_BODY, Unsupported, bindings, has_etag, specific_first
 
 Json = dict[str, Any]
 
@@ -55,7 +55,8 @@ CREDENTIALS = {
 }
 # The last one: where access is open, nobody needs any.
 SECURITY: list[Json] = [{"bearer": []}, {"certificate": []}, {}]
-HTTP_BODY = "google.api.HttpBody"
+# What paths that end so are answered with.
+MEDIA_TYPES = {".ics": "text/calendar; charset=utf-8"}
 
 
 class Document:
@@ -168,11 +169,11 @@ class Document:
     def _answer(self, verb: str, path: str, method: MethodDescriptor, *, body: bool) -> Json:
         message = method.output_type
         tagged = _is_tagged(verb, method)
-        answer: Json = {"headers": headers_of(200, body=body, tagged=tagged)}
-        if message.full_name == HTTP_BODY:
-            # What it is, its path says.
-            media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
-            return answer | {"description": media_type, "content": {media_type: {}}}
+        is_file = message.full_name == HTTP_BODY
+        answer: Json = {"headers": headers_of(200, body=body, tagged=tagged, file=is_file)}
+        if is_file:
+            content = {_media_type(path): {"schema": {"type": "string"}}}
+            return {"description": "The file."} | answer | {"content": content}
         content: Json = {"schema": self._schemas.answer(message)}
         example = self._examples.answer(verb, path, message)
         if example is not None:
@@ -187,8 +188,15 @@ def tag_of(service: str) -> str:
 
 
 def _is_tagged(verb: str, method: MethodDescriptor) -> bool:
-    """Tell whether the answer has the header ETag: gateway/rest.lua gives it to these."""
-    return verb == "get" and "etag" in method.output_type.fields_by_name
+    """Tell whether the answer has the header ETag: gateway/rest.lua sees to that."""
+    return verb == "get" and has_etag(method.output_type)
+
+
+def _media_type(path: str) -> str:
+    suffix = PurePosixPath(path).suffix
+    if suffix not in MEDIA_TYPES:
+        raise Unsupported(f"{path}: which kind of file is answered has to be known by its suffix")
+    return MEDIA_TYPES[suffix]
 
 
 def _headers(verb: str, method: MethodDescriptor, *, body: bool) -> Iterator[Json]:

@@ -58,9 +58,14 @@ HEADERS: dict[str, Header] = {
         "schema": {"type": "string", "maxLength": 64},
     },
     "ETag": {
-        "description": "The `etag` of the resource.",
+        "description": "The `etag` of the resource, or of the file.",
         "required": True,
         "schema": {"type": "string", "pattern": '^"[^"]*"$'},
+    },
+    "ContentDisposition": {
+        "description": "A name for the file.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^attachment; filename="[a-z0-9.-]+"$'},
     },
     "PreferenceApplied": {
         "description": "Says that `Prefer: handling=strict` was followed.",
@@ -81,14 +86,18 @@ HEADERS: dict[str, Header] = {
 _OF_STATUS = {401: {"www-authenticate": "Challenge"}, 429: {"retry-after": "RetryAfter"}}
 
 
-def headers_of(status: int, *, body: bool = False, tagged: bool = False) -> dict[str, Any]:
+def headers_of(
+    status: int, *, body: bool = False, tagged: bool = False, file: bool = False
+) -> dict[str, Any]:
     """Return the headers of an answer of this status, to a call with or without a body.
 
-    `tagged`: of one that has the header ETag.
+    `tagged`: of one that has the header ETag. `file`: of one that is a file.
     """
     names = {"x-request-id": "RequestId"} | _OF_STATUS.get(status, {})
     if tagged:
         names["etag"] = "ETag"
+    if file:
+        names["content-disposition"] = "ContentDisposition"
     if body:
         names["preference-applied"] = "PreferenceApplied"
     return {name: {"$ref": f"#/components/headers/{each}"} for name, each in names.items()}

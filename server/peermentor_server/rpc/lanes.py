@@ -60,8 +60,11 @@ SELECTIVE_FIELDS = (
 )
 # Reads that can be of very many rows have one of these fields: lists, and sums.
 OF_MANY_FIELDS = ("page", "org_id")
-# Reads that have this field expand a recurrence rule, which can take longer than MAX_AT_ONCE_S.
-EXPANDED_FIELD = "until_date"
+# Reads that expand a recurrence rule, which can take longer than MAX_AT_ONCE_S.
+EXPANDING = {
+    "/peermentor.v1.TemplateService/ListOccurrences",
+    "/peermentor.v1.TemplateService/GetTemplateCalendar",
+}
 # Numbered pages beyond as many rows cost more than others.
 MAX_PASSED_OVER = 1000
 
@@ -416,9 +419,9 @@ class Lanes:
         """Return the lane in which to run a call."""
         if method not in idempotency.READS:
             return self._writes
-        fields = request.DESCRIPTOR.fields_by_name if isinstance(request, Message) else {}
-        if EXPANDED_FIELD in fields:
+        if method in EXPANDING:
             return self._reads
+        fields = request.DESCRIPTOR.fields_by_name if isinstance(request, Message) else {}
         if not any(name in fields for name in OF_MANY_FIELDS):
             return self._short_reads
         is_list = "page" in fields

@@ -7,11 +7,13 @@ from itertools import islice
 from typing import Any
 
 import grpc
+from google.api.httpbody_pb2 import HttpBody
 
 from peermentor.v1.templates_pb2 import (
     CreateTemplateRequest,
     DeleteTemplateRequest,
     DeleteTemplateResponse,
+    GetTemplateCalendarRequest,
     GetTemplateRequest,
     ListOccurrencesRequest,
     ListOccurrencesResponse,
@@ -23,7 +25,7 @@ from peermentor.v1.templates_pb2 import (
     UpdateTemplateRequest,
 )
 from peermentor.v1.templates_pb2_grpc import TemplateServiceServicer
-from peermentor_server.rules import clock, ids, recurrence, zones
+from peermentor_server.rules import clock, etags, ids, recurrence, zones
 from peermentor_server.rules.clock import Clock
 from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
@@ -171,6 +173,26 @@ class TemplateService(TemplateServiceServicer):
         for moment in islice(moments, limit):
             messages.occurrence(answer.data.add(), moment)
         return answer
+
+    def GetTemplateCalendar(
+        self, request: GetTemplateCalendarRequest, context: grpc.ServicerContext
+    ) -> HttpBody:
+        # With the package icalendar, which workers would wait for when they start.
+        from peermentor_server.services import calendar_files
+
+        caller = callers.principal(context)
+        key = _key(request.id)
+        with self._database.read() as connection:
+            row = templates.get(connection, caller.wall, key)
+        if row is None:
+            raise TemplateNotFound(request.id)
+        content = calendar_files.render(row)
+        headers = {
+            "etag": etags.of_content(content),
+            "content-disposition": f'attachment; filename="{request.id}.ics"',
+        }
+        callers.add_headers(context, headers)
+        return HttpBody(content_type=calendar_files.MEDIA_TYPE, data=content)
 
     def _has_rule(self, caller: Principal, template_id: str, rule: str) -> bool:
         key = ids.TEMPLATE.parse(template_id)

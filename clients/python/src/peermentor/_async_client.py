@@ -15,6 +15,7 @@ from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
 from peermentor.v1 import templates_pb2
+from google.api import httpbody_pb2
 
 __all__ = [
     "AsyncAssignments",
@@ -1014,6 +1015,50 @@ class AsyncTemplates(Resource[AsyncConnection]):
         return tuple(
             map(_models.Occurrence.from_message, (await self._connection.send(call, request)).data)
         )
+
+    async def get_calendar(
+        self,
+        id: str,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retries: int | None = None,
+    ) -> bytes:
+        """Gets one template as a calendar file, which calendar programs read (iCalendar, RFC 5545).
+
+        The file has one event, with the template's name, its notes and its duration, and says how the
+        clocks of its time zone change. The event keeps its UID whatever is changed. It has the
+        occurrences that ListOccurrences lists, and does not end after 40 years. It is cancelled if the
+        template is not active. If the rule names nothing in the 40 years after the start, its only time
+        is excluded.
+
+        The answer is the file itself, in UTF-8. Its headers, which are initial metadata over gRPC, are
+        `etag`, which changes when the file does, and `content-disposition`, with a name for the file.
+
+        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+
+        Arguments:
+            id: The template.
+            timeout: Seconds that the call may take with its repetitions. Default: the client's.
+            metadata: More headers for the call, over those of the client.
+            retries: How often the call is repeated at most. Default: the client's.
+        """
+        method = Method(
+            "/peermentor.v1.TemplateService/GetTemplateCalendar",
+            templates_pb2.GetTemplateCalendarRequest,
+            httpbody_pb2.HttpBody,
+            repeatable=True,
+            key_lasts=0,
+        )
+        call = self._connection.prepare(method, timeout, metadata, retries)
+        request = fill(
+            templates_pb2.GetTemplateCalendarRequest(),
+            {"id": id},
+            {},
+            {},
+        )
+        content: bytes = (await self._connection.send(call, request)).data
+        return content
 
 
 class AsyncClient(AsyncBaseClient):

@@ -15,6 +15,7 @@ from peermentor.v1 import pagination_pb2
 from peermentor.v1 import assignments_pb2
 from peermentor.v1 import error_reason_pb2
 from peermentor.v1 import templates_pb2
+from google.api import httpbody_pb2
 
 __all__ = [
     "Assignment",

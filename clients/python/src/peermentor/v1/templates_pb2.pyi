@@ -1208,3 +1208,21 @@ class Occurrence(Message):
     def ClearField(
         self, field_name: Literal["local_time", b"local_time", "starts_at", b"starts_at"]
     ) -> None: ...
+
+@final
+class GetTemplateCalendarRequest(Message):
+    """Names the template to get as a calendar file."""
+
+    DESCRIPTOR: Descriptor
+
+    ID_FIELD_NUMBER: int
+    id: str
+    """The template."""
+    def __init__(
+        self,
+        *,
+        id: str | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["_id", b"_id", "id", b"id"]) -> bool: ...
+    def ClearField(self, field_name: Literal["_id", b"_id", "id", b"id"]) -> None: ...
+    def WhichOneof(self, oneof_group: Literal["_id", b"_id"]) -> Literal["id"] | None: ...

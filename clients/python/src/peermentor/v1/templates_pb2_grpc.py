@@ -6,6 +6,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from peermentor.v1 import templates_pb2 as peermentor_dot_v1_dot_templates__pb2
 
 GRPC_GENERATED_VERSION = "1.66.2"
@@ -88,6 +89,12 @@ class TemplateServiceStub(object):
             "/peermentor.v1.TemplateService/ListOccurrences",
             request_serializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesRequest.SerializeToString,
             response_deserializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesResponse.FromString,
+            _registered_method=True,
+        )
+        self.GetTemplateCalendar = channel.unary_unary(
+            "/peermentor.v1.TemplateService/GetTemplateCalendar",
+            request_serializer=peermentor_dot_v1_dot_templates__pb2.GetTemplateCalendarRequest.SerializeToString,
+            response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             _registered_method=True,
         )
 
@@ -179,6 +186,24 @@ class TemplateServiceServicer(object):
         context.set_details("Method not implemented!")
         raise NotImplementedError("Method not implemented!")
 
+    def GetTemplateCalendar(self, request, context):
+        """Gets one template as a calendar file, which calendar programs read (iCalendar, RFC 5545).
+
+        The file has one event, with the template's name, its notes and its duration, and says how the
+        clocks of its time zone change. The event keeps its UID whatever is changed. It has the
+        occurrences that ListOccurrences lists, and does not end after 40 years. It is cancelled if the
+        template is not active. If the rule names nothing in the 40 years after the start, its only time
+        is excluded.
+
+        The answer is the file itself, in UTF-8. Its headers, which are initial metadata over gRPC, are
+        `etag`, which changes when the file does, and `content-disposition`, with a name for the file.
+
+        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details("Method not implemented!")
+        raise NotImplementedError("Method not implemented!")
+
 
 def add_TemplateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -221,6 +246,11 @@ def add_TemplateServiceServicer_to_server(servicer, server):
             servicer.ListOccurrences,
             request_deserializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesRequest.FromString,
             response_serializer=peermentor_dot_v1_dot_templates__pb2.ListOccurrencesResponse.SerializeToString,
+        ),
+        "GetTemplateCalendar": grpc.unary_unary_rpc_method_handler(
+            servicer.GetTemplateCalendar,
+            request_deserializer=peermentor_dot_v1_dot_templates__pb2.GetTemplateCalendarRequest.FromString,
+            response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
         ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -467,6 +497,36 @@ class TemplateService(object):
             "/peermentor.v1.TemplateService/ListOccurrences",
             peermentor_dot_v1_dot_templates__pb2.ListOccurrencesRequest.SerializeToString,
             peermentor_dot_v1_dot_templates__pb2.ListOccurrencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True,
+        )
+
+    @staticmethod
+    def GetTemplateCalendar(
+        request,
+        target,
+        options=(),
+        channel_credentials=None,
+        call_credentials=None,
+        insecure=False,
+        compression=None,
+        wait_for_ready=None,
+        timeout=None,
+        metadata=None,
+    ):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            "/peermentor.v1.TemplateService/GetTemplateCalendar",
+            peermentor_dot_v1_dot_templates__pb2.GetTemplateCalendarRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

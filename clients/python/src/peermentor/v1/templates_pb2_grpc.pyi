@@ -7,6 +7,7 @@ isort:skip_file
 
 import abc
 import collections.abc
+import google.api.httpbody_pb2
 import grpc
 import grpc.aio
 import peermentor.v1.templates_pb2
@@ -108,6 +109,24 @@ class TemplateServiceStub:
     Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
     """
 
+    GetTemplateCalendar: grpc.UnaryUnaryMultiCallable[
+        peermentor.v1.templates_pb2.GetTemplateCalendarRequest,
+        google.api.httpbody_pb2.HttpBody,
+    ]
+    """Gets one template as a calendar file, which calendar programs read (iCalendar, RFC 5545).
+
+    The file has one event, with the template's name, its notes and its duration, and says how the
+    clocks of its time zone change. The event keeps its UID whatever is changed. It has the
+    occurrences that ListOccurrences lists, and does not end after 40 years. It is cancelled if the
+    template is not active. If the rule names nothing in the 40 years after the start, its only time
+    is excluded.
+
+    The answer is the file itself, in UTF-8. Its headers, which are initial metadata over gRPC, are
+    `etag`, which changes when the file does, and `content-disposition`, with a name for the file.
+
+    Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
+    """
+
 class TemplateServiceAsyncStub:
     """Templates of recurring activities, so that nobody types them in again each time.
 
@@ -193,6 +212,24 @@ class TemplateServiceAsyncStub:
     3.3.5).
 
     Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
+    """
+
+    GetTemplateCalendar: grpc.aio.UnaryUnaryMultiCallable[
+        peermentor.v1.templates_pb2.GetTemplateCalendarRequest,
+        google.api.httpbody_pb2.HttpBody,
+    ]
+    """Gets one template as a calendar file, which calendar programs read (iCalendar, RFC 5545).
+
+    The file has one event, with the template's name, its notes and its duration, and says how the
+    clocks of its time zone change. The event keeps its UID whatever is changed. It has the
+    occurrences that ListOccurrences lists, and does not end after 40 years. It is cancelled if the
+    template is not active. If the rule names nothing in the 40 years after the start, its only time
+    is excluded.
+
+    The answer is the file itself, in UTF-8. Its headers, which are initial metadata over gRPC, are
+    `etag`, which changes when the file does, and `content-disposition`, with a name for the file.
+
+    Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
     """
 
 class TemplateServiceServicer(metaclass=abc.ABCMeta):
@@ -320,6 +357,29 @@ class TemplateServiceServicer(metaclass=abc.ABCMeta):
         3.3.5).
 
         Errors: INVALID_ARGUMENT; NOT_FOUND (TEMPLATE_NOT_FOUND).
+        """
+
+    @abc.abstractmethod
+    def GetTemplateCalendar(
+        self,
+        request: peermentor.v1.templates_pb2.GetTemplateCalendarRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[
+        google.api.httpbody_pb2.HttpBody,
+        collections.abc.Awaitable[google.api.httpbody_pb2.HttpBody],
+    ]:
+        """Gets one template as a calendar file, which calendar programs read (iCalendar, RFC 5545).
+
+        The file has one event, with the template's name, its notes and its duration, and says how the
+        clocks of its time zone change. The event keeps its UID whatever is changed. It has the
+        occurrences that ListOccurrences lists, and does not end after 40 years. It is cancelled if the
+        template is not active. If the rule names nothing in the 40 years after the start, its only time
+        is excluded.
+
+        The answer is the file itself, in UTF-8. Its headers, which are initial metadata over gRPC, are
+        `etag`, which changes when the file does, and `content-disposition`, with a name for the file.
+
+        Errors: NOT_FOUND (TEMPLATE_NOT_FOUND).
         """
 
 def add_TemplateServiceServicer_to_server(

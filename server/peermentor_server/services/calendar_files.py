@@ -1,0 +1,68 @@
+"""The calendar file of a template: one event that recurs, in iCalendar (RFC 5545).
+
+Only the call that asks for one imports this module, and with it the package icalendar.
+"""
+
+import re
+from datetime import UTC, date, datetime, time
+from itertools import groupby
+
+from icalendar import Calendar, Event, vRecur, vText
+
+from peermentor_server.rules import ids, recurrence, zones
+from peermentor_server.services import time_zones
+from peermentor_server.storage.templates import TemplateRow
+
+MEDIA_TYPE = "text/calendar; charset=utf-8"
+_PROGRAM = "-//peermentor//peermentor.v1//EN"
+# Also those at which some programs end a line, though RFC 5545 has no other end than CRLF.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class _Text(vText):
+    r"""A text that comes back as it is. By itself vText makes a line break of `C:\Notes`, too."""
+
+    def to_ical(self) -> bytes:
+        escaped = re.sub(r"([\\;,])", r"\\\1", self.replace("\r\n", "\n").replace("\r", "\n"))
+        return _CONTROLS.sub(" ", escaped).replace("\n", r"\n").encode()
+
+
+def render(row: TemplateRow) -> bytes:
+    """Return the file; the same for the same row, as long as its time zone has the same rules."""
+    calendar = Calendar()
+    calendar.add("prodid", _PROGRAM)
+    calendar.add("version", "2.0")
+    start = datetime.combine(row.starts_on, time.min, zones.zone(row.time_zone))
+    excluded = set(map(date.fromisoformat, row.excluded_dates))
+    series = recurrence.series(row.recurrence_rule, start, excluded)
+    # Of a time with a time zone, icalendar itself would look for the id, and take some for UTC.
+    is_utc = row.time_zone == zones.UTC
+    zone, parameters = (UTC, {}) if is_utc else (None, {"TZID": row.time_zone})
+    if not is_utc:
+        calendar.add_component(time_zones.describe(row.time_zone, series.first.year))
+    event = _event(row)
+    event.add("dtstart", series.first.replace(tzinfo=zone), parameters)
+    event.add("rrule", vRecur.from_ical(series.rule))
+    for _, moments in groupby(series.excluded, datetime.date):
+        event.add("exdate", [each.replace(tzinfo=zone) for each in moments], parameters)
+    calendar.add_component(event)
+    content: bytes = calendar.to_ical()
+    return content
+
+
+def _event(row: TemplateRow) -> Event:
+    event = Event()
+    event.add("uid", ids.calendar_uid(row.id, row.created_at))
+    # As there is no METHOD, it is when the event was last changed (RFC 5545, 3.8.7.2).
+    event.add("dtstamp", row.updated_at)
+    event.add("created", row.created_at)
+    event.add("last-modified", row.updated_at)
+    event.add("sequence", row.version - 1)
+    event.add("summary", _Text(row.name))
+    if row.notes_template:
+        event.add("description", _Text(row.notes_template))
+    event.add("categories", _Text(row.activity_type))
+    event.add("status", "CONFIRMED" if row.is_active else "CANCELLED")
+    # In minutes: a day of a duration is 23 or 25 hours long when clocks change.
+    event.add("duration", vText(f"PT{row.duration_minutes}M"))
+    return event
