@@ -10,6 +10,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Before gRPC is imported. Its handlers of a fork now and then crash the child that is to be a
+# PostgreSQL, when other threads call just then.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 import grpc
 import httpx
 import pytest
