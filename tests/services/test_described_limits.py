@@ -58,12 +58,12 @@ LISTS: list[Any] = [
 def test_what_it_says_of_a_field_is_what_the_service_takes(service: GoodRequests, rpc: str) -> None:
     """Each value is given to all fields of its kind at once: all that are refused are named."""
     for kind, values in {"string": TEXTS, "integer": NUMBERS, "array": LISTS}.items():
-        schemas = {name: schema for name, schema in fields(rpc) if kind in schema["type"]}
-        for value in values if schemas else ():
-            refused = violations(service, rpc, dict.fromkeys(schemas, value))
-            allowed = {name for name, each in schemas.items() if validator(each).is_valid(value)}
+        described = {name: validator(each) for name, each in fields(rpc) if kind in each["type"]}
+        for value in values if described else ():
+            refused = violations(service, rpc, dict.fromkeys(described, value))
+            allowed = {name for name, each in described.items() if each.is_valid(value)}
             assert not allowed & refused - LOOSE, (ascii(value), allowed & refused)
-            assert not schemas.keys() - allowed - refused, (ascii(value), allowed)
+            assert not described.keys() - allowed - refused, (ascii(value), allowed)
 
 
 def violations(service: GoodRequests, rpc: str, values: dict[str, Any]) -> set[str]:
