@@ -348,7 +348,7 @@ peermentor is running. Ctrl-C stops it.
   REST   {configured.rest_url}{page}
   gRPC   {configured.grpc_address.to_connect}
 {about_keys}
-Sample data, for the tour in README.md, from another terminal:
+Sample data, for the tour in README.md, from another terminal with the same settings:
 
   {PROGRAM} demo    (or: make demo)
 
