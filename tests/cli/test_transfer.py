@@ -13,14 +13,24 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from peermentor.v1.assignments_pb2 import Assignment, CreateAssignmentRequest
+from peermentor.v1.assignments_pb2 import (
+    Assignment,
+    CreateAssignmentRequest,
+    UpdateAssignmentRequest,
+    UpdateLastContactRequest,
+)
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceStub
-from peermentor.v1.templates_pb2 import CreateTemplateRequest, RecurringTemplate
+from peermentor.v1.templates_pb2 import (
+    CreateTemplateRequest,
+    GetTemplateCalendarRequest,
+    RecurringTemplate,
+    UpdateTemplateRequest,
+)
 from peermentor.v1.templates_pb2_grpc import TemplateServiceStub
 from peermentor_server.cli import export_lines
 from peermentor_server.cli import transfer as moving
 from peermentor_server.cli.data_import import DataImport
-from peermentor_server.cli.export_lines import FIELDS
+from peermentor_server.cli.export_lines import FIELDS, MAX_KEY, MAX_VERSION
 from peermentor_server.failures import CommandFailed
 from peermentor_server.rules import clock, ids
 from peermentor_server.rules.principals import EVERYWHERE
@@ -276,6 +286,7 @@ FUTURE = (clock.system_clock() + timedelta(days=1)).isoformat()
         ("mentee", _with(mentee_name="a\0"), "mentee_name: must not contain control characters"),
         ("mentee", _with(mentee_name=None), "mentee_name: must be a text"),
         ("mentee", _with(mentee_id="Ann Berg"), "mentee_id: must be ASCII letters"),
+        ("mentee", _with(name_version=2**63 - 1), "name_version: must be from 1 to 1073741824"),
         ("mentee", _with(kind="Ann"), "kind: must be one of mentee, assignment, contact, template"),
         ("mentee", _with(kind=["mentee"]), "kind: must be one of "),
         ("mentee", _with(**{"Ann Berg": 1}), "must have no fields but kind, mentee_id, org_id,"),
@@ -290,6 +301,13 @@ FUTURE = (clock.system_clock() + timedelta(days=1)).isoformat()
             "assignment_id: must be an id such as asgn_001",
         ),
         ("assignment", _with(assignment_id="asgn_041"), "assignment_id: is above last_keys.assign"),
+        (
+            "assignment",
+            _with(assignment_id="asgn_9223372036854775807"),
+            "assignment_id: is above last_keys.assign",
+        ),
+        ("assignment", _with(version=2**63 - 1), "version: must be from 1 to 1073741824"),
+        ("assignment", _with(version=0), "version: must be from 1 to 1073741824"),
         ("assignment", _with(mentee_id="user_99"), "mentee_id: must be that of a mentee on an ear"),
         ("assignment", _with(org_id="org_9"), "mentee_id: must be that of a mentee on an earlier"),
         ("assignment", _with(status="lost"), "status: must be one of active, paused, completed, c"),
@@ -305,7 +323,7 @@ FUTURE = (clock.system_clock() + timedelta(days=1)).isoformat()
         ("assignment", _with(last_contact_date=FUTURE), "last_contact_date: must not be more than"),
         ("contact", _with(contact_id="1"), "contact_id: must be a whole number"),
         ("contact", _with(contact_id=True), "contact_id: must be a whole number"),
-        ("contact", _with(contact_id=2**63), "contact_id: must be from 1 to 9223372036854775807"),
+        ("contact", _with(contact_id=2**53), "contact_id: must be from 1 to 9007199254740991"),
         ("contact", _with(contact_id=41), "contact_id: is above last_keys.contacts of line 1"),
         ("contact", _with(contact_date=FUTURE), "contact_date: must not be more than 5 minutes in"),
         ("contact", _with(contact_type="a\n"), "contact_type: must not contain control characters"),
@@ -329,6 +347,12 @@ FUTURE = (clock.system_clock() + timedelta(days=1)).isoformat()
         ("template", _with(is_active=1), "is_active: must be true or false"),
         ("template", _without("starts_on"), "starts_on: is required"),
         ("template", _without("version"), "version: is required"),
+        ("template", _with(version=2**30 + 1), "version: must be from 1 to 1073741824"),
+        (
+            "template",
+            _with(id="rt-9223372036854775807"),
+            "id: is above last_keys.templates of line 1",
+        ),
     ],
 )
 def test_a_wrong_line_is_named_with_its_field_and_nothing_is_stored(
@@ -408,6 +432,7 @@ def test_a_file_that_was_cut_off_is_refused(written: bytes, file: Path, left: st
         (_with(format=3), "format: must be from 1 to 2; a newer program reads newer ones"),
         (_with(format="1"), "format: must be from 1 to 2; a newer program reads newer ones"),
         (_with(schema="9999"), "schema: is newer than this program; import it by a newer one"),
+        (_with(schema="1" * 5_000), "schema: must be the revision of a schema, such as 0001"),
         (_with(schema="x"), "schema: must be the revision of a schema, such as 0001"),
         (
             _without("rows"),
@@ -417,6 +442,10 @@ def test_a_file_that_was_cut_off_is_refused(written: bytes, file: Path, left: st
         (
             _with(last_keys={"assignments": -1, "contacts": 0, "templates": 0}),
             "last_keys.assignments: must be a whole number from 0 to ",
+        ),
+        (
+            _with(last_keys={"assignments": 40, "contacts": 40, "templates": 2**53}),
+            "last_keys.templates: must be a whole number from 0 to 9007199254740991",
         ),
         (_with(organizations="org_1"), "organizations: must be a list of ids, or null for all"),
         (_with(exported_at=1), "exported_at: must be an instant such as "),
@@ -431,6 +460,33 @@ def test_what_no_export_begins_with_is_refused(
     change(lines[0])
     write(file, lines)
     assert _refused(file)[1].startswith(says)
+
+
+def test_the_service_goes_on_from_the_highest_numbers_that_are_imported(
+    own: Database, lines: list[dict[str, Any]], file: Path, clock: SettableClock
+) -> None:
+    lines[0]["last_keys"] = dict.fromkeys(lines[0]["last_keys"], MAX_KEY)
+    for line in lines[1:]:
+        line |= {each: MAX_VERSION for each in ("version", "name_version") if each in line}
+    lines[-1]["id"] = highest = ids.TEMPLATE.render(MAX_KEY)
+    write(file, lines)
+    assert importing(own, file).stderr == ""
+    known = next(line["assignment_id"] for line in lines if line["kind"] == "assignment")
+    with own_server(own, clock) as channel:
+        assignments, templates = AssignmentServiceStub(channel), TemplateServiceStub(channel)
+        assignment = assignments.CreateAssignment(CreateAssignmentRequest(**NEW_ASSIGNMENT))
+        template = templates.CreateTemplate(CreateTemplateRequest(**NEW_TEMPLATE))
+        assignments.UpdateAssignment(
+            UpdateAssignmentRequest(assignment_id=known, mentee_name="Another")
+        )
+        told = UpdateLastContactRequest(assignment_id=known)
+        told.contact_date.FromDatetime(clock())
+        assignments.UpdateLastContact(told)
+        templates.UpdateTemplate(UpdateTemplateRequest(id=highest, name="Another"))
+        calendar = templates.GetTemplateCalendar(GetTemplateCalendarRequest(id=highest))
+    assert (assignment.assignment_id, template.id) == ("asgn_9007199254740992", f"rt-{2**53}")
+    assert f"SEQUENCE:{2**30}\r\n".encode() in calendar.data
+    assert moved(own)["last"] == dict.fromkeys(lines[0]["last_keys"], 2**53)
 
 
 def test_what_is_no_export_makes_no_database(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ same rules.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 from peermentor_server.cli.input_files import InvalidFile
 from peermentor_server.rules import clock, ids, zones
 from peermentor_server.rules.errors import InvalidFields
-from peermentor_server.rules.ids import MAX_KEY, IdFormat
+from peermentor_server.rules.ids import IdFormat
 from peermentor_server.services.validation import STATUSES, Checks
 from peermentor_server.storage import last_keys, schema, transfer
 from peermentor_server.storage.transfer import Kind, Values
@@ -24,6 +25,12 @@ from peermentor_server.storage.transfer import Kind, Values
 FORMAT = 2
 # More than any row takes, with every letter of it escaped.
 MAX_LINE_LENGTH = 262_144
+# The service counts on from the numbers of a file, up to what a database holds (2**63 - 1). Nearly
+# all of that is left for ids to come, and no program rounds such a number (RFC 8259, 6).
+MAX_KEY = 2**53 - 1
+# The SEQUENCE of a calendar ends at 2**31 - 1 (RFC 5545, 3.3.8). Half of that is left for writes to
+# come; a row that is written to each second has as many in 34 years.
+MAX_VERSION = 2**30
 
 _TYPES = {
     str: "must be a text",
@@ -74,11 +81,18 @@ class _LineChecks(Checks):
             self.refuse(field, f"must be an id such as {form.render(1)}")
         return key or 0
 
-    def number(self, field: str, lowest: int = 1) -> int:
-        """Return a whole number that the database can hold."""
+    def key(self, field: str) -> int:
+        """Return a key that is no id of ours."""
+        return self._number(field, MAX_KEY)
+
+    def version(self, field: str) -> int:
+        """Return how often something was written."""
+        return self._number(field, MAX_VERSION)
+
+    def _number(self, field: str, highest: int) -> int:
         value: int = self.value(field)
-        if not lowest <= value <= MAX_KEY:
-            self.refuse(field, f"must be from {lowest} to {MAX_KEY}")
+        if not 1 <= value <= highest:
+            self.refuse(field, f"must be from 1 to {highest}")
         return value
 
     def status_name(self, field: str) -> str:
@@ -148,7 +162,7 @@ def _past_moment(column: str, *, nullable: bool = False) -> _Field:
 
 def _version(column: str) -> _Field:
     # Goes along: a number that began anew would come again, for other content.
-    return _Field(column, _LineChecks.number, int, default=lambda _line: 1)
+    return _Field(column, _LineChecks.version, int, default=lambda _line: 1)
 
 
 def _day_of_creation(line: Mapping[str, Any]) -> str:
@@ -180,7 +194,7 @@ FIELDS: Mapping[Kind, Mapping[str, _Field]] = {
         "version": _version("version"),
     },
     transfer.CONTACTS: {
-        "contact_id": _Field("id", _LineChecks.number, int),
+        "contact_id": _Field("id", _LineChecks.key, int),
         "assignment_id": _id("assignment_id", ids.ASSIGNMENT),
         "contact_date": _past_moment("contact_date"),
         "contact_type": _Field("contact_type", _LineChecks.optional_word),
@@ -286,7 +300,7 @@ def _require_version(fields: Mapping[str, Any]) -> None:
     if fields.get("format") not in range(1, FORMAT + 1):
         raise _InvalidLine(f"format: must be from 1 to {FORMAT}; a newer program reads newer ones")
     revision = fields.get("schema")
-    if not isinstance(revision, str) or not revision.isdecimal():
+    if not isinstance(revision, str) or not re.fullmatch("[0-9]{4}", revision):
         raise _InvalidLine("schema: must be the revision of a schema, such as 0001")
     if int(revision) > int(schema.number(schema.NEWEST)):
         raise _InvalidLine("schema: is newer than this program; import it by a newer one")
