@@ -262,12 +262,10 @@ def test_a_field_and_metadata_that_differ_are_refused(
 
 
 @pytest.mark.parametrize("values", [[""], ["a b"], ["x" * 65], ["one", "two"]])
-def test_bad_metadata_is_refused_by_the_name_of_the_field(
-    resource: Resource, values: list[str]
-) -> None:
+def test_bad_metadata_is_refused_by_its_name(resource: Resource, values: list[str]) -> None:
     call = refuse(resource, request_id=None, metadata=keys(*values))
 
-    assert call.violations.keys() == {"request_id"}
+    assert call.violations.keys() == {"idempotency-key"}
 
 
 # --- At the same moment ---

@@ -71,9 +71,9 @@ def is_repeatable(method: str, request: Any, metadata: Any) -> bool:
 def request_id(check: Checks, request: Any, context: grpc.ServicerContext) -> str | None:
     """Return the id that the caller gave a create, in its field or in the metadata."""
     given = _values(KEY_HEADER, context)
-    if check.has(KEY_FIELD):
-        given.add(getattr(request, KEY_FIELD))
-    return check.request_id(KEY_FIELD, given)
+    if not check.has(KEY_FIELD):
+        return check.request_id(KEY_HEADER, given)
+    return check.request_id(KEY_FIELD, given | {getattr(request, KEY_FIELD)})
 
 
 def identify(
