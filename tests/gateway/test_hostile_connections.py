@@ -6,6 +6,7 @@ The gateway has shorter timeouts than in envoy.yaml here; all else is as it stan
 import http.client
 import resource
 import socket
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -24,7 +25,18 @@ from support import openapi
 from support.edges import MIB, Edge, edge_with, manager_of, monitors_of
 from support.factories import NEW_TEMPLATE
 from support.gateways import running_gateway
-from support.http2 import END_HEADERS, END_STREAM, Kind, frame, get, header, send_until_cut, streams
+from support.http2 import (
+    END_HEADERS,
+    END_STREAM,
+    INITIAL_WINDOW_SIZE,
+    PREFACE,
+    Kind,
+    frame,
+    get,
+    header,
+    send_until_cut,
+    streams,
+)
 from support.ports import free_ports
 from support.torture import either
 from support.waiting import wait_until
@@ -282,6 +294,28 @@ def test_callers_who_do_not_read_their_answers_soon_lose_them(tmp_path: Path) ->
 
         wait_until(ten_more_are_too_many, 40)
         wait_until(edge.answers, 20)
+
+
+def test_callers_who_do_not_read_many_smaller_answers_lose_them_too(tmp_path: Path) -> None:
+    def leave_128_mib(config: dict[str, Any]) -> None:
+        (monitor,) = monitors_of(config, "fixed_heap")
+        monitor["max_heap_size_bytes"] = 128 * MIB
+
+    with edge_with(tmp_path, leave_128_mib) as edge, ExitStack() as stack:
+        for _ in range(20):
+            edge.rest.post(T, json=NEW_TEMPLATE | {"notes_template": "x" * 5000}).raise_for_status()
+        # Each answer has 0.1 MB, of which no byte may be sent, and takes some more of memory.
+        window = struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)
+        for _ in range(6):
+            caller = stack.enter_context(edge.connect())
+            caller.sendall(PREFACE + frame(Kind.SETTINGS, window))
+            for stream in islice(streams(), 100):
+                caller.sendall(
+                    frame(Kind.HEADERS, get(T), stream=stream, flags=END_HEADERS | END_STREAM)
+                )
+                time.sleep(0.01)  # as slowly as the memory of a real gateway fills
+        assert edge.stat("envoy.overload_actions.reset_high_memory_stream.count") > 0
+        wait_until(edge.answers, 60)
 
 
 def leave_no_memory(config: dict[str, Any]) -> None:

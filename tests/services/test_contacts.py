@@ -167,7 +167,6 @@ def test_contacts_of_an_assignment_that_is_not_there_are_not_found(
         {"page_token": token},
         {"assignment_id": "asgn_003"},
         {"assignment_id": "asgn_2"},
-        {"assignment_id": ""},
     ):
         call = refuse(told, **fields)
         assert (call.code, call.reason) == (grpc.StatusCode.NOT_FOUND, "ASSIGNMENT_NOT_FOUND")

@@ -28,10 +28,10 @@ REFUSED = {
     for each in EVERY_CALL
     if each.status in {400, 408, 413, 426, 431, 501}
 }
-OTHER_HOST = {
+OTHER_HOST_OR_TOO_OFTEN = {
     str(each.status): {"$ref": f"#/components/responses/{each.name}"}
     for each in EVERY_CALL
-    if each.status == 421
+    if each.status in {421, 429}
 }
 
 
@@ -85,7 +85,7 @@ OWN_PATHS: dict[str, Any] = {
                 reference("Description"),
                 **{"cache-control": {"schema": {"const": "public, max-age=3600"}}},
             ),
-            **OTHER_HOST,
+            **OTHER_HOST_OR_TOO_OFTEN,
         },
     ),
 }

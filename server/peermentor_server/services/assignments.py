@@ -25,7 +25,7 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceServicer
 from peermentor_server.rules import clock, ids
 from peermentor_server.rules.clock import Clock
-from peermentor_server.rules.errors import AssignmentNotFound
+from peermentor_server.rules.errors import AssignmentNotFound, FieldViolation, InvalidFields
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.services import callers, idempotency, messages, preconditions
 from peermentor_server.services.validation import Check, Checks
@@ -259,6 +259,8 @@ class AssignmentService(AssignmentServiceServicer):
 
 def _key(assignment_id: str) -> int:
     key = ids.ASSIGNMENT.parse(assignment_id)
+    if not assignment_id:
+        raise InvalidFields([FieldViolation("assignment_id", "is required")])
     if key is None:
         raise AssignmentNotFound(assignment_id)
     return key

@@ -27,7 +27,7 @@ from peermentor.v1.templates_pb2 import (
 from peermentor.v1.templates_pb2_grpc import TemplateServiceServicer
 from peermentor_server.rules import clock, etags, ids, recurrence, zones
 from peermentor_server.rules.clock import Clock
-from peermentor_server.rules.errors import TemplateNotFound
+from peermentor_server.rules.errors import FieldViolation, InvalidFields, TemplateNotFound
 from peermentor_server.rules.pages import Position
 from peermentor_server.rules.principals import Principal
 from peermentor_server.services import callers, idempotency, messages, preconditions
@@ -237,6 +237,8 @@ def _describe(row: TemplateRow | None, given_id: str | None = None) -> Recurring
 
 def _key(template_id: str) -> int:
     key = ids.TEMPLATE.parse(template_id)
+    if not template_id:
+        raise InvalidFields([FieldViolation("id", "is required")])
     if key is None:
         raise TemplateNotFound(template_id)
     return key
