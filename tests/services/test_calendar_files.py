@@ -1,5 +1,7 @@
 """Calendar files of many rules, time zones and texts, as others read them."""
 
+from collections.abc import Callable
+from cProfile import Profile
 from datetime import date, datetime, time, timedelta
 from itertools import takewhile
 from typing import Any
@@ -144,12 +146,53 @@ def test_the_last_days_there_are_end_no_file() -> None:
             assert event_of(found).dtstart.value.date() == day
 
 
+def calls_in(content: Callable[[], bytes]) -> tuple[int, int]:
+    """Return how many functions were called to write a file, and its number of excluded times."""
+    profile = Profile()
+    file = profile.runcall(content)
+    calls = sum(entry.callcount for entry in profile.getstats())
+    excluded = [line for line in lines(file) if line.startswith("EXDATE")]
+    return calls, sum(line.count(",") + 1 for line in excluded)
+
+
+QUARTERS = "FREQ=DAILY;BYMINUTE=0,15,30,45;BYHOUR=" + ",".join(map(str, range(24)))
+LAST_HOUR = "FREQ=DAILY;BYHOUR=23;BYMINUTE=" + ",".join(map(str, range(60)))
+# Saturdays on which clocks of Nuuk go from 23:00 to midnight: the day before the last Sunday.
+SKIPPED_MIDNIGHTS = [
+    day
+    for day in (date(2027, 1, 1) + timedelta(days=n) for n in range(36 * 366))
+    if day.month == 3 and day.weekday() == 5 and 24 <= day.day <= 30
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "days", "most"),
+    [
+        (QUARTERS, "Europe/Oslo", [date(2026, 3, 26) + timedelta(days=n) for n in range(366)], 15),
+        (QUARTERS, "UTC", [date(2026, 3, 26) + timedelta(days=20 * n) for n in range(366)], 15),
+        (LAST_HOUR, "America/Nuuk", SKIPPED_MIDNIGHTS, 200),
+    ],
+    ids=["day after day", "days far apart", "times that clocks skip"],
+)
+def test_an_excluded_time_is_little_work(rule: str, name: str, days: list[date], most: int) -> None:
+    """There can be 35,000 of them, and whoever asks for the file keeps others waiting."""
+
+    def content() -> bytes:
+        excluded = [each.isoformat() for each in days]
+        return render(recurrence_rule=rule, time_zone=name, excluded_dates=excluded)
+
+    # What is found out once is known then.
+    content()
+    calls, times = calls_in(content)
+    assert times > 1_000
+    assert calls / times < most
+
+
 def test_many_times_on_many_excluded_days() -> None:
     """What is largest: 96 times on each of 366 days."""
-    rule = "FREQ=DAILY;BYMINUTE=0,15,30,45;BYHOUR=" + ",".join(map(str, range(24)))
     days = [date(2026, 3, 26) + timedelta(days=number) for number in range(366)]
     content = render(
-        recurrence_rule=rule,
+        recurrence_rule=QUARTERS,
         time_zone="Europe/Oslo",
         excluded_dates=[each.isoformat() for each in days],
     )

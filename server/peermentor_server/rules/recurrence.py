@@ -8,7 +8,7 @@ to the year 9999 where nothing matches: seconds, for FREQ=WEEKLY;BYDAY=MO;BYSETP
 import re
 from bisect import bisect_left
 from calendar import isleap
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from heapq import heappop, heappush
@@ -136,8 +136,8 @@ def series(rule: str, start: datetime, excluded: Collection[date] = frozenset())
         rule=";".join(f"{name}={value}" for name, value in ordered.items()),
         excluded=[
             moment
-            for moment in _named_on(excluded, parsed, wall)
-            if not _is_kept(moment.replace(tzinfo=zone), rule, start, excluded)
+            for day, named in groupby(_named_on(excluded, parsed, wall), datetime.date)
+            for moment in _not_kept(day, named, rule, start, excluded)
         ],
     )
 
@@ -318,21 +318,30 @@ def _named_on(days: Collection[date], rule: _Rule, start: datetime) -> Iterator[
         last = max(days, default=date.min)
         counted = islice(_walk(rule, start, start.date(), last), *rule.by["COUNT"])
         yield from (moment for moment in counted if moment.date() in days)
-    else:
-        for day in sorted(days):
-            yield from _walk(rule, start, max(day, start.date()), day)
+        return
+    # The days of a year together: it takes long to come to them.
+    for _, several in groupby(sorted(days), lambda day: day.year):
+        of_year = list(several)
+        only = {day.toordinal() for day in of_year}
+        yield from _walk(rule, start, max(of_year[0], start.date()), of_year[-1], only)
 
 
-def _is_kept(moment: datetime, rule: str, start: datetime, excluded: Collection[date]) -> bool:
-    """Tell whether the same instant is also an occurrence, as that of a day that is not excluded.
+def _not_kept(
+    day: date, named: Iterable[datetime], rule: str, start: datetime, excluded: Collection[date]
+) -> Iterator[datetime]:
+    """The moments of an excluded day whose instants are no occurrences of the day after it.
 
     Where clocks skip midnight, such as in America/Nuuk, the end of a Saturday is in the Sunday.
     """
-    meant = moment.astimezone(UTC).astimezone(moment.tzinfo)
-    day = meant.date()
-    return day != moment.date() and meant in occurrences(
-        rule, start, first=day, last=day, excluded=excluded
-    )
+    zone, after = _zone_of(start), day + timedelta(days=1)
+    begins, ends = (datetime.combine(each, time.min, zone) for each in (day, after))
+    if begins.utcoffset() == ends.replace(fold=1).utcoffset():
+        yield from named
+        return
+    kept = set(occurrences(rule, start, first=after, last=after, excluded=excluded))
+    for moment in named:
+        if moment.replace(tzinfo=zone).astimezone(UTC).astimezone(zone) not in kept:
+            yield moment
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -352,11 +361,13 @@ def _in_order(moments: Iterable[datetime]) -> Iterator[datetime]:
     yield from sorted(waiting)
 
 
-def _walk(rule: _Rule, start: datetime, since: date, last: date) -> Iterator[datetime]:
+def _walk(
+    rule: _Rule, start: datetime, since: date, last: date, only: Container[int] | None = None
+) -> Iterator[datetime]:
     """The moments of the rule from the start and the day `since` on, without COUNT and UNTIL.
 
     They have no time zone, as little as the start. They end with `last`, or at the horizon, which
-    is counted from `since`.
+    is counted from `since`. only: ordinals of the days that are wanted, or None for all.
     """
     start += timedelta(microseconds=-start.microsecond % 1_000_000)
     horizon = date(min(since.year + HORIZON_YEARS, MAXYEAR), 12, 31)
@@ -364,19 +375,26 @@ def _walk(rule: _Rule, start: datetime, since: date, last: date) -> Iterator[dat
     rule = _completed(rule, start)
     times = sorted(starmap(time, product(*(rule.by[part] for part in _TIMES))))
     nearest = min(map(abs, rule.by["BYSETPOS"]), default=0)
+    begin, end = since.toordinal(), last.toordinal()
     for days in _periods(rule, start, range(since.year, last.year + 1)):
-        size, passed = len(days) * len(times), bisect_left(days, since.toordinal()) * len(times)
-        if size < nearest:
+        if days[0] > end:
+            return
+        size = len(days) * len(times)
+        if days[-1] < begin or size < nearest:
             continue
-        chosen = {place - 1 if place > 0 else size + place for place in rule.by["BYSETPOS"]}
-        for place in sorted(chosen) or range(passed, size):
-            if passed <= place < size:
-                day = date.fromordinal(days[place // len(times)])
-                if day > last:
-                    return
-                moment = datetime.combine(day, times[place % len(times)])
-                if moment >= start:
-                    yield moment
+        later = days[bisect_left(days, begin) :]
+        wanted = later if only is None else [day for day in later if day in only]
+        named: Iterable[tuple[int, time]] = product(wanted, times)
+        if rule.by["BYSETPOS"]:
+            chosen = {place - 1 if place > 0 else size + place for place in rule.by["BYSETPOS"]}
+            places = (divmod(place, len(times)) for place in sorted(chosen) if 0 <= place < size)
+            named = [(days[day], times[at]) for day, at in places if days[day] in wanted]
+        for ordinal, clock in named:
+            if ordinal > end:
+                return
+            moment = datetime.combine(date.fromordinal(ordinal), clock)
+            if moment >= start:
+                yield moment
 
 
 def _completed(rule: _Rule, start: datetime) -> _Rule:
