@@ -28,6 +28,7 @@ from peermentor.v1.templates_pb2 import (
 )
 from peermentor_server.rpc import lanes
 from peermentor_server.rpc.lanes import (
+    LOOK_S,
     MAX_AT_ONCE_S,
     MAX_CALLS,
     AtOnce,
@@ -259,6 +260,27 @@ def test_rules_are_not_expanded_in_the_event_loop() -> None:
     ):
         assert isinstance(each.of(f"{service}/{rpc}", request), Lane)
     each.close()
+
+
+def test_calendar_files_are_written_one_at_a_time() -> None:
+    """However many threads other lanes have, and however long one takes."""
+    names: set[str] = set()
+
+    def work() -> str:
+        names.add(threading.current_thread().name)
+        time.sleep(4 * LOOK_S)
+        return ""
+
+    async def scene() -> None:
+        each = Lanes(Threads(4, 4, 4))
+        rpc = "/peermentor.v1.TemplateService/GetTemplateCalendar"
+        lane = each.of(rpc, GetTemplateCalendarRequest())
+        calls = [Call(ONE, Deadline(60), work) for _ in range(4)]
+        await asyncio.gather(*(lane.run(call) for call in calls))
+        each.close()
+
+    asyncio.run(scene())
+    assert len(names) == 1
 
 
 def test_a_call_that_hangs_holds_up_no_other_and_no_answer() -> None:
