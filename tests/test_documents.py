@@ -384,6 +384,9 @@ def test_the_service_is_installed_for_systemd(tmp_path: Path) -> None:
     units.mkdir(parents=True)
     changed = {
         "sudo ": "",
+        # With the pip that is here, which need not be copied first.
+        "-m venv ": "-m venv --without-pip ",
+        "/opt/peermentor-1/bin/pip": "pip --python /opt/peermentor-1/bin/python",
         "dist/*.whl": f"--quiet --no-index --no-deps {tmp_path}/dist/*.whl",
         "deploy/": f"{ROOT}/deploy/",
         "/opt/peermentor": str(opt),
