@@ -309,11 +309,13 @@ def idle_upstream(edge: Edge) -> bool:
 def test_who_does_not_read_the_answer_holds_no_call(
     port: str, edge: Edge, ports: dict[str, str], large_page: bytes
 ) -> None:
+    made = edge.stat("cluster.peermentor.upstream_rq_total")
     with ExitStack() as stack:
         for _ in range(30):
             caller = stack.enter_context(Caller(port, reads=False))
             caller.call(grpc_headers(TEMPLATES), large_page)
         # The worker has to make all of them.
+        wait_until(lambda: edge.stat("cluster.peermentor.upstream_rq_total") >= made + 30, 30)
         wait_until(lambda: idle_upstream(edge), 60)
         assert_others_are_served(edge, ports)
 
