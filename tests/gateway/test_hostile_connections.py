@@ -306,7 +306,7 @@ def test_callers_who_do_not_read_many_smaller_answers_lose_them_too(tmp_path: Pa
             edge.rest.post(T, json=NEW_TEMPLATE | {"notes_template": "x" * 5000}).raise_for_status()
         # Each answer has 0.1 MB, of which no byte may be sent, and takes some more of memory.
         window = struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)
-        for _ in range(6):
+        for _ in range(4):
             caller = stack.enter_context(edge.connect())
             caller.sendall(PREFACE + frame(Kind.SETTINGS, window))
             for stream in islice(streams(), 100):

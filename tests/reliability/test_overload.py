@@ -79,11 +79,11 @@ def test_overload_lets_through_what_can_be_served_and_refuses_the_rest(
 
 def _compare_with_peak(slow_service: Running) -> None:
     address = slow_service.rest
-    peak = flood(address, creates(address, 2 * THREADS), either(4, 30))
+    peak = flood(address, creates(address, 2 * THREADS), either(3, 30))
     assert set(peak.counts) == {200}
     failed = failed_health_checks(slow_service)
 
-    over = flood(address, creates(address, int(either(250, 500))), either(5, 60), pause=0.4)
+    over = flood(address, creates(address, int(either(250, 500))), either(4, 60), pause=0.4)
 
     assert set(over.counts) == {200, 429}
     assert failed_health_checks(slow_service) == failed
