@@ -8,7 +8,7 @@ import resource
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import islice, repeat
 from pathlib import Path
@@ -267,18 +267,23 @@ def test_a_flood_ends_its_connection_and_no_other(flood: str, edge: Edge) -> Non
 # Short of memory --------------------------------------------------------------------------
 
 
+def leaving(size: int) -> Callable[[dict[str, Any]], None]:
+    """Return what lets the gateway have so many bytes of memory."""
+
+    def change(config: dict[str, Any]) -> None:
+        (monitor,) = monitors_of(config, "fixed_heap")
+        monitor["max_heap_size_bytes"] = size
+
+    return change
+
+
 def test_callers_who_do_not_read_their_answers_soon_lose_them(tmp_path: Path) -> None:
     """Otherwise they would shut everybody out until their connections have been idle."""
-
-    def leave_32_mib(config: dict[str, Any]) -> None:
-        (monitor,) = monitors_of(config, "fixed_heap")
-        monitor["max_heap_size_bytes"] = 32 * MIB
-
     large = NEW_TEMPLATE | {
         "notes_template": "🧑" * 5000,
         "mentor_ids": [f"{number:0128d}" for number in range(100)],
     }
-    with edge_with(tmp_path, leave_32_mib) as edge, ExitStack() as stack:
+    with edge_with(tmp_path, leaving(32 * MIB)) as edge, ExitStack() as stack:
         for _ in range(100):
             edge.rest.post(T, json=large).raise_for_status()
         # 3.3 MB: what the sockets do not hold stays with the gateway.
@@ -297,11 +302,7 @@ def test_callers_who_do_not_read_their_answers_soon_lose_them(tmp_path: Path) ->
 
 
 def test_callers_who_do_not_read_many_smaller_answers_lose_them_too(tmp_path: Path) -> None:
-    def leave_128_mib(config: dict[str, Any]) -> None:
-        (monitor,) = monitors_of(config, "fixed_heap")
-        monitor["max_heap_size_bytes"] = 128 * MIB
-
-    with edge_with(tmp_path, leave_128_mib) as edge, ExitStack() as stack:
+    with edge_with(tmp_path, leaving(128 * MIB)) as edge, ExitStack() as stack:
         for _ in range(20):
             edge.rest.post(T, json=NEW_TEMPLATE | {"notes_template": "x" * 5000}).raise_for_status()
         # Each answer has 0.1 MB, of which no byte may be sent, and takes some more of memory.
@@ -318,17 +319,12 @@ def test_callers_who_do_not_read_many_smaller_answers_lose_them_too(tmp_path: Pa
         wait_until(edge.answers, 60)
 
 
-def leave_no_memory(config: dict[str, Any]) -> None:
-    (monitor,) = monitors_of(config, "fixed_heap")
-    monitor["max_heap_size_bytes"] = 1
-
-
 def test_without_memory_requests_are_refused_in_the_error_shape(tmp_path: Path) -> None:
     address, grpc_address, admin_address = (Address("127.0.0.1", port) for port in free_ports(3))
     settings = Settings(
         rest_address=address, grpc_address=grpc_address, admin_address=admin_address
     )
-    with running_gateway(settings, tmp_path, leave_no_memory) as rest:
+    with running_gateway(settings, tmp_path, leaving(1)) as rest:
         wait_until(lambda: rest.get("/").status_code == 503, 10)
         answer = rest.get(A)
         with grpc.insecure_channel(str(address)) as channel:
