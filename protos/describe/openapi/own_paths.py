@@ -22,17 +22,18 @@ SCHEMAS: dict[str, Schema] = {
         "required": ["openapi"],
     },
 }
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {
+        str(each.status): {"$ref": f"#/components/responses/{each.name}"}
+        for each in EVERY_CALL
+        if each.status in statuses
+    }
+
+
 # What the gateway refuses before it looks at the path.
-REFUSED = {
-    str(each.status): {"$ref": f"#/components/responses/{each.name}"}
-    for each in EVERY_CALL
-    if each.status in {400, 408, 413, 426, 431, 501}
-}
-OTHER_HOST_OR_TOO_OFTEN = {
-    str(each.status): {"$ref": f"#/components/responses/{each.name}"}
-    for each in EVERY_CALL
-    if each.status in {421, 429}
-}
+REFUSED = _refusals(400, 408, 413, 426, 431, 501)
 
 
 def _get(name: str, summary: str, description: str, answers: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +86,7 @@ OWN_PATHS: dict[str, Any] = {
                 reference("Description"),
                 **{"cache-control": {"schema": {"const": "public, max-age=3600"}}},
             ),
-            **OTHER_HOST_OR_TOO_OFTEN,
+            **_refusals(421, 429),
         },
     ),
 }

@@ -150,7 +150,7 @@ class _RefusedError(ValueError):
 
 
 _PERIODS = {"YEARLY": 366, "MONTHLY": 31, "WEEKLY": 7, "DAILY": 1}  # and the most days in each
-_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _TIMES = ("BYHOUR", "BYMINUTE", "BYSECOND")
 _RANGES = {  # a part that may be negative may not be 0
     "INTERVAL": (1, MAX_INTERVAL),
@@ -166,7 +166,7 @@ _RANGES = {  # a part that may be negative may not be 0
 }
 _ONLY_IN = {"BYYEARDAY": "YEARLY", "BYWEEKNO": "YEARLY", "BYMONTHDAY": "YEARLY MONTHLY DAILY"}
 _NAME = re.compile("[A-Z][A-Z0-9-]{0,19}")
-_BYDAY = re.compile(f"([+-]?[0-9]{{1,2}})?({'|'.join(_WEEKDAYS)})")
+_BYDAY = re.compile(f"([+-]?[0-9]{{1,2}})?({'|'.join(WEEKDAYS)})")
 _UNTIL = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})(Z?))?")
 
 
@@ -185,13 +185,13 @@ def _parse(text: str) -> _Rule:
     if parts.get("FREQ") not in _PERIODS:
         raise _RefusedError("FREQ", f"FREQ has to be one of {', '.join(_PERIODS)}.")
     wkst = parts.get("WKST", "MO")
-    if wkst not in _WEEKDAYS:
-        raise _RefusedError("WKST", f"WKST has to be one of {', '.join(_WEEKDAYS)}.")
+    if wkst not in WEEKDAYS:
+        raise _RefusedError("WKST", f"WKST has to be one of {', '.join(WEEKDAYS)}.")
     until = _until(parts["UNTIL"]) if "UNTIL" in parts else None
     byday = _byday(parts) if "BYDAY" in parts else frozenset()
     by = {part: _numbers(part, parts[part]) if part in parts else frozenset() for part in _RANGES}
     _check_together(parts, by)
-    return _Rule(parts["FREQ"], until, _WEEKDAYS.index(wkst), byday, by)
+    return _Rule(parts["FREQ"], until, WEEKDAYS.index(wkst), byday, by)
 
 
 def _split(line: str) -> dict[str, str]:
@@ -274,8 +274,8 @@ def _byday(parts: dict[str, str]) -> frozenset[tuple[int, int]]:
         match = _BYDAY.fullmatch(text)
         if not match or (match[1] and not 1 <= abs(int(match[1])) <= highest):
             rest = f"alone or after a number, -{highest} to {highest}" if highest else "alone"
-            raise _RefusedError("BYDAY", f"BYDAY takes {', '.join(_WEEKDAYS)} here, {rest}.")
-        days.append((int(match[1] or 0), _WEEKDAYS.index(match[2])))
+            raise _RefusedError("BYDAY", f"BYDAY takes {', '.join(WEEKDAYS)} here, {rest}.")
+        days.append((int(match[1] or 0), WEEKDAYS.index(match[2])))
     if len(set(days)) < len(days):
         raise _RefusedError("BYDAY", "BYDAY names one day twice.")
     return frozenset(days)
@@ -388,7 +388,8 @@ def _walk(
         if rule.by["BYSETPOS"]:
             chosen = {place - 1 if place > 0 else size + place for place in rule.by["BYSETPOS"]}
             places = (divmod(place, len(times)) for place in sorted(chosen) if 0 <= place < size)
-            named = [(days[day], times[at]) for day, at in places if days[day] in wanted]
+            kept = set(wanted)
+            named = [(days[day], times[at]) for day, at in places if days[day] in kept]
         for ordinal, clock in named:
             if ordinal > end:
                 return

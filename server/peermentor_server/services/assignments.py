@@ -25,10 +25,10 @@ from peermentor.v1.assignments_pb2 import (
 from peermentor.v1.assignments_pb2_grpc import AssignmentServiceServicer
 from peermentor_server.rules import clock, ids
 from peermentor_server.rules.clock import Clock
-from peermentor_server.rules.errors import AssignmentNotFound, FieldViolation, InvalidFields
+from peermentor_server.rules.errors import AssignmentNotFound
 from peermentor_server.rules.pages import Page, Position
 from peermentor_server.services import callers, idempotency, messages, preconditions
-from peermentor_server.services.validation import Check, Checks
+from peermentor_server.services.validation import Check, Checks, key_of
 from peermentor_server.storage import assignments, contacts, idempotency_keys, summaries
 from peermentor_server.storage.assignments import AssignmentRow, Contact
 from peermentor_server.storage.engine.database import Database
@@ -49,6 +49,7 @@ _OVERDUE_FILTERS = {**_FILTERS, "started_before": Checks.day}
 _SUMMARY_FILTERS = {name: _FILTERS[name] for name in ("org_id", "coordinator_id")}
 # How long a contact counts as recent.
 _RECENT_DAYS = 30
+_key = partial(key_of, ids.ASSIGNMENT, "assignment_id", AssignmentNotFound)
 _CONTACT_FILTERS: Mapping[str, Check] = {
     "contacted_from": Checks.date_or_instant,
     "contacted_before": Checks.date_or_instant,
@@ -255,12 +256,3 @@ class AssignmentService(AssignmentServiceServicer):
         for row in listing.rows:
             messages.assignment(answer.data.add(), row, today)
         return answer
-
-
-def _key(assignment_id: str) -> int:
-    key = ids.ASSIGNMENT.parse(assignment_id)
-    if not assignment_id:
-        raise InvalidFields([FieldViolation("assignment_id", "is required")])
-    if key is None:
-        raise AssignmentNotFound(assignment_id)
-    return key

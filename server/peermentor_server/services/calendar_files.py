@@ -4,7 +4,7 @@ Only the call that asks for one imports this module, and with it the package ica
 """
 
 import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -42,9 +42,7 @@ def render(row: TemplateRow) -> bytes:
     calendar = Calendar()
     calendar.add("prodid", _PROGRAM)
     calendar.add("version", "2.0")
-    start = datetime.combine(row.starts_on, time.min, zones.zone(row.time_zone))
-    excluded = set(map(date.fromisoformat, row.excluded_dates))
-    series = recurrence.series(row.recurrence_rule, start, excluded)
+    series = recurrence.series(row.recurrence_rule, row.start, row.excluded)
     # Of a time with a time zone, icalendar itself would look for the id, and take some for UTC.
     is_utc = row.time_zone == zones.UTC
     zone, parameters = (UTC, {}) if is_utc else (None, {"TZID": row.time_zone})

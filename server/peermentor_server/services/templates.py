@@ -1,7 +1,7 @@
 """TemplateService: each RPC checks its request, runs one transaction, returns one message."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -27,11 +27,11 @@ from peermentor.v1.templates_pb2 import (
 from peermentor.v1.templates_pb2_grpc import TemplateServiceServicer
 from peermentor_server.rules import clock, etags, ids, recurrence, zones
 from peermentor_server.rules.clock import Clock
-from peermentor_server.rules.errors import FieldViolation, InvalidFields, TemplateNotFound
+from peermentor_server.rules.errors import TemplateNotFound
 from peermentor_server.rules.pages import Position
 from peermentor_server.rules.principals import Principal
 from peermentor_server.services import callers, idempotency, messages, preconditions
-from peermentor_server.services.validation import Check, Checks
+from peermentor_server.services.validation import Check, Checks, key_of
 from peermentor_server.storage import idempotency_keys, templates
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.templates import TemplateRow
@@ -41,6 +41,7 @@ _FILTERS: Mapping[str, Check] = {"is_active": Checks.flag, "activity_type": Chec
 
 # A year of days.
 _MAX_OCCURRENCES = 366
+_key = partial(key_of, ids.TEMPLATE, "id", TemplateNotFound)
 # No day to start on is today, which depends on the time zone.
 _DEFAULTS = {"is_active": True, "starts_on": None, "time_zone": zones.UTC}
 
@@ -157,17 +158,13 @@ class TemplateService(TemplateServiceServicer):
         with Checks(request) as check:
             first, last = check.days_from_until("from_date", "until_date")
             limit = check.limit(_MAX_OCCURRENCES)
-        key = _key(request.id)
-        with self._database.read() as connection:
-            row = templates.get(connection, caller.wall, key)
-        if row is None:
-            raise TemplateNotFound(request.id)
+        row = self._find(caller, request.id)
         moments = recurrence.occurrences(
             row.recurrence_rule,
-            datetime.combine(row.starts_on, time.min, zones.zone(row.time_zone)),
+            row.start,
             first=first or zones.today(self._clock(), row.time_zone),
             last=last or date.max,
-            excluded=set(map(date.fromisoformat, row.excluded_dates)),
+            excluded=row.excluded,
         )
         answer = ListOccurrencesResponse()
         for moment in islice(moments, limit):
@@ -180,12 +177,7 @@ class TemplateService(TemplateServiceServicer):
         # With the package icalendar, which workers would wait for when they start.
         from peermentor_server.services import calendar_files
 
-        caller = callers.principal(context)
-        key = _key(request.id)
-        with self._database.read() as connection:
-            row = templates.get(connection, caller.wall, key)
-        if row is None:
-            raise TemplateNotFound(request.id)
+        row = self._find(callers.principal(context), request.id)
         content = calendar_files.render(row)
         headers = {
             "etag": etags.of_content(content),
@@ -193,6 +185,14 @@ class TemplateService(TemplateServiceServicer):
         }
         callers.add_headers(context, headers)
         return HttpBody(content_type=calendar_files.MEDIA_TYPE, data=content)
+
+    def _find(self, caller: Principal, template_id: str) -> TemplateRow:
+        key = _key(template_id)
+        with self._database.read() as connection:
+            row = templates.get(connection, caller.wall, key)
+        if row is None:
+            raise TemplateNotFound(template_id)
+        return row
 
     def _has_rule(self, caller: Principal, template_id: str, rule: str) -> bool:
         key = ids.TEMPLATE.parse(template_id)
@@ -233,12 +233,3 @@ def _describe(row: TemplateRow | None, given_id: str | None = None) -> Recurring
     if row is None:
         raise TemplateNotFound(given_id)
     return messages.template(RecurringTemplate(), row)
-
-
-def _key(template_id: str) -> int:
-    key = ids.TEMPLATE.parse(template_id)
-    if not template_id:
-        raise InvalidFields([FieldViolation("id", "is required")])
-    if key is None:
-        raise TemplateNotFound(template_id)
-    return key

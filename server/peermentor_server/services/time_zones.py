@@ -13,10 +13,9 @@ from functools import lru_cache
 from icalendar import Timezone, TimezoneDaylight, TimezoneStandard, vRecur
 
 from peermentor_server.rules import zones
-from peermentor_server.rules.recurrence import HORIZON_YEARS
+from peermentor_server.rules.recurrence import HORIZON_YEARS, WEEKDAYS
 from peermentor_server.rules.zone_changes import Change, changes
 
-_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _WEEK = 7
 
 
@@ -83,7 +82,7 @@ def _of_year(onset: datetime) -> tuple[object, ...]:
 
 def _rule(onsets: Sequence[datetime]) -> str:
     """Return the rule of onsets that are in one week of a month and on one day of that."""
-    first, weekday = min(onset.day for onset in onsets), _WEEKDAYS[onsets[0].weekday()]
+    first, weekday = min(onset.day for onset in onsets), WEEKDAYS[onsets[0].weekday()]
     month, last = onsets[0].month, first + _WEEK - 1
     if first % _WEEK == 1:
         day = f"BYDAY={last // _WEEK}{weekday}"

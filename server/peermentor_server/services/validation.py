@@ -20,7 +20,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from peermentor.v1.assignments_pb2 import Assignment
 from peermentor_server.rules import clock, pages, recurrence, texts, zones
-from peermentor_server.rules.errors import FieldViolation, InvalidFields
+from peermentor_server.rules.errors import FieldViolation, InvalidFields, NotFound
+from peermentor_server.rules.ids import IdFormat
 from peermentor_server.rules.pages import Page
 
 MAX_MENTORS = 100
@@ -35,6 +36,19 @@ Check = Callable[["Checks", str], Any]
 
 _DAY_WANTED = "must be a date such as 2026-03-26"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def key_of(form: IdFormat, field: str, missing: type[NotFound], given_id: str) -> int:
+    """Return the key of what a call is about; raise InvalidFields if it names nothing.
+
+    What is no id is the id of nothing: that is `missing`.
+    """
+    found = form.parse(given_id)
+    if not given_id:
+        raise InvalidFields([FieldViolation(field, "is required")])
+    if found is None:
+        raise missing(given_id)
+    return found
 
 
 class Checks:

@@ -4,12 +4,13 @@ Functions take a connection of `Database.read()` or `Database.write()`.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
+from peermentor_server.rules import zones
 from peermentor_server.rules.etags import UNCONDITIONAL, Precondition
 from peermentor_server.rules.pages import Page
 from peermentor_server.rules.principals import Wall
@@ -44,6 +45,16 @@ class TemplateRow(NamedTuple):
     def state(self) -> str:
         """What each write moves: for rules/etags."""
         return str(self.version)
+
+    @property
+    def start(self) -> datetime:
+        """From when on the rule recurs: the beginning of `starts_on`."""
+        return datetime.combine(self.starts_on, time.min, zones.zone(self.time_zone))
+
+    @property
+    def excluded(self) -> set[date]:
+        """The days of `excluded_dates`."""
+        return set(map(date.fromisoformat, self.excluded_dates))
 
 
 _COLUMNS = [templates.c[name] for name in TemplateRow._fields]
