@@ -3,16 +3,21 @@
 What is allowed stands in costs.txt; `make costs` writes it anew.
 """
 
+import asyncio
 import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert
 
+from peermentor_server.access.gate import Required
+from peermentor_server.access.key_sets import KeySet
+from peermentor_server.access.tokens import Claims, Tokens
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, contacts, mentees, templates
@@ -20,6 +25,8 @@ from support.clock import CONTRACT_DAY, SettableClock
 from support.costs import Cost, Costs, Meter, changes
 from support.databases import empty
 from support.direct_calls import DirectCalls
+from support.issuers import AUDIENCE, ISSUER, SigningKey, key_set
+from support.keys import bearer, new_key
 from support.rpc_forms import FORMS, Form
 
 FILE = Path(__file__).with_name("costs.txt")
@@ -147,6 +154,27 @@ def test_a_call_costs_no_more_than_before(bench: Bench, costs: Costs, kind: str,
 def test_the_table_has_every_form_and_every_rpc(bench: Bench, costs: Costs) -> None:
     assert {form for _, form in costs.rows} == set(FORMS)
     assert {form.rpc for form in FORMS.values()} == bench.calls.names
+
+
+def test_who_calls_is_found_out_for_little(bench: Bench, tmp_path: Path) -> None:
+    signing, file = SigningKey("edwards", "EdDSA"), tmp_path / "keys.json"
+    file.write_text(key_set(signing))
+    known = KeySet(str(file), ["EdDSA"])
+    tokens = Tokens(known, Claims(ISSUER, AUDIENCE, "organizations", "permission"), SettableClock())
+    key, token = new_key(bench.database), signing.token(organizations="*")
+    gate = Required(bench.database, SettableClock(), tokens=tokens)
+    asyncio.run(gate.update())
+    get, calls = FORMS["get"], DirectCalls(bench.database, SettableClock(), gate)
+
+    def cost(calls: DirectCalls, metadata: Any = ()) -> Cost:
+        return bench.least(itertools.repeat(calls.prepared(get.rpc, get.request(1), metadata)))
+
+    by_nobody = cost(bench.calls)
+    for credential in (key, token):
+        found = cost(calls, bearer(credential))
+        assert found.statements == by_nobody.statements
+        # gRPC's own work is not in this: of all that a call takes, it is less than a tenth.
+        assert by_nobody.calls < found.calls <= 1.15 * by_nobody.calls
 
 
 # --- The controls ---

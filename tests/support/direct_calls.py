@@ -14,7 +14,7 @@ from peermentor.v1.assignments_pb2_grpc import add_AssignmentServiceServicer_to_
 from peermentor.v1.templates_pb2 import DESCRIPTOR as TEMPLATES
 from peermentor.v1.templates_pb2_grpc import add_TemplateServiceServicer_to_server
 from peermentor_server.access import permissions
-from peermentor_server.access.gate import Open
+from peermentor_server.access.gate import Gate, Open
 from peermentor_server.rpc.calls import Calls
 from peermentor_server.rpc.lanes import Work
 from peermentor_server.rpc.stalls import StallWatch
@@ -30,10 +30,10 @@ Metadata = tuple[tuple[str, str], ...]
 class DirectCalls:
     """All RPCs, by their names: none is in both services."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, gate: Gate | None = None) -> None:
         lane: Any = _ThisThread()
         required = permissions.requirements((ASSIGNMENTS, TEMPLATES))
-        self._calls = Calls(Open(), required, lambda *_: lane, StallWatch())
+        self._calls = Calls(gate or Open(), required, lambda *_: lane, StallWatch())
         self._handlers: dict[str, Any] = {}
         days = Settings().overdue_after_days
         registrar: Any = self

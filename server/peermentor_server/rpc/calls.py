@@ -114,7 +114,7 @@ class Calls:
             call.principal = self._gate.identify(call.invocation_metadata())
             if call.principal.subject:
                 kind = call.principal.subject.partition(":")[0]
-                metrics.current.credentials.labels(kind).inc()
+                metrics.current.credentials[kind].inc()
             call.require(requirement)
         except (CredentialsMissing, CredentialsInvalid) as refusal:
             await _abort(call, context, self._put_off(call, refusal))
@@ -125,11 +125,11 @@ class Calls:
     def _put_off(self, call: "_Call", refusal: DomainError) -> DomainError:
         """Return what a caller without valid credentials is told, having logged it for a while."""
         kind = "missing" if isinstance(refusal, CredentialsMissing) else "invalid"
-        metrics.current.credentials.labels(kind).inc()
+        metrics.current.credentials[kind].inc()
         excess = self._attempts.count(call.caller.address)
         if excess:
             refusal = TooManyAttempts()
-            metrics.current.credentials.labels("put_off").inc()
+            metrics.current.credentials["put_off"].inc()
         if excess <= 1:
             call.log(refusal)
         return refusal

@@ -9,10 +9,11 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
+_Metric = TypeVar("_Metric", Counter, Histogram)
 _CALL = ("grpc_type", "grpc_service", "grpc_method")
 # From a read of SQLite's to the longest that a call may take, in seconds.
 _CALL_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -54,6 +55,19 @@ class Parts(_Family):
         return cls()
 
 
+class ByLabel(dict[str, _Metric]):
+    """A metric by the values of its label: looking one up in the metric takes as long as a note."""
+
+    def __init__(self, metric: _Metric) -> None:
+        super().__init__()
+        self._metric: _Metric = metric
+
+    def __missing__(self, value: str) -> _Metric:
+        found: _Metric = self._metric.labels(value)
+        self[value] = found
+        return found
+
+
 class Metrics(_Family):
     """What a process that serves counts. The page of Prometheus shows these texts."""
 
@@ -88,10 +102,12 @@ class Metrics(_Family):
         self.stalls = self._counter(
             "peermentor_stalls", "How often a worker noticed that it had stood still."
         )
-        self.credentials = self._counter(
-            "peermentor_credentials",
-            "Calls by their credentials: key, jwt, certificate, missing, invalid, put_off.",
-            "kind",
+        self.credentials: ByLabel[Counter] = ByLabel(
+            self._counter(
+                "peermentor_credentials",
+                "Calls by their credentials: key, jwt, certificate, missing, invalid, put_off.",
+                "kind",
+            )
         )
         self.key_set_read = self._gauge(
             "peermentor_key_set_read_timestamp_seconds",
@@ -109,13 +125,14 @@ class Metrics(_Family):
             "How long transactions waited for a connection.",
             _STATEMENT_S,
         )
-        self._statements = self._histogram(
-            "peermentor_database_statement_seconds",
-            "How long statements took, by their kind.",
-            _STATEMENT_S,
-            "kind",
+        self.statements: ByLabel[Histogram] = ByLabel(
+            self._histogram(
+                "peermentor_database_statement_seconds",
+                "How long statements took, by their kind.",
+                _STATEMENT_S,
+                "kind",
+            )
         )
-        self._by_kind: dict[str, Histogram] = {}
         self.commits = self._histogram(
             "peermentor_database_commit_seconds",
             "How long commits took; with standbys, the wait for them included.",
@@ -164,14 +181,6 @@ class Metrics(_Family):
         self.memory = self._gauge(
             "peermentor_worker_memory_bytes", "Memory that each worker has.", mode="liveall"
         )
-
-    def statement(self, kind: str) -> Histogram:
-        """Return the durations of the statements of a kind."""
-        # To look them up in the metric takes as long as to note one.
-        found = self._by_kind.get(kind)
-        if found is None:
-            found = self._by_kind[kind] = self._statements.labels(kind)
-        return found
 
     def rpc(self, path: str) -> "Rpc":
         """Return the metrics of a method, such as /package.Service/Method."""

@@ -61,7 +61,7 @@ def _begin(*arguments: Any) -> None:
 def _end(*arguments: Any) -> None:
     _, _, statement, _, context, _ = arguments
     seconds = time.perf_counter() - context.began
-    metrics.current.statement(_measured_kind(statement)).observe(seconds)
+    metrics.current.statements[_measured_kind(statement)].observe(seconds)
 
 
 def tell(engine: Engine, begin: Begin) -> None:
