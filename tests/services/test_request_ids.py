@@ -201,7 +201,7 @@ def test_what_was_made_and_deleted_is_not_made_again(
 
     noun = resource.kind.noun
     assert (call.code, call.reason) == (grpc.StatusCode.NOT_FOUND, f"{noun.upper()}_NOT_FOUND")
-    gone = f"the {noun.lower()} that this request_id created has been deleted"
+    gone = f"the {noun.lower()} that this request_id created is there no more"
     assert call.message == gone
     assert count(database, resource.kind.table) == 0
 

@@ -337,17 +337,20 @@ def _welcome(configured: Settings) -> str:
     rest = f"{configured.rest_url}/api/v1"
     # What is pasted must be JSON, whatever the terminal makes of other letters.
     sample = json.dumps(SAMPLE, ensure_ascii=sys.stdout.encoding.lower() != "utf-8")
-    key, about_keys = "", ""
+    key, tls, needs = "", "", ""
     if configured.access == "required":
         key = ' -H "Authorization: Bearer $PEERMENTOR_TOKEN"'
-        about_keys = f"\nCalls need a key; this makes one: {PROGRAM} keys create --help\n"
+        needs = f"\nCalls need a key; this makes one: {PROGRAM} keys create --help\n"
+    if configured.tls_certificate:
+        tls = " by TLS"
+        needs += "\nIf the system does not trust the certificate, curl needs --cacert FILE too.\n"
     page = f" ({configured.rest_url}/docs in a browser)" if configured.docs_page == "on" else ""
     return f"""
 peermentor is running. Ctrl-C stops it.
 
   REST   {configured.rest_url}{page}
-  gRPC   {configured.grpc_address.to_connect}
-{about_keys}
+  gRPC   {configured.grpc_address.to_connect}{tls}
+{needs}
 Sample data, for the tour in README.md, from another terminal with the same settings:
 
   {PROGRAM} demo    (or: make demo)

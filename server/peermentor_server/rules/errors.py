@@ -147,7 +147,8 @@ class OrganizationForbidden(DomainError):
 class NotFound(DomainError):
     """There is nothing of the id that was asked for.
 
-    Without an id: what a create had made is deleted by the time that it is repeated.
+    Without an id: what a create had made is gone by the time that it is repeated, deleted or moved
+    to where its maker does not see it.
     """
 
     kind = Kind.NOT_FOUND
@@ -155,7 +156,7 @@ class NotFound(DomainError):
 
     def __init__(self, given_id: str | None = None) -> None:
         if given_id is None:
-            super().__init__(f"the {self.resource} that this request_id created has been deleted")
+            super().__init__(f"the {self.resource} that this request_id created is there no more")
         else:
             super().__init__(f"there is no {self.resource} {texts.shown_id(given_id)}")
 

@@ -37,7 +37,7 @@ class Principal:
     """A caller, by whatever credentials."""
 
     subject: str
-    """By what name logs know them, and whose request ids and page tokens are theirs."""
+    """By what name logs know them, and whose request ids are theirs."""
     permission: Permission
     wall: Wall
 

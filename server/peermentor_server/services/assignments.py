@@ -82,7 +82,7 @@ class AssignmentService(AssignmentServiceServicer):
         caller = callers.principal(context)
         with Checks(request) as check:
             filters = check.filters(_FILTERS)
-            page = check.page(caller.subject, filters)
+            page = check.page(caller, filters)
         with self._database.read() as connection:
             listing = assignments.list_page(connection, caller.wall, filters, page)
         return self._answer(listing, page, lambda row: Position(row.id))
@@ -185,7 +185,7 @@ class AssignmentService(AssignmentServiceServicer):
             # Without its own cutoff a token stays good over midnight: the later cutoff
             # only adds assignments to the end of the list.
             own_cutoff = cutoff if check.has("cutoff_date") else None
-            page = check.page(caller.subject, filters, own_cutoff)
+            page = check.page(caller, filters, own_cutoff)
         with self._database.read() as connection:
             listing = assignments.list_overdue_page(
                 connection, caller.wall, filters, page, cutoff=cutoff
@@ -215,7 +215,7 @@ class AssignmentService(AssignmentServiceServicer):
         caller = callers.principal(context)
         with Checks(request) as check:
             filters = check.filters(_CONTACT_FILTERS)
-            page = check.page(caller.subject, request.assignment_id, filters)
+            page = check.page(caller, request.assignment_id, filters)
         key = _key(request.assignment_id)
         with self._database.read() as connection:
             listing = contacts.list_page(connection, caller.wall, key, filters, page)

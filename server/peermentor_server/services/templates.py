@@ -217,7 +217,7 @@ class TemplateService(TemplateServiceServicer):
         with Checks(request) as check:
             filters = {name: field(check, name) for name, field in required.items()}
             filters |= check.filters(_FILTERS)
-            page = check.page(caller.subject, filters)
+            page = check.page(caller, filters)
         with self._database.read() as connection:
             listing = templates.list_page(connection, caller.wall, filters, page)
         answer = ListTemplatesResponse(

@@ -23,6 +23,7 @@ from peermentor_server.rules import clock, pages, recurrence, texts, zones
 from peermentor_server.rules.errors import FieldViolation, InvalidFields, NotFound
 from peermentor_server.rules.ids import IdFormat
 from peermentor_server.rules.pages import Page
+from peermentor_server.rules.principals import Principal
 
 MAX_MENTORS = 100
 MAX_EXCLUDED_DATES = 366
@@ -286,10 +287,13 @@ class Checks:
             self.refuse(until_field, f"must not be before {from_field}")
         return first, last
 
-    def page(self, *filters: object) -> Page:
+    def page(self, caller: Principal, *filters: object) -> Page:
         """Return the page that is asked for, of a list with these filters."""
         limit = self.limit(pages.MAX_LIMIT)
-        binding = pages.bind(self._request.DESCRIPTOR.full_name, *filters)
+        # One subject may call for other organisations later: a token has the total of these.
+        within = caller.wall.organizations
+        whose = caller.subject, within and sorted(within)
+        binding = pages.bind(self._request.DESCRIPTOR.full_name, whose, *filters)
         token: str = self._request.page_token
         if not token:
             return Page(number=self._page_number(), limit=limit, binding=binding)
