@@ -1,5 +1,6 @@
 """The gate while a server runs: keys that come and go, and what is for everybody."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,8 +12,10 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from structlog.testing import capture_logs
 
 from peermentor_server.access import keys
+from peermentor_server.access.gate import Required
 from peermentor_server.rpc.streams import MAX_OF_STRANGERS
 from peermentor_server.storage import access_keys
 from peermentor_server.storage.engine.database import Database
@@ -81,6 +84,31 @@ def test_it_is_known_on_which_day_a_key_was_used_last(place: Place) -> None:
 
 
 # --- Other services ---
+
+
+def test_while_keys_cannot_be_read_the_last_ones_count_and_the_log_says_so_once(
+    own: Database, clock: SettableClock
+) -> None:
+    gate, key = Required(own, clock), bearer(new_key(own))
+
+    def rename(table: str, name: str) -> None:
+        with own.write() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+    def update() -> list[str]:
+        with capture_logs() as lines:
+            asyncio.run(gate.update())
+        assert gate.identify(key).subject.startswith("key:")
+        return [line["event"] for line in lines]
+
+    assert update() == []
+    rename("access_keys", "elsewhere")
+    assert [update(), update()] == [["keys not read"], []]
+    rename("elsewhere", "access_keys")
+    assert update() == []
+    rename("access_keys", "elsewhere")
+    assert update() == ["keys not read"]
+    gate.close(0)
 
 
 def test_health_is_for_everybody_and_reflection_for_those_with_a_key(place: Place) -> None:

@@ -107,6 +107,8 @@ class Required:
         # None until the table has been read once.
         self._known: Mapping[str, _Known] | None = None
         self._used: set[str] = set()
+        # Why the table could not be read the last time, as the log says it once.
+        self._told = ""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="keys")
         self._reading: Future[None] | None = None
 
@@ -183,9 +185,12 @@ class Required:
         try:
             with deadlines.within(self._timing.keys_s):
                 self._known = {key.id: _known(key) for key in self._read(used) if _is_valid(key)}
+            self._told = ""
         except DomainError as error:
             self._used |= used
-            _log.warning("keys not read", reason=diagnosis(error))
+            if (reason := diagnosis(error)) != self._told:
+                self._told = reason
+                _log.warning("keys not read", reason=reason)
 
     def _read(self, used: Collection[str]) -> Collection[AccessKey]:
         today = self._clock().date()
