@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from peermentor_server.supervise import probe
 from peermentor_server.supervise.notify import Manager
 from support.ports import free_ports
 from support.serving import serving, settings_for
@@ -70,6 +71,18 @@ def test_serve_tells_when_it_is_ready_well_reloading_and_stopping(
         running.process.send_signal(signal.SIGTERM)
         assert news(systemd) == "STOPPING=1"
         assert running.wait()[0] == 0
+
+
+@pytest.mark.parametrize("access", ["open", "required"])
+def test_who_balances_calls_is_told_so_at_once(
+    systemd: socket.socket, tmp_path: Path, access: str
+) -> None:
+    grpc, rest, admin = free_ports(3)
+    own = settings_for(f"sqlite:///{tmp_path}/own.db", [grpc, rest, admin])
+    told = {"NOTIFY_SOCKET": address_of(systemd), "PEERMENTOR_ACCESS": access}
+    with serving(own | told):
+        assert systemd.recv(4096) == b"READY=1"
+        assert probe.status(f"http://127.0.0.1:{rest}/readyz") == 200
 
 
 def test_a_serve_that_does_not_start_never_says_that_it_is_ready(systemd: socket.socket) -> None:

@@ -119,12 +119,18 @@ class Supervisor:
         self._is_to_replace = False
 
     def start(self, settings: Settings) -> None:
-        """Start all parts; return when the gateway answers, or raise ServeFailed."""
+        """Start all parts; return when the gateway answers, and says so, or raise ServeFailed."""
         for part in self._parts():
             part.start()
         url = f"{settings.rest_url}/api/v1/assignments?limit=1"
         deadline = time.monotonic() + self._timing.start_s
-        while not (all(map(_is_ready, self._workers)) and _serves(url)):
+        # The gateway may answer a call before it has asked after the health of the workers, and
+        # who balances calls goes by that. One call is enough.
+        serves = False
+        while not (
+            (serves := serves or (all(map(_is_ready, self._workers)) and _serves(url)))
+            and probe.is_ready(settings)
+        ):
             for part in self._parts():
                 if part.child and (end := part.child.end()):
                     ended = f"{part.name} ended with {end}; stopping everything"
