@@ -58,12 +58,18 @@ def test_compose_migrates_and_serves(postgres: Postgres, tmp_path: Path) -> None
         assert wanted["tmpfs"]
         assert wanted["secrets"] == [secret.name]
     # Other ports than those of the file, which others may use here.
-    grpc, rest, admin = free_ports(3)
+    grpc, rest, admin, metrics = free_ports(4)
+    inside = {
+        each.rpartition(":")[2]
+        for name, each in serve["environment"].items()
+        if name.endswith("_ADDRESS")
+    }
+    assert {port.rpartition(":")[2] for port in serve["ports"]} == inside
     environment = serve["environment"] | {
         "PEERMENTOR_GRPC_ADDRESS": f"0.0.0.0:{grpc}",
         "PEERMENTOR_REST_ADDRESS": f"0.0.0.0:{rest}",
         "PEERMENTOR_ADMIN_ADDRESS": f"127.0.0.1:{admin}",
-        "PEERMENTOR_METRICS_ADDRESS": "off",
+        "PEERMENTOR_METRICS_ADDRESS": f"0.0.0.0:{metrics}",
         "PEERMENTOR_WORKERS": "1",
     }
     log = tmp_path / "log"
@@ -76,6 +82,7 @@ def test_compose_migrates_and_serves(postgres: Postgres, tmp_path: Path) -> None
             wait_until(lambda: running.runs(IMAGE.health_check), USUAL.start_s, every=0.5)
             calls = f"http://127.0.0.1:{rest}/api/v1/assignments"
             assert httpx.get(calls, verify=NO_TLS).json()["data"] == []
+            assert httpx.get(f"http://127.0.0.1:{metrics}/metrics", verify=NO_TLS).is_success
             assert (
                 httpx.get(calls, headers={"Host": "pages.example.org"}, verify=NO_TLS).status_code
                 == 421
