@@ -110,8 +110,7 @@ def test_calls_go_by_the_tier_to_a_node(secrets: dict[str, Path], tmp_path: Path
         wait_until(lambda: is_well("startupProbe", node_rest), USUAL.start_s)
         assert is_well("readinessProbe", node_rest)
         assert is_well("livenessProbe", node_rest)
-        create = ["keys", "create", "--all-orgs", "--permission", "write"]
-        made = node.run(["peermentor-server", *create])
+        made = node.run([*documented_create(), "--permission", "write"])
         [key] = re.findall(r"pmk_\w+", made.stdout)
         wait_until(lambda: caller.get("/readyz").is_success, 10)
         assert caller.get("/api/v1/assignments").status_code == 401
@@ -127,6 +126,13 @@ def test_calls_go_by_the_tier_to_a_node(secrets: dict[str, Path], tmp_path: Path
         assert (last.status_code, last.headers["connection"]) == (200, "close")
         node.send(signal.SIGTERM)
         assert node.wait() == 0
+
+
+def documented_create() -> list[str]:
+    """Return how docs/deployment.md makes a key in a node."""
+    document = (ROOT / "docs/deployment.md").read_text()
+    [command] = re.findall(r"`kubectl [^`]* exec deployment/peermentor -- ([^`]+)`", document)
+    return str(command).split()
 
 
 def is_well(name: str, port: int) -> bool:
