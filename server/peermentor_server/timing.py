@@ -83,6 +83,9 @@ class Timing:
     keys_s: float = 2.0
     """How long that may take."""
 
+    keys_trusted_s: float = 60.0
+    """For how long those that were read last count while they cannot be read."""
+
     key_set_every_s: float = 300.0
     """How often the keys are read with which tokens are signed."""
 

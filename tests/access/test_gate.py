@@ -1,8 +1,9 @@
 """The gate while a server runs: keys that come and go, and what is for everybody."""
 
 import asyncio
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,11 +15,13 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from structlog.testing import capture_logs
 
-from peermentor_server.access import keys
 from peermentor_server.access.gate import Required
+from peermentor_server.access.keys import id_of
 from peermentor_server.rpc.streams import MAX_OF_STRANGERS
+from peermentor_server.rules.errors import CredentialsInvalid, DatabaseUnavailable
 from peermentor_server.storage import access_keys
 from peermentor_server.storage.engine.database import Database
+from peermentor_server.timing import USUAL, Timing
 from support.apps import own_server
 from support.clock import CONTRACT_DAY, SettableClock
 from support.keys import bearer, new_key
@@ -51,8 +54,8 @@ def test_a_revoked_key_is_refused_within_five_seconds_and_a_new_one_taken(place:
     key = place.writer[0][1].removeprefix("Bearer ")
     new = bearer(new_key(place.database, ["org_03"]))
     with place.database.write() as connection:
-        assert access_keys.revoke(connection, keys.id_of(key) or "", CONTRACT_DAY)
-        assert not access_keys.revoke(connection, keys.id_of(key) or "", CONTRACT_DAY)
+        assert access_keys.revoke(connection, id_of(key) or "", CONTRACT_DAY)
+        assert not access_keys.revoke(connection, id_of(key) or "", CONTRACT_DAY)
 
     def outcome(metadata: Any) -> str:
         try:
@@ -86,29 +89,113 @@ def test_it_is_known_on_which_day_a_key_was_used_last(place: Place) -> None:
 # --- Other services ---
 
 
+class Renamed:
+    """A gate alone; and the table of keys, which can be put away so that it cannot be read."""
+
+    def __init__(self, database: Database, clock: SettableClock, timing: Timing = USUAL) -> None:
+        self._database, self.gate = database, Required(database, clock, timing)
+        self.key = bearer(new_key(database))
+
+    def rename(self, table: str, name: str) -> None:
+        """Give a table another name."""
+        with self._database.write() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+    def update(self) -> list[str]:
+        """Let the gate read once; return what the log says of it."""
+        with capture_logs() as lines:
+            asyncio.run(self.gate.update())
+        return [line["event"] for line in lines]
+
+    def let_in(self) -> bool:
+        """Tell whether the key is taken."""
+        return self.gate.identify(self.key).subject.startswith("key:")
+
+
 def test_while_keys_cannot_be_read_the_last_ones_count_and_the_log_says_so_once(
     own: Database, clock: SettableClock
 ) -> None:
-    gate, key = Required(own, clock), bearer(new_key(own))
+    keys = Renamed(own, clock)
+    assert keys.update() == []
+    keys.rename("access_keys", "elsewhere")
+    assert [keys.update(), keys.update()] == [["keys not read"], []]
+    assert keys.let_in()
+    keys.rename("elsewhere", "access_keys")
+    assert keys.update() == []
+    keys.rename("access_keys", "elsewhere")
+    assert keys.update() == ["keys not read"]
+    keys.gate.close(0)
 
-    def rename(table: str, name: str) -> None:
-        with own.write() as connection:
-            connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
 
-    def update() -> list[str]:
-        with capture_logs() as lines:
-            asyncio.run(gate.update())
-        assert gate.identify(key).subject.startswith("key:")
-        return [line["event"] for line in lines]
+def test_keys_that_were_read_too_long_ago_are_not_trusted(
+    own: Database, clock: SettableClock
+) -> None:
+    keys = Renamed(own, clock, replace(USUAL, keys_trusted_s=0.3))
+    with pytest.raises(DatabaseUnavailable):
+        keys.let_in()
+    keys.update()
+    assert keys.let_in()
+    keys.rename("access_keys", "elsewhere")
+    keys.update()
+    time.sleep(0.3)
+    with pytest.raises(DatabaseUnavailable):
+        keys.let_in()
+    keys.rename("elsewhere", "access_keys")
+    keys.update()
+    assert keys.let_in()
+    keys.gate.close(0)
 
-    assert update() == []
-    rename("access_keys", "elsewhere")
-    assert [update(), update()] == [["keys not read"], []]
-    rename("elsewhere", "access_keys")
-    assert update() == []
-    rename("access_keys", "elsewhere")
-    assert update() == ["keys not read"]
-    gate.close(0)
+
+def test_a_revoked_key_is_refused_also_while_its_use_cannot_be_noted(
+    own: Database, clock: SettableClock
+) -> None:
+    keys = Renamed(own, clock, replace(USUAL, keys_s=0.2))
+    keys.update()
+    assert keys.let_in()
+    key_id = id_of(keys.key[0][1].removeprefix("Bearer ")) or ""
+    with own.write() as connection:
+        access_keys.revoke(connection, key_id, clock())
+    with own.write() as locking:
+        access_keys.note_use(locking, [key_id], clock().date())
+        assert keys.update() == ["keys not read"]
+    with pytest.raises(CredentialsInvalid):
+        keys.let_in()
+    keys.gate.close(0)
+
+
+def test_a_fault_does_not_end_the_reading_of_keys(own: Database, clock: SettableClock) -> None:
+    keys = Renamed(own, clock, replace(USUAL, keys_every_s=0.01))
+    reads = []
+
+    def fail() -> None:
+        reads.append(1)
+        raise ValueError("of nobody's foresight")
+
+    async def watch() -> None:
+        await asyncio.wait_for(keys.gate._repeat(fail), 0.5)
+
+    with capture_logs() as lines, pytest.raises(TimeoutError):
+        asyncio.run(watch())
+    assert len(reads) > 1
+    assert {line["event"] for line in lines} == {"credentials not read"}
+    keys.gate.close(0)
+
+
+def test_a_row_that_was_changed_by_hand_locks_out_its_owner_alone(
+    own: Database, clock: SettableClock
+) -> None:
+    keys = Renamed(own, clock)
+    other = bearer(new_key(own))
+    with own.write() as connection:
+        changed = connection.exec_driver_sql(
+            f"UPDATE access_keys SET organizations = '5' WHERE id = '{other[0][1][11:27]}'"
+        )
+        assert changed.rowcount == 1
+    assert keys.update() == []
+    assert keys.let_in()
+    with pytest.raises(CredentialsInvalid):
+        keys.gate.identify(other)
+    keys.gate.close(0)
 
 
 def test_health_is_for_everybody_and_reflection_for_those_with_a_key(place: Place) -> None:

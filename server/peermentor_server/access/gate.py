@@ -6,7 +6,9 @@ Required      a key is needed, of which a copy of the table is looked at, never 
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,13 +106,14 @@ class Required:
         """
         self._database, self._clock, self._timing = database, clock, timing
         self._tokens, self._subjects = tokens, subjects
-        # None until the table has been read once.
-        self._known: Mapping[str, _Known] | None = None
+        self._known: Mapping[str, _Known] = {}
         self._used: set[str] = set()
         # Why the table could not be read the last time, as the log says it once.
         self._told = ""
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="keys")
-        self._reading: Future[None] | None = None
+        self._read_at = -math.inf
+        # Two: a file of subjects that cannot be read to its end holds up no keys.
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="keys")
+        self._reading: set[Future[None]] = set()
 
     def identify(self, metadata: Metadata) -> Principal:
         """See Gate. It waits for nothing."""
@@ -139,8 +142,8 @@ class Required:
         return self._find_key(text)
 
     def _find_key(self, text: str) -> Principal | None:
-        if self._known is None:
-            raise DatabaseUnavailable from RuntimeError("the keys have not been read yet")
+        if time.monotonic() - self._read_at > self._timing.keys_trusted_s:
+            raise DatabaseUnavailable from RuntimeError("the keys have not been read for too long")
         key_id = keys.id_of(text)
         known = self._known.get(key_id) if key_id else None
         # Compared even where there is none, so that it takes as long.
@@ -153,53 +156,62 @@ class Required:
         return known.principal
 
     async def update(self) -> None:
-        """Read the keys. While that fails, those that are known stay valid."""
+        """Read the keys. While that fails, those that are known stay valid for some time."""
         of_tokens = [self._tokens.update()] if self._tokens else []
-        await asyncio.gather(self._update_keys(), *of_tokens)
+        await asyncio.gather(self._run(self._update), *of_tokens)
 
     async def watch(self) -> None:
         """See Gate."""
         of_tokens = [self._tokens.watch()] if self._tokens else []
-        await asyncio.gather(self._watch_keys(), *of_tokens)
+        of_subjects = [self._repeat(self._subjects.update)] if self._subjects else []
+        await asyncio.gather(self._repeat(self._update), *of_subjects, *of_tokens)
 
     def close(self, patience_s: float) -> None:
         """See Gate."""
         self._pool.shutdown(wait=False)
-        wait([self._reading] if self._reading else [], patience_s)
+        wait(set(self._reading), patience_s)
         if self._tokens:
             self._tokens.close()
 
-    async def _watch_keys(self) -> None:
+    async def _repeat(self, update: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(self._timing.keys_every_s)
-            await self._update_keys()
+            await self._run(update)
 
-    async def _update_keys(self) -> None:
-        self._reading = self._pool.submit(self._update)
-        await asyncio.wrap_future(self._reading)
+    async def _run(self, update: Callable[[], None]) -> None:
+        running = self._pool.submit(update)
+        self._reading.add(running)
+        running.add_done_callback(self._reading.discard)
+        try:
+            await asyncio.wrap_future(running)
+        except Exception as fault:
+            # Whatever it is: without the next time, revoked keys would stay valid.
+            _log.exception("credentials not read", exc_info=fault)
 
     def _update(self) -> None:
-        if self._subjects is not None:
-            self._subjects.update()
-        used, self._used = self._used, set()
         try:
             with deadlines.within(self._timing.keys_s):
-                self._known = {key.id: _known(key) for key in self._read(used) if _is_valid(key)}
-            self._told = ""
+                self._read()
+                self._told = ""
         except DomainError as error:
-            self._used |= used
             if (reason := diagnosis(error)) != self._told:
                 self._told = reason
                 _log.warning("keys not read", reason=reason)
 
-    def _read(self, used: Collection[str]) -> Collection[AccessKey]:
-        today = self._clock().date()
+    def _read(self) -> None:
+        began = time.monotonic()
         with self._database.read() as connection:
             found = access_keys.all_keys(connection)
+        self._known, self._read_at = dict(_usable(found)), began
+        used, self._used = self._used, set()
+        today = self._clock().date()
         if any(key.id in used and key.last_used_on != today for key in found):
-            with self._database.write() as connection:
-                access_keys.note_use(connection, used, today)
-        return found
+            try:
+                with self._database.write() as connection:
+                    access_keys.note_use(connection, used, today)
+            except DomainError:
+                self._used |= used
+                raise
 
 
 def _bearer(authorization: str | bytes) -> str | None:
@@ -212,8 +224,12 @@ def _bearer(authorization: str | bytes) -> str | None:
 _NO_HASH = keys.hashed("")
 
 
-def _is_valid(key: AccessKey) -> bool:
-    return key.revoked_at is None and key.permission in NAMES
+def _usable(keys: Iterable[AccessKey]) -> Iterator[tuple[str, _Known]]:
+    for key in keys:
+        # Whoever has changed one by hand locks out its owner, and nobody else.
+        is_whole = key.permission in NAMES and isinstance(key.organizations, list | None)
+        if key.revoked_at is None and is_whole:
+            yield key.id, _known(key)
 
 
 def _known(key: AccessKey) -> _Known:

@@ -38,6 +38,8 @@ def read(file: Path) -> Mapping[str, Principal]:
         reason = (error.strerror or "unreadable").lower()
     except UnicodeDecodeError:
         reason = "is no text in UTF-8"
+    except RecursionError:
+        reason = "is nested too deeply"
     except ValueError as error:
         reason = str(error)
     raise Unusable(f"{_VARIABLE}: {file}: {reason}")

@@ -49,6 +49,7 @@ REQUEST_ID = "x-request-id"
 PEER = "x-peermentor-peer"
 PATIENCE_MS = "x-envoy-expected-rq-timeout-ms"
 _MAX_REQUEST_ID_LENGTH = 64
+_MAX_DIGITS = 10
 
 # Generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -85,9 +86,9 @@ class Calls:
         requirement, measured = self._requirements[method], metrics.current.rpc(method)
 
         async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-            began = measured.begin()
             told = self._behind_gateway
             call = _Call(method, behaviour, request, context, self._timing, is_told_peer=told)
+            began = measured.begin()
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             try:
                 await self._let_in(call, requirement, context)
@@ -317,6 +318,7 @@ def _without_end(seconds: float | None) -> float:
 def _patience(gateway_ms: str | bytes | None, callers: float, timing: Timing) -> float:
     """Return how many seconds a call may take: as long as its caller waits, up to a limit."""
     patience = min(timing.call_s, callers)
-    if isinstance(gateway_ms, str) and gateway_ms.isdecimal():
+    # Without a gateway, callers can send it: anything, and to their own harm alone.
+    if isinstance(gateway_ms, str) and gateway_ms.isdecimal() and len(gateway_ms) < _MAX_DIGITS:
         return min(patience, int(gateway_ms) / 1000 - timing.way_back_s)
     return patience
