@@ -34,12 +34,25 @@ local function refuse(handle, name)
   handle:respond({[":status"] = "400", ["x-refusal"] = name}, "")
 end
 
+-- A message has a prefix: a byte that says whether it is compressed, and four with its length.
+-- The request is there as a whole, but for streams, of which it is none of our methods.
+local function has_message(handle)
+  local body = handle:body()
+  if not body or body:length() < 5 then return false end
+  local _, first, second, third, fourth = body:getBytes(0, 5):byte(1, 5)
+  return ((first * 256 + second) * 256 + third) * 256 + fourth == body:length() - 5
+end
+
 -- Tells whether the call goes on. REST calls have been through the other Lua filter.
-local function check_headers(handle, headers)
+local function check(handle, headers)
   if headers:get("x-envoy-original-method") then return true end
   local timeout, encoding = headers:get("grpc-timeout"), headers:get("grpc-encoding")
   if timeout and not is_timeout(timeout) then return refuse(handle, "bad-timeout") end
   if encoding and not ENCODINGS[encoding] then return refuse(handle, "bad-encoding") end
+  -- A worker would wait for it, and other calls for its place.
+  if contract.repeatable[headers:get(":path")] and not has_message(handle) then
+    return refuse(handle, "no-message")
+  end
   drop_headers(headers)
   headers:replace("te", "trailers")
   return true
@@ -47,7 +60,7 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  if not check_headers(handle, headers) then return end
+  if not check(handle, headers) then return end
   local repeatable = contract.repeatable[headers:get(":path")]
   local keyed = headers:get("idempotency-key") or headers:get("x-envoy-keyed")
   if repeatable == "always" or (repeatable == "with key" and keyed) then

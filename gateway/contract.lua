@@ -144,12 +144,13 @@ return {
     ["peermentor.v1.Assignment"] = "etag",
     ["peermentor.v1.RecurringTemplate"] = "etag",
   },
-  -- Calls that may be made again, some by a key.
+  -- All calls, and whether they may be made again.
   repeatable = {
     ["/peermentor.v1.AssignmentService/ListAssignments"] = "always",
     ["/peermentor.v1.AssignmentService/GetAssignment"] = "always",
     ["/peermentor.v1.AssignmentService/CreateAssignment"] = "with key",
     ["/peermentor.v1.AssignmentService/UpdateAssignment"] = "always",
+    ["/peermentor.v1.AssignmentService/DeleteAssignment"] = "never",
     ["/peermentor.v1.AssignmentService/UpdateLastContact"] = "always",
     ["/peermentor.v1.AssignmentService/ListOverdueAssignments"] = "always",
     ["/peermentor.v1.AssignmentService/GetAssignmentSummary"] = "always",
@@ -158,6 +159,7 @@ return {
     ["/peermentor.v1.TemplateService/GetTemplate"] = "always",
     ["/peermentor.v1.TemplateService/CreateTemplate"] = "with key",
     ["/peermentor.v1.TemplateService/UpdateTemplate"] = "always",
+    ["/peermentor.v1.TemplateService/DeleteTemplate"] = "never",
     ["/peermentor.v1.TemplateService/ListTemplatesByCoordinator"] = "always",
     ["/peermentor.v1.TemplateService/ListTemplatesByOrganization"] = "always",
     ["/peermentor.v1.TemplateService/ListOccurrences"] = "always",
@@ -169,6 +171,11 @@ return {
       ["grpc-status"] = "3",
       ["grpc-message"] = "grpc-timeout: must be at most 8 digits and one of H, M, S, m, u, n",
       ["grpc-status-details-bin"] = "CAMSQmdycGMtdGltZW91dDogbXVzdCBiZSBhdCBtb3N0IDggZGlnaXRzIGFuZCBvbmUgb2YgSCwgTSwgUywgbSwgdSwgbhpLCih0eXBlLmdvb2dsZWFwaXMuY29tL2dvb2dsZS5ycGMuRXJyb3JJbmZvEh8KEU1BTEZPUk1FRF9SRVFVRVNUEgpwZWVybWVudG9y",
+    },
+    ["no-message"] = {
+      ["grpc-status"] = "3",
+      ["grpc-message"] = "the request must be one whole message",
+      ["grpc-status-details-bin"] = "CAMSJXRoZSByZXF1ZXN0IG11c3QgYmUgb25lIHdob2xlIG1lc3NhZ2UaSwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkVycm9ySW5mbxIfChFNQUxGT1JNRURfUkVRVUVTVBIKcGVlcm1lbnRvcg",
     },
     ["bad-encoding"] = {
       ["grpc-status"] = "12",

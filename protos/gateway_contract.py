@@ -226,7 +226,7 @@ def has_etag(answer: Descriptor) -> bool:
 
 
 def repeatable(methods: Iterable[MethodDescriptor]) -> Table:
-    """Return which RPCs may be repeated, always or when they carry an id to know them by."""
+    """Return when RPCs may be repeated: always, with an id to know them by, or never."""
     result: dict[str, Table] = {}
     for method in methods:
         path = f"/{method.containing_service.full_name}/{method.name}"
@@ -234,6 +234,8 @@ def repeatable(methods: Iterable[MethodDescriptor]) -> Table:
             result[path] = "always"
         elif "request_id" in method.input_type.fields_by_name:
             result[path] = "with key"
+        else:
+            result[path] = "never"
     return result
 
 
@@ -241,11 +243,13 @@ def refusals() -> Table:
     """Return how gRPC calls are refused: a name, and the headers of the answer."""
     timeout = "grpc-timeout: must be at most 8 digits and one of H, M, S, m, u, n"
     encoding = "grpc-encoding: must be identity, deflate or gzip"
+    message = "the request must be one whole message"
     accepted: dict[str, Table] = {"grpc-accept-encoding": "identity, deflate, gzip"}
     later = RetryInfo(retry_delay=Duration(seconds=1))
     too_many = "too many calls at once; try again later"
     return {
         "bad-timeout": refusal(INVALID_ARGUMENT, timeout, ErrorInfo(reason="MALFORMED_REQUEST")),
+        "no-message": refusal(INVALID_ARGUMENT, message, ErrorInfo(reason="MALFORMED_REQUEST")),
         "bad-encoding": refusal(UNIMPLEMENTED, encoding) | accepted,
         "too-slow": refusal(DEADLINE_EXCEEDED, "the request took too long to arrive"),
         "too-large": refusal(RESOURCE_EXHAUSTED, "the message is larger than 1 MiB"),
@@ -279,7 +283,7 @@ def contract(methods: list[MethodDescriptor]) -> Iterator[str]:
     yield part("The values of each enum in requests.", "enums", enums(methods))
     yield part("What answers print as null, and before which key.", "nulls", nulls(methods))
     yield part("Answers that have an etag.", "tagged", tagged(methods))
-    yield part("Calls that may be made again, some by a key.", "repeatable", repeatable(methods))
+    yield part("All calls, and whether they may be made again.", "repeatable", repeatable(methods))
     yield part("How gRPC calls are refused, by x-refusal.", "refusals", refusals())
     yield "}\n"
 

@@ -125,6 +125,7 @@ def test_a_url_is_shown_as_it_was_given(url: str) -> None:
         ("postgresql://u:s3c?ret#@h/db?sslmode=require", "postgresql://u:***@h/db?sslmode=require"),
         ("postgresql://h/?password=s3cret&user=u", "postgresql://h/?password=***&user=u"),
         ("postgresql://h/?pass%77ord=s3cret", "postgresql://h/?pass%77ord=***"),
+        ("postgresql://h/?user=u& password=s3cret", "postgresql://h/?user=u& password=***"),
         ("postgresql://h/?sslpassword=s3cret", "postgresql://h/?sslpassword=***"),
     ],
 )

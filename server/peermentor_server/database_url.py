@@ -109,7 +109,8 @@ def shown(url: str) -> str:
 
 def _without_secret(parameter: str) -> str:
     name, _, _ = parameter.partition("=")
-    return f"{name}=***" if unquote(name) in _SECRETS else parameter
+    # libpq passes over spaces around it.
+    return f"{name}=***" if unquote(name).strip() in _SECRETS else parameter
 
 
 def _as_libpq_has_it(url: str) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from peermentor_server.access import subjects
 from peermentor_server.rules.principals import Permission, Principal, Wall
@@ -34,6 +35,7 @@ def test_it_says_what_each_may_do_and_see(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("[", "at end of document"),
+        ("x = " + "[" * 5000, "is nested too deeply"),
         ('"CN=a" = 1', "can have permission, and orgs or all_orgs"),
         ('["CN=a"]\npermission = "read"\norg = "org_1"', "can have permission"),
         ('["CN=a"]\nall_orgs = true', "permission must be read, write, admin"),
@@ -52,3 +54,15 @@ def test_what_is_wrong_with_it_is_said(tmp_path: Path, text: str, told: str) -> 
         subjects.read(file)
     assert str(raised.value).startswith(f"PEERMENTOR_TLS_CLIENT_SUBJECTS: {file}: ")
     assert told in str(raised.value)
+
+
+def test_a_file_that_names_nobody_is_taken_and_told(tmp_path: Path) -> None:
+    file = written(tmp_path, '["CN=a"]\npermission = "read"\nall_orgs = true\n')
+    known = subjects.Subjects(file)
+    assert known.find("CN=a")
+    written(tmp_path, "")
+    with capture_logs() as lines:
+        known.update()
+        known.update()
+    assert known.find("CN=a") is None
+    assert [line["event"] for line in lines] == ["no subjects of certificates left"]

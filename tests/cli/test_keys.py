@@ -85,7 +85,9 @@ def test_what_is_no_id_is_not_repeated(own: Database) -> None:
         (["--org", "a b"], "must be ASCII letters, digits and punctuation"),
         (["--all-orgs", "--permission", "all"], "invalid choice: 'all'"),
         (["--all-orgs", "--expires", "0d"], "must be a number of days from 1 to 9999"),
+        (["--org", "*"], "is no organisation; --all-orgs stands for all"),
         (["--all-orgs", "--note", "a\nb"], "must not contain control characters"),
+        (["--all-orgs", "--note", "a\u202eb"], "must be printable"),
     ],
 )
 def test_what_cannot_be_is_refused(own: Database, options: list[str], says: str) -> None:

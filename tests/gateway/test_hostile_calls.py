@@ -142,6 +142,33 @@ def test_harmless_metadata(name: str, value: str, target: str) -> None:
         assert list(call(ListAssignmentsRequest(), metadata=((name, value),)).data) == []
 
 
+@pytest.mark.parametrize("method", ["GetAssignment", "CreateAssignment", "DeleteAssignment"])
+@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\0\xffa", b"\0\0\0\0\0" * 2, b"\0\1\0\0\0"])
+def test_what_is_no_whole_message_is_refused_at_once(
+    rest: httpx.Client, method: str, sent: bytes
+) -> None:
+    """A worker would wait for the rest of it, and others for its place."""
+    answer = rest.post(
+        f"/peermentor.v1.AssignmentService/{method}",
+        content=sent,
+        headers={"content-type": "application/grpc-web+proto"},
+        timeout=3,
+    )
+    assert answer.headers["grpc-status"] == str(INVALID.value[0])
+
+
+def test_a_call_without_a_message_is_refused_at_once(
+    rest: httpx.Client, settings: Settings
+) -> None:
+    for address in (address_of(rest), native_address(settings)):
+        with grpc.insecure_channel(address) as channel:
+            call = channel.stream_unary("/peermentor.v1.AssignmentService/GetAssignment")
+            with pytest.raises(grpc.RpcError) as raised:
+                call(iter(()), timeout=3)
+            assert raised.value.code() is INVALID
+            assert raised.value.details() == "the request must be one whole message"
+
+
 def test_a_caller_cannot_shorten_the_time_that_the_gateway_gives(
     rest: httpx.Client, settings: Settings
 ) -> None:

@@ -83,7 +83,10 @@ class Subjects:
     def update(self) -> None:
         """Read the file. While it cannot be used, what was read last stays."""
         try:
-            self._principals, self._told = read(self._file), ""
+            self._principals, before, self._told = read(self._file), self._principals, ""
+            if before and not self._principals:
+                # By mistake, as like as not: every call by a certificate is refused from now on.
+                _log.warning("no subjects of certificates left", file=str(self._file))
         except Unusable as problem:
             if str(problem) != self._told:
                 self._told = str(problem)

@@ -172,7 +172,7 @@ def _add_keys(commands: Any, run: Run) -> None:
     create.add_argument(
         "--org",
         metavar="ID",
-        type=_identifier,
+        type=_organization,
         action="append",
         help="an organisation whose data the key is for; may be given several times",
     )
@@ -205,6 +205,9 @@ def _days(text: str) -> timedelta:
 def _note(text: str) -> str:
     if problem := texts.problem(text, texts.MAX_NAME_LENGTH, one_line=True):
         raise argparse.ArgumentTypeError(problem)
+    # Such as what turns the direction of a line, in the table of `keys list`.
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError("must be printable")
     return text
 
 
@@ -229,6 +232,13 @@ def _identifier(text: str) -> str:
     if problem := texts.identifier_problem(text):
         raise argparse.ArgumentTypeError(problem)
     return text
+
+
+def _organization(text: str) -> str:
+    # In tokens it stands for all, and would here be the id of one.
+    if text == "*":
+        raise argparse.ArgumentTypeError("is no organisation; --all-orgs stands for all")
+    return _identifier(text)
 
 
 def _file(text: str) -> Path | None:
