@@ -16,6 +16,7 @@ from peermentor_server.timing import USUAL, Timing
 from support.apps import own_server
 from support.clock import SettableClock
 from support.keys import bearer, new_key
+from support.moves import Moves
 
 
 class Now:
@@ -66,6 +67,7 @@ def test_who_has_no_valid_credentials_has_to_wait_and_who_has_does_not(
 ) -> None:
     key = new_key(own, None)
     told: Counter[str] = Counter()
+    moves = Moves()
     with own_server(own, clock, USUAL, access="required") as channel, capture_logs() as lines:
         stub = AssignmentServiceStub(channel)
         for number in range(3 * MAX_ATTEMPTS):
@@ -85,6 +87,10 @@ def test_who_has_no_valid_credentials_has_to_wait_and_who_has_does_not(
         "CREDENTIALS_MISSING": MAX_ATTEMPTS / 2,
         "TOO_MANY_ATTEMPTS": 2 * MAX_ATTEMPTS,
     }
+    kinds = ("missing", "invalid", "put_off", "key")
+    counted = [moves.of("peermentor_credentials_total", kind=kind) for kind in kinds]
+    half = 3 * MAX_ATTEMPTS / 2
+    assert counted == [half, half, 2 * MAX_ATTEMPTS, 3 * MAX_ATTEMPTS]
     # What follows the first of those that were put off is not logged.
     refused = [line["reason"] for line in lines if line.get("peer") == "127.0.0.1"]
     assert len(refused) == MAX_ATTEMPTS + 1

@@ -41,6 +41,7 @@ from support.issuers import (
     published,
 )
 from support.keys import bearer, new_key, unknown_key
+from support.moves import Moves
 from support.rpcs import GoodRequests
 from support.waiting import wait_until
 
@@ -332,11 +333,14 @@ def test_keys_are_read_again_by_themselves(own: Database, clock: SettableClock) 
         own_server(own, clock, often, jwt_keys=server.url, **TRUSTED) as channel,
     ):
         caller = Caller(channel)
+        moves = Moves()
         assert caller.outcome(RSA.token()) == "OK"
+        assert moves.of("peermentor_credentials_total", kind="jwt") == 1
         server.publish(EC)
         # Two of them, for one may have been under way.
         before = server.fetches
         wait_until(lambda: server.fetches > before + 2, 10)
+        assert moves.of("peermentor_key_set_read_timestamp_seconds") > 0
         assert caller.outcome(EC.token()) == "OK"
         assert caller.outcome(RSA.token()) == "CREDENTIALS_INVALID"
 

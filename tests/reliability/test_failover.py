@@ -21,6 +21,7 @@ from peermentor_server.storage.engine.bounded_connection import BoundedConnectio
 from peermentor_server.storage.engine.database import Database
 from support.health_watch import HealthWatch, watching
 from support.load import Load, under_load
+from support.moves import Moves
 from support.replication import Node, Pair, Template, running_pair, running_single
 from support.serving import Running, served
 from support.torture import either, measured
@@ -161,8 +162,11 @@ def test_commits_whose_wait_was_cancelled_are_lost_if_the_warning_is_not_heeded(
 
 
 def test_a_commit_whose_wait_was_cancelled_is_not_acknowledged(pair: Pair) -> None:
+    moves = Moves()
     lost, refused = _store_while_commits_are_cancelled(pair)
     assert lost == []
+    # The wait for the standby is measured.
+    assert moves.of("peermentor_database_commit_seconds_count") == 4
     assert [error.unknown_outcome for error in refused] == [True] * 4
     assert all("UnconfirmedCommit 40003" in str(error.__cause__) for error in refused)
 

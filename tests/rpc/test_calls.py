@@ -46,6 +46,7 @@ from peermentor_server.storage.engine.driver_errors import DriverError
 from peermentor_server.telemetry import logs
 from peermentor_server.timing import USUAL, Timing
 from support.factories import NEW_ASSIGNMENT, new_assignment
+from support.moves import Moves
 from support.names import FULL_NAME, assert_no_name_in
 from support.waiting import wait_until
 
@@ -224,6 +225,7 @@ def _failing_first(*errors: Exception) -> tuple[Callable[..., bytes], list[float
 
 def test_a_call_that_was_certainly_not_stored_is_run_again(log: Log) -> None:
     behaviour, moments = _failing_first(*[DatabaseUnavailable(passing=True) for _ in range(3)])
+    moves = Moves()
     with _serving(behaviour) as channel:
         error, _ = _call(channel)
     assert error is None
@@ -232,6 +234,7 @@ def test_a_call_that_was_certainly_not_stored_is_run_again(log: Log) -> None:
     assert moments[-1] - moments[0] >= 0.025 + 0.05 + 0.1
     [access] = log()
     assert (access["code"], access["attempts"]) == ("OK", 4)
+    assert moves.of("peermentor_retries_total") == 3
 
 
 @pytest.mark.parametrize(
@@ -257,6 +260,7 @@ def test_a_call_is_run_again_for_a_limited_time() -> None:
 
 def test_a_call_whose_caller_has_gone_is_not_run_again() -> None:
     behaviour, moments = _failing_first(*[DatabaseUnavailable(passing=True) for _ in range(100)])
+    moves = Moves()
     with _serving(behaviour) as channel:
         method: Any = channel.unary_unary("/peermentor.v1.Small/Call")
         call = method.future(b"", timeout=5)
@@ -266,6 +270,10 @@ def test_a_call_whose_caller_has_gone_is_not_run_again() -> None:
         made = len(moments)
         time.sleep(1)
     assert len(moments) == made
+    # It waited once more, and then did not run.
+    assert moves.of("peermentor_retries_total") == made - 1
+    # The name of the code is that of go-grpc-prometheus, with one l.
+    assert moves.of("grpc_server_handled_total", grpc_code="Canceled") == 1
 
 
 def _deadline(_request: bytes, _context: grpc.ServicerContext) -> bytes:

@@ -39,6 +39,7 @@ from peermentor_server.rpc.lanes import (
 )
 from peermentor_server.rules.errors import Overloaded
 from peermentor_server.storage.engine.deadlines import Deadline, WouldWait
+from support.moves import Moves
 
 ONE, OTHER = Caller("10.0.0.1", "10.0.0.1:1"), Caller("10.0.0.2", "10.0.0.2:1")
 
@@ -148,6 +149,8 @@ def test_connections_of_an_address_take_turns_too() -> None:
 
 
 def test_one_too_many_is_refused_to_whoever_asks_for_most() -> None:
+    moves = Moves()
+
     async def scene(crowd: Crowd) -> None:
         await crowd.comes(ONE, MAX_CALLS)
         await crowd.comes(OTHER, 2)
@@ -156,6 +159,7 @@ def test_one_too_many_is_refused_to_whoever_asks_for_most() -> None:
         assert outcomes[MAX_CALLS:] == ["done"] * 2
 
     run(scene)
+    assert moves.of("peermentor_calls_shed_total", lane="crowd") == 2
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -183,15 +187,20 @@ def test_a_call_waits_no_longer_than_its_deadline(threads: int) -> None:
 
 
 def test_a_call_whose_deadline_has_passed_is_not_begun() -> None:
+    moves = Moves()
+
     async def scene(crowd: Crowd) -> None:
         await crowd.comes(ONE, patience_s=-1)
         assert await crowd.outcomes() == [Overloaded]
         assert crowd.begun == []
 
     run(scene)
+    assert moves.of("peermentor_calls_late_total", lane="crowd") == 1
 
 
 def test_a_call_whose_deadline_passes_while_the_loop_stands_still_is_not_begun() -> None:
+    moves = Moves()
+
     async def scene(crowd: Crowd) -> None:
         await crowd.comes(ONE)
         await crowd.comes(OTHER, patience_s=0.05)
@@ -202,6 +211,7 @@ def test_a_call_whose_deadline_passes_while_the_loop_stands_still_is_not_begun()
         assert crowd.begun == [ONE]
 
     run(scene)
+    assert moves.of("peermentor_calls_late_total", lane="crowd") == 1
 
 
 def test_a_call_that_is_given_up_while_it_waits_is_not_begun() -> None:

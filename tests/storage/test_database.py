@@ -31,6 +31,7 @@ from peermentor_server.storage.tables import contacts, mentees
 from peermentor_server.timing import Timing
 from support.clock import CONTRACT_DAY
 from support.factories import STORED_ASSIGNMENT
+from support.moves import Moves
 from support.ports import free_ports
 
 NOW = CONTRACT_DAY
@@ -393,11 +394,14 @@ def test_errors_of_the_block_pass_through_as_they_are(database: Database) -> Non
 
 def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(empty_url: str) -> None:
     database = Database(empty_url, pool_size=1, timing=Timing(pool_s=0.2))
+    moves = Moves()
     with database.write():
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable), database.write():
             pytest.fail("more connections than the pool may have")
         assert time.monotonic() - started >= 0.2
+    # It was waited for, although in vain.
+    assert moves.of("peermentor_database_connecting_seconds_sum") >= 0.2
     with database.read() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
     database.close()
@@ -405,10 +409,13 @@ def test_a_pool_without_a_free_connection_is_unavailable_after_a_while(empty_url
 
 def test_a_failed_call_gives_its_connection_back(empty_url: str) -> None:
     database = Database(empty_url, pool_size=1, timing=Timing(pool_s=0.2))
+    moves = Moves()
     for block in (database.read, database.write):
         for _ in range(3):
             with pytest.raises(InternalFault), block() as connection:
                 connection.execute(text("SELECT * FROM nothing"))
+    # What fails takes its time, too.
+    assert moves.of("peermentor_database_statement_seconds_count", kind="select") >= 6
     database.close()
 
 

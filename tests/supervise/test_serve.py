@@ -35,6 +35,7 @@ from support.commands import PROGRAM, run, start
 from support.databases import migrated, url_of
 from support.factories import NEW_ASSIGNMENT
 from support.flood import flood
+from support.moves import Moves
 from support.plain_http import NO_TLS
 from support.ports import free_ports
 from support.serving import (
@@ -333,12 +334,15 @@ def test_a_worker_that_hangs_for_long_is_killed_and_started_again() -> None:
     hanging = part.child
     # However long a busy machine takes for its start.
     wait_until(hanging.is_ready, 60)
+    moves = Moves()
     with capture_logs() as lines:
         while part.child is hanging:
             part.tend()
             time.sleep(0.02)
     events = list(dict.fromkeys(line["event"] for line in lines))
     assert events[:3] == ["does not answer", "hangs", "died"]
+    # The kernel kills by the same signal.
+    assert moves.of("peermentor_part_deaths_total", part="worker 1", end="hang") == 1
     if part.child is not None:
         part.child.send(signal.SIGKILL)
         part.child.await_end(60)

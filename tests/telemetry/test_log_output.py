@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peermentor_server.telemetry.log_output import LogOutput
+from support.moves import Moves
 from support.racing import at_once, errors
 
 LINES, THREADS = 300, 4
@@ -43,3 +44,13 @@ def test_lines_that_threads_write_at_once_are_all_there_and_whole() -> None:
     assert output.dropped == 0
     assert len(lines) == THREADS * LINES
     assert all(line.endswith(" end\n") and line.count(" ") == 2 for line in lines)
+
+
+def test_lines_that_nobody_takes_are_counted() -> None:
+    source, target = os.pipe()
+    os.close(source)
+    output, moves = LogOutput(target), Moves()
+    for _ in range(3):
+        output.write("a line\n")
+    os.close(target)
+    assert output.dropped == moves.of("peermentor_log_lines_dropped_total") == 3

@@ -104,6 +104,7 @@ def test_all_workers_are_counted_together_while_they_come_and_go(running: Runnin
     assert total(found, "peermentor_part_deaths_total", end="signal SIGKILL") == 1
     assert total(found, "peermentor_database_up") == 1
     assert total(found, "peermentor_database_file_bytes", file="database") > 0
+    assert total(found, "peermentor_database_file_bytes", file="wal") > 0
     assert total(found, "peermentor_database_statement_seconds_count", kind="select") > 10
     assert total(found, "peermentor_database_commit_seconds_count") > 0
     assert total(found, "peermentor_write_queue_seconds_count") > 0

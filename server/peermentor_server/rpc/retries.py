@@ -31,10 +31,10 @@ def run(work: Callable[[], T], is_repeatable: Callable[[], bool]) -> T:
             if not _may_repeat(error, is_repeatable) or pause >= deadlines.remaining():
                 raise
             time.sleep(pause)
-            metrics.current.retries.inc()
             # It is over sooner than was planned when nobody waits for the answer any more.
             if deadlines.remaining() <= 0:
                 raise
+            metrics.current.retries.inc()
         longest = min(LONGEST_PAUSE_S, longest * 2)
 
 

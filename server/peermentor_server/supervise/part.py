@@ -29,7 +29,7 @@ class Part:
         self._counts = metrics.Parts.of_this_process()
         self.command = list(command)
         self._environment, self._has_pulse = environment, has_pulse
-        self._is_silent = False
+        self._is_silent = self._is_hung = False
         self._early_deaths = self._failed_starts = 0
         self._resume_at = 0.0
         self.child: Child | None = None
@@ -58,9 +58,9 @@ class Part:
             _log.error(
                 "died", part=self.name, pid=self.child.pid, end=end, restart_in_s=pause, **why
             )
-            self._counts.deaths.labels(self.name, end).inc()
+            self._counts.deaths.labels(self.name, "hang" if self._is_hung else end).inc()
             self.child, self._resume_at = None, time.monotonic() + pause
-            self._is_silent = False
+            self._is_silent = self._is_hung = False
         if self.child is None and time.monotonic() >= self._resume_at:
             self._start_again()
 
@@ -85,6 +85,7 @@ class Part:
         if silence > self._timing.hung_s:
             _log.error("hangs", part=self.name, pid=child.pid)
             child.send(signal.SIGKILL)
+            self._is_hung = True
 
     def _pause_after(self, dead: Child) -> float:
         steady = time.monotonic() - dead.started > self._timing.steady_s

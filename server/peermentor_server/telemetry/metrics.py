@@ -45,7 +45,10 @@ class Parts(_Family):
             "peermentor_part_starts", "Processes that serve has started.", "part"
         )
         self.deaths = self._counter(
-            "peermentor_part_deaths", "Processes that died by themselves, and how.", "part", "end"
+            "peermentor_part_deaths",
+            "Processes that died by themselves, or were killed for their hang, and how.",
+            "part",
+            "end",
         )
 
     @classmethod
@@ -88,7 +91,7 @@ class Metrics(_Family):
             "grpc_server_handled", "Calls that have ended, by their codes.", *_CALL, "grpc_code"
         )
         self._handling = self._histogram(
-            "grpc_server_handling_seconds", "How long calls took.", _CALL_S, *_CALL
+            "grpc_server_handling_seconds", "How long calls took, in seconds.", _CALL_S, *_CALL
         )
         self.shed = self._counter(
             "peermentor_calls_shed", "Calls that were refused: too many at once.", "lane"
@@ -111,7 +114,8 @@ class Metrics(_Family):
         )
         self.key_set_read = self._gauge(
             "peermentor_key_set_read_timestamp_seconds",
-            "When the keys of tokens were last read, by the worker that has not for longest.",
+            "When the keys of tokens were last read, by the worker that has not for longest, in"
+            " seconds since 1970; 0 without tokens.",
             mode="livemin",
         )
         self.database_up = self._gauge(
@@ -122,36 +126,36 @@ class Metrics(_Family):
         )
         self.connecting = self._histogram(
             "peermentor_database_connecting_seconds",
-            "How long transactions waited for a connection.",
+            "How long statements and transactions waited for a connection of the pool, in seconds.",
             _STATEMENT_S,
         )
         self.statements: ByLabel[Histogram] = ByLabel(
             self._histogram(
                 "peermentor_database_statement_seconds",
-                "How long statements took, by their kind.",
+                "How long statements took, by their kind, in seconds.",
                 _STATEMENT_S,
                 "kind",
             )
         )
         self.commits = self._histogram(
             "peermentor_database_commit_seconds",
-            "How long commits took; with standbys, the wait for them included.",
+            "How long commits took, in seconds; with standbys, the wait for them included.",
             _STATEMENT_S,
         )
         self.write_queue = self._histogram(
             "peermentor_write_queue_seconds",
-            "How long writers of a SQLite file waited for their turn.",
+            "How long writers of a SQLite file waited for their turn, in seconds.",
             _STATEMENT_S,
         )
         self.file_bytes = self._gauge(
             "peermentor_database_file_bytes",
-            "Size of the SQLite file, and of the log beside it (wal).",
+            "Size of the SQLite file, and of the log beside it (wal), in bytes.",
             "file",
             mode="livemax",
         )
         self.backup = self._gauge(
             "peermentor_backup_timestamp_seconds",
-            "When a SQLite file was last backed up; 0 if it never was.",
+            "When a SQLite file was last backed up, in seconds since 1970; 0 if it never was.",
             mode="livemax",
         )
         self.standbys = self._gauge(
@@ -176,10 +180,14 @@ class Metrics(_Family):
             "peermentor_log_lines_dropped", "Log lines that nobody took."
         )
         self.cpu = self._gauge(
-            "peermentor_worker_cpu_seconds", "Processor time of each worker.", mode="liveall"
+            "peermentor_worker_cpu_seconds",
+            "Processor time of each worker, in seconds.",
+            mode="liveall",
         )
         self.memory = self._gauge(
-            "peermentor_worker_memory_bytes", "Memory that each worker has.", mode="liveall"
+            "peermentor_worker_memory_bytes",
+            "Memory that each worker has, in bytes.",
+            mode="liveall",
         )
 
     def rpc(self, path: str) -> "Rpc":
@@ -216,14 +224,22 @@ class Rpc:
         return time.perf_counter()
 
     def end(self, began: float, code: str) -> None:
-        """Count the end of a call, with its status code in CamelCase, as dashboards expect it."""
+        """Count the end of a call, by its status code such as NOT_FOUND."""
         self._all.running -= 1
         self._handling.observe(time.perf_counter() - began)
         counter = self._by_code.get(code)
         if counter is None:
-            camel = "OK" if code == "OK" else code.title().replace("_", "")
-            counter = self._by_code[code] = self._handled.labels(**self._labels, grpc_code=camel)
+            counter = self._by_code[code] = self._handled.labels(
+                **self._labels, grpc_code=_name_of(code)
+            )
         counter.inc()
+
+
+def _name_of(code: str) -> str:
+    """Return what go-grpc-prometheus calls a status code."""
+    if code == "OK":
+        return code
+    return "Canceled" if code == "CANCELLED" else code.title().replace("_", "")
 
 
 # In memory, whatever the environment says: it is that of `serve` too, and of who started it.

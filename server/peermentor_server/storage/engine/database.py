@@ -22,6 +22,7 @@ from peermentor_server.rules.errors import DatabaseUnavailable
 from peermentor_server.storage.engine import deadlines, statements
 from peermentor_server.storage.engine.backend import Backend
 from peermentor_server.storage.engine.driver_errors import translated
+from peermentor_server.storage.engine.measured_pool import MeasuredPool
 from peermentor_server.telemetry import metrics
 from peermentor_server.timing import USUAL, Timing
 
@@ -118,16 +119,19 @@ class Database:
                 deadlines.refuse_late()
             return
         deadlines.refuse_late()
-        came = time.perf_counter()
-        with translated() as progress, self.engine.begin() as connection:
-            metrics.current.connecting.observe(time.perf_counter() - came)
-            self.backend.begin(connection, is_patient=is_patient)
-            progress.connected = True
-            yield connection
-            deadlines.refuse_late()
-            progress.committing = True
-            ended = time.perf_counter()
-        metrics.current.commits.observe(time.perf_counter() - ended)
+        ended: float | None = None
+        try:
+            with translated() as progress, self.engine.begin() as connection:
+                self.backend.begin(connection, is_patient=is_patient)
+                progress.connected = True
+                yield connection
+                deadlines.refuse_late()
+                progress.committing = True
+                ended = time.perf_counter()
+        finally:
+            # What fails, too: so ends the wait for a standby that is away.
+            if ended is not None:
+                metrics.current.commits.observe(time.perf_counter() - ended)
 
     @contextmanager
     def stage(self) -> Iterator[Connection]:
@@ -208,6 +212,7 @@ def _backend(
     url: str, pool_size: int, timing: Timing, file_identity: FileIdentity | None
 ) -> Backend:
     options: dict[str, Any] = {
+        "poolclass": MeasuredPool,
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": timing.pool_s,

@@ -48,9 +48,10 @@ def _measured_kind(statement: str) -> str:
 
 
 def measure(engine: Engine) -> None:
-    """Measure every statement of this engine that comes to its end."""
+    """Measure every statement of this engine, those that fail or are cut off too."""
     event.listen(engine, "before_cursor_execute", _begin)
     event.listen(engine, "after_cursor_execute", _end)
+    event.listen(engine, "handle_error", _fail)
 
 
 def _begin(*arguments: Any) -> None:
@@ -60,7 +61,17 @@ def _begin(*arguments: Any) -> None:
 
 def _end(*arguments: Any) -> None:
     _, _, statement, _, context, _ = arguments
-    seconds = time.perf_counter() - context.began
+    _note(statement, context)
+
+
+def _fail(error: ExceptionContext) -> None:
+    # Without a statement it was a commit, for example; without a time, rows could not be fetched.
+    if error.statement is not None and getattr(error.execution_context, "began", None) is not None:
+        _note(error.statement, error.execution_context)
+
+
+def _note(statement: str, context: Any) -> None:
+    seconds, context.began = time.perf_counter() - context.began, None
     metrics.current.statements[_measured_kind(statement)].observe(seconds)
 
 
