@@ -22,6 +22,7 @@ ENVOY = HERE.parents[1] / ".venv/bin/envoy"
 OLDEST = 30
 # What docs/deployment.md lets an operator make.
 SECRETS = {"peermentor-database", "peermentor-tls"}
+DNS, POSTGRESQL = 53, 5432
 Object = dict[str, Any]
 
 
@@ -65,9 +66,9 @@ def broken_pods(objects: list[Object]) -> Iterator[str]:
         volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
         if volumes.keys() != {each["name"] for each in container["volumeMounts"]}:
             yield f"{who}: volumes and their mounts differ"
+        for secret in secrets_of(pod) - SECRETS:
+            yield f"{who}: nobody makes the secret {secret}"
         for volume in volumes.values():
-            if volume.get("secret", {}).get("secretName") not in {None, *SECRETS}:
-                yield f"{who}: nobody makes the secret of {volume['name']}"
             if volume.get("configMap", {}).get("name") not in {None, *maps}:
                 yield f"{who}: there is no map for {volume['name']}"
         for action in probes_of(container):
@@ -98,6 +99,25 @@ def open_doors(objects: list[Object]) -> Iterator[str]:
             "the project's image": container["image"] == "peermentor",
         }
         yield from (f"{name_of(each)}: lacks: {what}" for what, is_so in shut.items() if not is_so)
+
+
+def closed_ways(objects: list[Object]) -> Iterator[str]:
+    """Say which pods cannot ask for names, or cannot reach the database whose secret they have."""
+    policies = [each["spec"] for each in objects if each["kind"] == "NetworkPolicy"]
+    for pod in pods_of(objects):
+        labels = pod["metadata"]["labels"]
+        let_out = {
+            (port["protocol"], port["port"])
+            for policy in policies
+            if selects(policy["podSelector"], labels)
+            for rule in policy.get("egress", [])
+            for port in rule["ports"]
+        }
+        needed = {("UDP", DNS), ("TCP", DNS)}
+        if "peermentor-database" in secrets_of(pod):
+            needed.add(("TCP", POSTGRESQL))
+        for protocol, port in sorted(needed - let_out):
+            yield f"{labels}: is not let out to {protocol} {port}"
 
 
 def wrong_tier(objects: list[Object]) -> Iterator[str]:
@@ -145,6 +165,11 @@ def container_of(pod: Object) -> Object:
     return dict(container)
 
 
+def secrets_of(pod: Object) -> set[str]:
+    """Return the names of the secrets that it has as files."""
+    return {each["secret"]["secretName"] for each in pod["spec"]["volumes"] if "secret" in each}
+
+
 def ports_of(pod: Object) -> set[str]:
     """Return the names of its ports."""
     return {port["name"] for port in container_of(pod).get("ports", [])}
@@ -189,7 +214,14 @@ def main() -> int:
     is_well = True
     for overlay in sorted((HERE / "overlays").iterdir()):
         objects = render(overlay)
-        for problems in (wrong_forms, broken_selectors, broken_pods, open_doors, wrong_tier):
+        for problems in (
+            wrong_forms,
+            broken_selectors,
+            broken_pods,
+            open_doors,
+            closed_ways,
+            wrong_tier,
+        ):
             for problem in problems(objects):
                 print(f"{overlay.name}: {problem}", file=sys.stderr)
                 is_well = False
