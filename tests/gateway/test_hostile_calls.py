@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -162,7 +163,7 @@ def test_a_call_without_a_message_is_refused_at_once(
 ) -> None:
     for address in (address_of(rest), native_address(settings)):
         with grpc.insecure_channel(address) as channel:
-            call = channel.stream_unary("/peermentor.v1.AssignmentService/GetAssignment")
+            call: Any = channel.stream_unary("/peermentor.v1.AssignmentService/GetAssignment")
             with pytest.raises(grpc.RpcError) as raised:
                 call(iter(()), timeout=3)
             assert raised.value.code() is INVALID
