@@ -44,23 +44,25 @@ local function has_message(handle)
 end
 
 -- Tells whether the call goes on. REST calls have been through the other Lua filter.
-local function check(handle, headers)
+local function check(handle)
+  local headers = handle:headers()
   if headers:get("x-envoy-original-method") then return true end
   local timeout, encoding = headers:get("grpc-timeout"), headers:get("grpc-encoding")
   if timeout and not is_timeout(timeout) then return refuse(handle, "bad-timeout") end
   if encoding and not ENCODINGS[encoding] then return refuse(handle, "bad-encoding") end
+  drop_headers(headers)
+  headers:replace("te", "trailers")
   -- A worker would wait for it, and other calls for its place.
   if contract.repeatable[headers:get(":path")] and not has_message(handle) then
     return refuse(handle, "no-message")
   end
-  drop_headers(headers)
-  headers:replace("te", "trailers")
   return true
 end
 
 function envoy_on_request(handle)
+  if not check(handle) then return end
+  -- Anew: what there was of them ends when a body is waited for.
   local headers = handle:headers()
-  if not check(handle, headers) then return end
   local repeatable = contract.repeatable[headers:get(":path")]
   local keyed = headers:get("idempotency-key") or headers:get("x-envoy-keyed")
   if repeatable == "always" or (repeatable == "with key" and keyed) then
