@@ -50,6 +50,9 @@ def running_gateway(
         try:
             _wait_until_live(process, settings)
             yield client
+            if process.poll() is None:
+                # Envoy goes on with a call whose script has failed, unchecked.
+                assert _lua_errors(settings) == {"0"}
         finally:
             process.terminate()
 
@@ -72,6 +75,12 @@ def native_address(settings: Settings) -> str:
     listeners = httpx.get(f"http://{settings.admin_address}/listeners", verify=NO_TLS).text
     [address] = [each[6:] for each in listeners.splitlines() if each.startswith("grpc::")]
     return address
+
+
+def _lua_errors(settings: Settings) -> set[str]:
+    """Return how often scripts of each filter have failed."""
+    url = f"http://{settings.admin_address}/stats?filter=lua.*errors$"
+    return {line.rpartition(" ")[2] for line in httpx.get(url, verify=NO_TLS).text.splitlines()}
 
 
 def _wait_until_live(process: "subprocess.Popen[bytes]", settings: Settings) -> None:
