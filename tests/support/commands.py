@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-PROGRAM = str(Path(sys.executable).with_name("peermentor-server"))
+from support.torture import either
 
+PROGRAM = str(Path(sys.executable).with_name("peermentor-server"))
 
 # A process that has all imported that commands need, and divides: a tenth of the time of a new one.
 _DIVIDING = multiprocessing.get_context("forkserver")
@@ -32,17 +33,18 @@ _DIVIDING.set_forkserver_preload(
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
+    longest_s = either(60, 600)
     with TemporaryDirectory() as directory:
         streams = [Path(directory, name) for name in ("stdout", "stderr")]
         process = _DIVIDING.Process(
             target=_become, args=(arguments, _environment(environment), streams), daemon=False
         )
         process.start()
-        process.join(60)
+        process.join(longest_s)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(arguments, 60)
+            raise subprocess.TimeoutExpired(arguments, longest_s)
         written = [each.read_text() for each in streams]
     return subprocess.CompletedProcess([PROGRAM, *arguments], process.exitcode, *written)
 
