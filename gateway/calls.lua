@@ -43,26 +43,21 @@ local function has_message(handle)
   return ((first * 256 + second) * 256 + third) * 256 + fourth == body:length() - 5
 end
 
--- Tells whether the call goes on. REST calls have been through the other Lua filter.
-local function check(handle)
-  local headers = handle:headers()
-  if headers:get("x-envoy-original-method") then return true end
+-- Tells whether the headers of a gRPC call can go on, and makes them fit for that.
+local function check_headers(handle, headers)
   local timeout, encoding = headers:get("grpc-timeout"), headers:get("grpc-encoding")
   if timeout and not is_timeout(timeout) then return refuse(handle, "bad-timeout") end
   if encoding and not ENCODINGS[encoding] then return refuse(handle, "bad-encoding") end
   drop_headers(headers)
   headers:replace("te", "trailers")
-  -- A worker would wait for it, and other calls for its place.
-  if contract.repeatable[headers:get(":path")] and not has_message(handle) then
-    return refuse(handle, "no-message")
-  end
   return true
 end
 
 function envoy_on_request(handle)
-  if not check(handle) then return end
-  -- Anew: what there was of them ends when a body is waited for.
   local headers = handle:headers()
+  -- REST calls have been through the other Lua filter, and have a message of the transcoder's.
+  local is_grpc = not headers:get("x-envoy-original-method")
+  if is_grpc and not check_headers(handle, headers) then return end
   local repeatable = contract.repeatable[headers:get(":path")]
   local keyed = headers:get("idempotency-key") or headers:get("x-envoy-keyed")
   if repeatable == "always" or (repeatable == "with key" and keyed) then
@@ -72,6 +67,9 @@ function envoy_on_request(handle)
     -- there is time to ask another one.
     headers:replace("x-envoy-upstream-rq-per-try-timeout-ms", "4500")
   end
+  -- A worker would wait for a message, and other calls for its place. This comes last: `headers`
+  -- are of no use any more once a body was waited for.
+  if is_grpc and repeatable and not has_message(handle) then refuse(handle, "no-message") end
 end
 
 -- Says in gRPC what the gateway refuses. Of a gRPC-Web call, Envoy itself takes that for
