@@ -125,11 +125,9 @@ class Supervisor:
         url = f"{settings.rest_url}/api/v1/assignments?limit=1"
         deadline = time.monotonic() + self._timing.start_s
         # The gateway may answer a call before it has asked after the health of the workers, and
-        # who balances calls goes by that. One call is enough.
-        serves = False
+        # who balances calls goes by that.
         while not (
-            (serves := serves or (all(map(_is_ready, self._workers)) and _serves(url)))
-            and probe.is_ready(settings)
+            all(map(_is_ready, self._workers)) and probe.is_ready(settings) and _serves(url)
         ):
             for part in self._parts():
                 if part.child and (end := part.child.end()):
