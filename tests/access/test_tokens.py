@@ -1,6 +1,5 @@
 """Who is let in by a token of an issuer, over a real server."""
 
-import asyncio
 import json
 import re
 import sys
@@ -18,8 +17,7 @@ from hypothesis import strategies as st
 from jwt import PyJWS
 from structlog.testing import capture_logs
 
-from peermentor_server.access.key_sets import KeySet
-from peermentor_server.access.tokens import LEEWAY_S, MAX_LENGTH, Claims, Tokens
+from peermentor_server.access.tokens import LEEWAY_S, MAX_LENGTH, Tokens
 from peermentor_server.rules.principals import EVERYWHERE
 from peermentor_server.storage import assignments
 from peermentor_server.storage.engine.database import Database
@@ -39,6 +37,7 @@ from support.issuers import (
     key_set,
     part,
     published,
+    tokens_of,
 )
 from support.keys import bearer, new_key, unknown_key
 from support.moves import Moves
@@ -479,11 +478,7 @@ DEEP = b"[" * 5000
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     """What knows the keys, without a server around it."""
     file = tmp_path_factory.mktemp("keys") / "keys.json"
-    file.write_text(key_set(RSA, EC, EDWARDS))
-    claims = Claims(ISSUER, AUDIENCE, "organizations", "permission")
-    known = KeySet(str(file), ["RS256", "ES256", "EdDSA"])
-    asyncio.run(known.update())
-    return Tokens(known, claims, lambda: CONTRACT_DAY)
+    return tokens_of(file, lambda: CONTRACT_DAY, RSA, EC, EDWARDS)
 
 
 @given(SENT)
@@ -517,11 +512,8 @@ def test_only_so_many_tokens_are_remembered(
 
 
 def test_what_is_valid_no_longer_is_not_remembered(tmp_path: Path) -> None:
-    file, clock = tmp_path / "keys.json", SettableClock()
-    file.write_text(key_set(EDWARDS))
-    known = KeySet(str(file), ["EdDSA"])
-    asyncio.run(known.update())
-    own = Tokens(known, Claims(ISSUER, AUDIENCE, "organizations", "permission"), clock)
+    clock = SettableClock()
+    own = tokens_of(tmp_path / "keys.json", clock, EDWARDS)
     sent = EDWARDS.token()
     assert own.identify(sent)
     clock.advance(days=1)

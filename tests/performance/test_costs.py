@@ -16,8 +16,6 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from peermentor_server.access.gate import Required
-from peermentor_server.access.key_sets import KeySet
-from peermentor_server.access.tokens import Claims, Tokens
 from peermentor_server.storage import schema
 from peermentor_server.storage.engine.database import Database
 from peermentor_server.storage.tables import assignments, contacts, mentees, templates
@@ -25,7 +23,7 @@ from support.clock import CONTRACT_DAY, SettableClock
 from support.costs import Cost, Costs, Meter, changes
 from support.databases import empty
 from support.direct_calls import DirectCalls
-from support.issuers import AUDIENCE, ISSUER, SigningKey, key_set
+from support.issuers import SigningKey, tokens_of
 from support.keys import bearer, new_key
 from support.rpc_forms import FORMS, Form
 
@@ -157,10 +155,8 @@ def test_the_table_has_every_form_and_every_rpc(bench: Bench, costs: Costs) -> N
 
 
 def test_who_calls_is_found_out_for_little(bench: Bench, tmp_path: Path) -> None:
-    signing, file = SigningKey("edwards", "EdDSA"), tmp_path / "keys.json"
-    file.write_text(key_set(signing))
-    known = KeySet(str(file), ["EdDSA"])
-    tokens = Tokens(known, Claims(ISSUER, AUDIENCE, "organizations", "permission"), SettableClock())
+    signing = SigningKey("edwards", "EdDSA")
+    tokens = tokens_of(tmp_path / "keys.json", SettableClock(), signing)
     key, token = new_key(bench.database), signing.token(organizations="*")
     gate = Required(bench.database, SettableClock(), tokens=tokens)
     asyncio.run(gate.update())

@@ -1,5 +1,6 @@
 """An issuer of tokens: it has keys, publishes them, and signs what it is asked to sign."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -15,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 
+from peermentor_server.access.key_sets import KeySet
+from peermentor_server.access.tokens import Claims, Tokens
+from peermentor_server.rules.clock import Clock
 from support.clock import CONTRACT_DAY
 
 ISSUER = "https://login.example.org/"
@@ -88,6 +93,14 @@ def by_hand(header: dict[str, Any], secret: bytes | None = None) -> str:
     hash_of = {"HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(header["alg"], hashlib.sha256)
     signature = hmac.new(secret, signed.encode(), hash_of).digest() if secret else b""
     return f"{signed}.{part(signature)}"
+
+
+def tokens_of(file: Path, clock: Clock, *keys: SigningKey) -> Tokens:
+    """Return what takes the tokens of these keys, which are published in a file."""
+    file.write_text(key_set(*keys))
+    known = KeySet(str(file), [key.algorithm for key in keys])
+    asyncio.run(known.update())
+    return Tokens(known, Claims(ISSUER, AUDIENCE, "organizations", "permission"), clock)
 
 
 class KeyServer:
