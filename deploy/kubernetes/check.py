@@ -21,7 +21,8 @@ ENVOY = HERE.parents[1] / ".venv/bin/envoy"
 # The oldest that lets a container sleep before its end.
 OLDEST = 30
 # What docs/deployment.md lets an operator make.
-SECRETS = {"peermentor-database", "peermentor-tls"}
+DATABASE = "peermentor-database"
+SECRETS = {DATABASE, "peermentor-tls"}
 DNS, POSTGRESQL = 53, 5432
 Object = dict[str, Any]
 
@@ -114,7 +115,7 @@ def closed_ways(objects: list[Object]) -> Iterator[str]:
             for port in rule["ports"]
         }
         needed = {("UDP", DNS), ("TCP", DNS)}
-        if "peermentor-database" in secrets_of(pod):
+        if DATABASE in secrets_of(pod):
             needed.add(("TCP", POSTGRESQL))
         for protocol, port in sorted(needed - let_out):
             yield f"{labels}: is not let out to {protocol} {port}"

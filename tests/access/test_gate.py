@@ -86,7 +86,7 @@ def test_it_is_known_on_which_day_a_key_was_used_last(place: Place) -> None:
     wait_until(lambda: sorted(map(str, used())) == ["2026-03-26", "None"], 10)
 
 
-# --- Other services ---
+# --- Keys that cannot be read ---
 
 
 class Renamed:
@@ -94,7 +94,8 @@ class Renamed:
 
     def __init__(self, database: Database, clock: SettableClock, timing: Timing = USUAL) -> None:
         self._database, self.gate = database, Required(database, clock, timing)
-        self.key = bearer(new_key(database))
+        key = new_key(database)
+        self.key, self.key_id = bearer(key), id_of(key) or ""
 
     def rename(self, table: str, name: str) -> None:
         """Give a table another name."""
@@ -152,11 +153,10 @@ def test_a_revoked_key_is_refused_also_while_its_use_cannot_be_noted(
     keys = Renamed(own, clock, replace(USUAL, keys_s=0.2))
     keys.update()
     assert keys.let_in()
-    key_id = id_of(keys.key[0][1].removeprefix("Bearer ")) or ""
     with own.write() as connection:
-        access_keys.revoke(connection, key_id, clock())
+        access_keys.revoke(connection, keys.key_id, clock())
     with own.write() as locking:
-        access_keys.note_use(locking, [key_id], clock().date())
+        access_keys.note_use(locking, [keys.key_id], clock().date())
         assert keys.update() == ["keys not read"]
     with pytest.raises(CredentialsInvalid):
         keys.let_in()
@@ -185,17 +185,20 @@ def test_a_row_that_was_changed_by_hand_locks_out_its_owner_alone(
     own: Database, clock: SettableClock
 ) -> None:
     keys = Renamed(own, clock)
-    other = bearer(new_key(own))
+    other = new_key(own)
     with own.write() as connection:
         changed = connection.exec_driver_sql(
-            f"UPDATE access_keys SET organizations = '5' WHERE id = '{other[0][1][11:27]}'"
+            f"UPDATE access_keys SET organizations = '5' WHERE id = '{id_of(other)}'"
         )
         assert changed.rowcount == 1
     assert keys.update() == []
     assert keys.let_in()
     with pytest.raises(CredentialsInvalid):
-        keys.gate.identify(other)
+        keys.gate.identify(bearer(other))
     keys.gate.close(0)
+
+
+# --- Other services ---
 
 
 def test_health_is_for_everybody_and_reflection_for_those_with_a_key(place: Place) -> None:

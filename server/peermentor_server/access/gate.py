@@ -203,15 +203,11 @@ class Required:
         with self._database.read() as connection:
             found = access_keys.all_keys(connection)
         self._known, self._read_at = dict(_usable(found)), began
-        used, self._used = self._used, set()
-        today = self._clock().date()
+        used, today = set(self._used), self._clock().date()
         if any(key.id in used and key.last_used_on != today for key in found):
-            try:
-                with self._database.write() as connection:
-                    access_keys.note_use(connection, used, today)
-            except DomainError:
-                self._used |= used
-                raise
+            with self._database.write() as connection:
+                access_keys.note_use(connection, used, today)
+        self._used -= used
 
 
 def _bearer(authorization: str | bytes) -> str | None:

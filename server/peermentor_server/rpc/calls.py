@@ -49,7 +49,7 @@ REQUEST_ID = "x-request-id"
 PEER = "x-peermentor-peer"
 PATIENCE_MS = "x-envoy-expected-rq-timeout-ms"
 _MAX_REQUEST_ID_LENGTH = 64
-_MAX_DIGITS = 10
+_MAX_DIGITS = 9
 
 # Generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -319,6 +319,6 @@ def _patience(gateway_ms: str | bytes | None, callers: float, timing: Timing) ->
     """Return how many seconds a call may take: as long as its caller waits, up to a limit."""
     patience = min(timing.call_s, callers)
     # Without a gateway, callers can send it: anything, and to their own harm alone.
-    if isinstance(gateway_ms, str) and gateway_ms.isdecimal() and len(gateway_ms) < _MAX_DIGITS:
+    if isinstance(gateway_ms, str) and gateway_ms.isdecimal() and len(gateway_ms) <= _MAX_DIGITS:
         return min(patience, int(gateway_ms) / 1000 - timing.way_back_s)
     return patience

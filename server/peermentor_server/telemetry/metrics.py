@@ -59,7 +59,7 @@ class Parts(_Family):
 
 
 class ByLabel(dict[str, _Metric]):
-    """A metric by the values of its label: looking one up in the metric takes as long as a note."""
+    """What is counted by a label. The metric itself takes as long to find it as to count."""
 
     def __init__(self, metric: _Metric) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Metrics(_Family):
         self.stalls = self._counter(
             "peermentor_stalls", "How often a worker noticed that it had stood still."
         )
-        self.credentials: ByLabel[Counter] = ByLabel(
+        self.credentials = ByLabel(
             self._counter(
                 "peermentor_credentials",
                 "Calls by their credentials: key, jwt, certificate, missing, invalid, put_off.",
@@ -129,7 +129,7 @@ class Metrics(_Family):
             "How long statements and transactions waited for a connection of the pool, in seconds.",
             _STATEMENT_S,
         )
-        self.statements: ByLabel[Histogram] = ByLabel(
+        self.statements = ByLabel(
             self._histogram(
                 "peermentor_database_statement_seconds",
                 "How long statements took, by their kind, in seconds.",
